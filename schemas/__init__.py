@@ -1,0 +1,1 @@
+"""The vocabulary of Waybill and its couriers: pure data and pure functions, no I/O."""

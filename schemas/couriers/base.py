@@ -1,0 +1,95 @@
+"""What Waybill asks of a courier's module. Adding a courier is one such module and one line in the registry."""
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Any, Protocol
+
+import msgspec
+
+from schemas.lifecycle import Lifecycle
+from schemas.observation import Observation, Stamp
+from schemas.records import Provenance, UnreadableError
+from schemas.tolerant_json import unstorable
+from schemas.vocabulary import DeadLetterReason, Service, Source
+
+MAX_REFERENCE_BYTES = 128
+"""The longest reference, in UTF-8: it is part of every key. domain.md, "Vocabulary"."""
+
+Position = tuple[Any, ...]
+"""Where an observation stands in its shipment's order. Positions of one service compare with each other."""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One raw record to be made of a body: self-contained bytes, and the shipment they name, if they name one."""
+
+    value: bytes
+    reference: str | None
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """How a courier shows who it is: a secret in a header, behind a scheme's name where there is one.
+
+    The settings' names stand without `WAYBILL_`. A courier whose secrets are not set is off.
+    """
+
+    secrets_setting: str
+    header: str
+    scheme: str | None = None
+    header_setting: str | None = None
+
+
+class Courier(Protocol):
+    """One courier: how its bodies are split and read, and how its messages are ordered."""
+
+    name: str
+    credentials: Credentials
+    lifecycles: Mapping[Service, Lifecycle]
+    zone_settings: Mapping[Source, str]
+    """The settings (without `WAYBILL_`) that give the zone of times without one. Default: UTC."""
+
+    def split(self, body: bytes) -> list[Piece]:
+        """Make one piece of each item of a webhook's body. A body that cannot be split is one piece as it came."""
+        ...
+
+    def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
+        """Read one raw record. `assumed_zone` holds for times without a zone.
+
+        Raises:
+            UnreadableError: the record gives no observation.
+
+        """
+        ...
+
+    def service(self, proven: frozenset[Service]) -> Service:
+        """Decide the service from everything that a shipment's observations prove."""
+        ...
+
+    def occurred(self, observation: Observation, service: Service) -> Stamp:
+        """Say when it happened: the time that counts for the word, else its fallbacks, else the time received."""
+        ...
+
+    def position(self, observation: Observation, service: Service) -> Position:
+        """Place an observation that has a status among the others of its shipment."""
+        ...
+
+
+def shipment_id(courier: str, account: str | None, reference: str) -> str:
+    """Name a shipment: `<courier>:<reference>`, or `<courier>.<account>:<reference>`."""
+    return f"{courier}.{account}:{reference}" if account else f"{courier}:{reference}"
+
+
+def check_reference(reference: object, name: str) -> str:
+    """Return a usable reference.
+
+    Raises:
+        UnreadableError: `no_shipment` for anything but a non-empty text of at most 128 bytes; `unstorable` for one
+            with characters no database takes.
+
+    """
+    if not isinstance(reference, str) or not reference:
+        raise UnreadableError(DeadLetterReason.NO_SHIPMENT, f"{name} is missing or no text")
+    if unstorable(reference):
+        raise UnreadableError(DeadLetterReason.UNSTORABLE, f"{name} holds a NUL or a lone surrogate")
+    if len(reference.encode()) > MAX_REFERENCE_BYTES:
+        raise UnreadableError(DeadLetterReason.NO_SHIPMENT, f"{name} is longer than {MAX_REFERENCE_BYTES} bytes")
+    return reference

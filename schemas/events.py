@@ -1,0 +1,161 @@
+"""The values of the output topics, schema version 1, and their CloudEvents headers.
+
+Fields stand in the order subscribers see. Moments are RFC 3339 texts in UTC with microseconds.
+"""
+
+import msgspec
+
+from schemas.observation import Carrier, Charges, Driver
+from schemas.records import Headers
+from schemas.topics import Topic
+from schemas.vocabulary import (
+    AnomalyKind,
+    EventType,
+    Phase,
+    Service,
+    Source,
+    Status,
+    TimeSource,
+    Transition,
+)
+
+SCHEMA_VERSION = 1
+
+
+class RawCoordinates(msgspec.Struct, frozen=True):
+    """The raw record an output comes from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class ShownProof(msgspec.Struct, frozen=True):
+    """A picture the driver took."""
+
+    type: str | None
+    url: str
+    occurred_at: str | None
+
+
+class Personal(msgspec.Struct, frozen=True):
+    """Everything about persons that leaves the raw topic."""
+
+    driver: Driver | None
+    signed_by: str | None
+    tracking_url: str | None
+    proofs: tuple[ShownProof, ...]
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """What a late or refused webhook itself said."""
+
+    status: Status | None
+    courier_status: str
+    occurred_at: str
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest snapshot of a shipment, on `shipment.state`."""
+
+    shipment_id: str
+    version: int
+    courier: str
+    account: str | None
+    service: Service
+    carrier: Carrier | None
+    courier_ref: str
+    order_id: str | None
+    awb: str | None
+    status: Status
+    phase: Phase
+    final: bool
+    courier_status: str
+    failed_count: int
+    attempt: int
+    occurred_at: str
+    occurred_at_source: TimeSource
+    received_at: str
+    recorded_at: str
+    reason: str | None
+    description: str | None
+    charges: Charges | None
+    personal: Personal
+    source: Source
+    raw: RawCoordinates
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a shipment, on `shipment.events`. Details are the snapshot's after it."""
+
+    id: str
+    type: EventType
+    shipment_id: str
+    version: int
+    courier: str
+    account: str | None
+    service: Service
+    carrier: Carrier | None
+    courier_ref: str
+    order_id: str | None
+    awb: str | None
+    status: Status
+    previous_status: Status | None
+    phase: Phase
+    final: bool
+    transition: Transition | None
+    skipped: tuple[Status, ...]
+    courier_status: str
+    failed_count: int
+    attempt: int
+    occurred_at: str
+    occurred_at_source: TimeSource
+    received_at: str
+    recorded_at: str
+    reason: str | None
+    description: str | None
+    charges: Charges | None
+    personal: Personal
+    observed: Observed | None
+    resolves: tuple[str, ...]
+    source: Source
+    raw: RawCoordinates
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """An observation that could not simply be applied, on `shipment.anomalies`."""
+
+    id: str
+    kind: AnomalyKind
+    shipment_id: str
+    courier: str
+    courier_status: str
+    status: Status | None
+    """The shipment's, unchanged; null if there is none."""
+    observed: Observed
+    received_at: str
+    recorded_at: str
+    source: Source
+    raw: RawCoordinates
+
+
+_STATE_FIELDS = State.__struct_fields__
+
+
+def state_after(event: Event) -> State:
+    """Return the snapshot that an event leaves behind."""
+    return State(**{name: getattr(event, name) for name in _STATE_FIELDS})
+
+
+def cloud_event_headers(topic: Topic, *, id_: str, type_: str, subject: str, time: str) -> Headers:
+    """Return the CloudEvents 1.0 binary headers of an output."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", id_.encode()),
+        ("ce_type", type_.encode()),
+        ("ce_source", f"/waybill/{topic}".encode()),
+        ("ce_subject", subject.encode()),
+        ("ce_time", time.encode()),
+        ("ce_dataschema", f"urn:waybill:schema:{topic}:{SCHEMA_VERSION}".encode()),
+        ("content-type", b"application/json"),
+    ]

@@ -1,0 +1,99 @@
+"""What one raw record says about one shipment."""
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.vocabulary import Service, Source, Status, TimeSource
+
+
+class Stamp(msgspec.Struct, frozen=True, array_like=True):
+    """A moment (UTC) and where it comes from."""
+
+    at: datetime
+    source: TimeSource
+
+
+class Driver(msgspec.Struct, frozen=True):
+    """Who carries the parcel."""
+
+    name: str | None = None
+    phone: str | None = None
+
+
+class Carrier(msgspec.Struct, frozen=True):
+    """Which company carries for an aggregator, and under which of its products."""
+
+    code: str | None = None
+    service: str | None = None
+
+
+class Charges(msgspec.Struct, frozen=True):
+    """What the delivery costs, in whole units of the currency; null where unknown."""
+
+    currency: str = "IDR"
+    shipping: int | None = None
+    cod: int | None = None
+    insurance: int | None = None
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """A picture the driver took."""
+
+    type: str | None
+    url: str
+    occurred_at: datetime | None = None
+
+
+class Details(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a courier tells beside the status. None, or no proofs, says nothing."""
+
+    order_id: str | None = None
+    awb: str | None = None
+    carrier: Carrier | None = None
+    charges: Charges | None = None
+    driver: Driver | None = None
+    signed_by: str | None = None
+    tracking_url: str | None = None
+    reason: str | None = None
+    description: str | None = None
+    proofs: tuple[Proof, ...] = ()
+
+
+class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One raw record's reading: the courier's word and everything the fold needs to place it.
+
+    A pure function of the record. `known` is false for a word missing from the courier's mapping;
+    a known word without `status` gives details only.
+    """
+
+    shipment_id: str
+    courier: str
+    account: str | None
+    reference: str
+    word: str
+    status: Status | None
+    known: bool
+    received_at: datetime
+    source: Source
+    record_digest: bytes
+    """Of the record's canonical JSON. Never changes with our code."""
+    reading_digest: bytes
+    """Of what the record says, without the time received and the source."""
+    item: int = 1
+    """Its place in the webhook's body, from 1."""
+    count: int = 0
+    """Dash's `failedCount`; 0 elsewhere."""
+    times: dict[str, Stamp] = {}
+    """The believed times under the courier's own field names."""
+    updated_at: datetime | None = None
+    """The body's `updatedAt`, if believed. It breaks ties."""
+    proves: tuple[Service, ...] = ()
+    jumps_through: Status | None = None
+    """The one status, otherwise closed to jumps, that a jump to this one passes last (703: LOST, 704: DAMAGED)."""
+    details: Details = Details()
+
+    @property
+    def received(self) -> Stamp:
+        """The time received, as the last fallback of `occurred_at`."""
+        return Stamp(self.received_at, TimeSource.RECEIVED)

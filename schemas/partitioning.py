@@ -1,0 +1,26 @@
+"""Which partition a key belongs to: the Java client's default, murmur2."""
+
+from typing import Final
+
+_SEED: Final = 0x9747B28C
+_MIX: Final = 0x5BD1E995
+_WORD: Final = 0xFFFFFFFF
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key, as `org.apache.kafka.clients.producer` computes it."""
+    return (_murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _murmur2(data: bytes) -> int:
+    length = len(data)
+    whole = length & ~3
+    h = _SEED ^ length
+    for at in range(0, whole, 4):
+        k = (int.from_bytes(data[at : at + 4], "little") * _MIX) & _WORD
+        k = ((k ^ (k >> 24)) * _MIX) & _WORD
+        h = ((h * _MIX) & _WORD) ^ k
+    if whole < length:
+        h = ((h ^ int.from_bytes(data[whole:], "little")) * _MIX) & _WORD
+    h = ((h ^ (h >> 13)) * _MIX) & _WORD
+    return h ^ (h >> 15)

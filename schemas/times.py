@@ -1,0 +1,48 @@
+"""Times as couriers write them, and as Waybill writes them.
+
+Waybill writes RFC 3339 in UTC with microseconds, always 27 characters.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+_READABLE: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
+)
+
+BELIEVED_AHEAD: Final = timedelta(days=1)
+"""How far a courier's time may lie after the time received and still be believed: a clock or a zone is wrong
+beyond it. domain.md, "Order inside one shipment"."""
+
+
+def format_time(moment: datetime) -> str:
+    """Write a moment given in UTC as RFC 3339 with microseconds."""
+    return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
+
+
+def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | None:
+    """Read a courier's time.
+
+    Returns the moment in UTC and whether the courier gave the zone, or None when the value is no time that can be
+    read. Digits beyond the microsecond are dropped.
+    """
+    if not isinstance(value, str):
+        return None
+    match = _READABLE.fullmatch(value.strip())
+    if match is None:
+        return None
+    day, clock, fraction, zone = match.groups()
+    zone_text = "+00:00" if zone in ("Z", "z") else zone or ""
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{f'.{fraction[:6]:0<6}' if fraction else ''}{zone_text}")
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=assumed_zone).astimezone(UTC), False
+        return moment.astimezone(UTC), True
+    except (ValueError, OverflowError):
+        return None
+
+
+def believed(moment: datetime, received_at: datetime) -> bool:
+    """Whether a courier's time can be true: at most a day after the time received."""
+    return moment - received_at <= BELIEVED_AHEAD

@@ -1,0 +1,34 @@
+"""The topics: names, keys' home, retention. Declared once, here; made by `waybill topics apply`."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+
+class Topic(StrEnum):
+    """The names, before `WAYBILL_TOPIC_PREFIX`."""
+
+    RAW = "courier.webhooks.raw"
+    DEAD_LETTERS = "courier.webhooks.raw.dlq"
+    EVENTS = "shipment.events"
+    STATE = "shipment.state"
+    ANOMALIES = "shipment.anomalies"
+
+
+class TopicSpec(msgspec.Struct, frozen=True):
+    """How one topic is kept. Without `retention` it is compacted. `carries_bodies`: values are couriers' bodies."""
+
+    topic: Topic
+    retention: timedelta | None
+    carries_bodies: bool = False
+
+
+TOPICS: Final = (
+    TopicSpec(Topic.RAW, timedelta(days=30), carries_bodies=True),
+    TopicSpec(Topic.DEAD_LETTERS, timedelta(days=30), carries_bodies=True),
+    TopicSpec(Topic.EVENTS, timedelta(days=14)),
+    TopicSpec(Topic.STATE, None),
+    TopicSpec(Topic.ANOMALIES, timedelta(days=30)),
+)
