@@ -18,7 +18,10 @@ MAX_DEPTH: Final = 200
 """Levels of nesting that are read. Couriers use six; Python's own stack bears a few hundred."""
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+_MEMBER: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*")\s*:(.*)', re.DOTALL)
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MAX_DIGITS: Final = 1000
 """Digits of an integer that are read exactly; Python refuses more than 4,300."""
 
@@ -36,6 +39,38 @@ def load(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return _load_leniently(body, str(error))
+
+
+def members(body: bytes) -> dict[str, bytes]:
+    """Return an object's members, each value in its own bytes. A value may itself be unreadable.
+
+    Raises:
+        UnreadableError: the text is no JSON object.
+
+    """
+    try:
+        return {name: bytes(raw) for name, raw in _MEMBERS.decode(body).items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = {}
+        for part in _parts(body, b"{", str(error)):
+            member = _MEMBER.fullmatch(part)
+            if member is None:
+                raise UnreadableError(DeadLetterReason.INVALID_JSON, str(error)) from error
+            found[load(member[1])] = member[2].strip()
+        return found
+
+
+def elements(body: bytes) -> list[bytes]:
+    """Return an array's elements, each in its own bytes. An element may itself be unreadable.
+
+    Raises:
+        UnreadableError: the text is no JSON array.
+
+    """
+    try:
+        return [bytes(raw) for raw in _ELEMENTS.decode(body)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return [part.strip() for part in _parts(body, b"[", str(error))]
 
 
 def digest(value: Any) -> bytes:
@@ -79,6 +114,36 @@ def _clean_deeply(value: Any) -> Any:
             return {clean(name): _clean_deeply(item) for name, item in value.items()}
         case _:
             return value
+
+
+def _parts(body: bytes, opening: bytes, complaint: str) -> list[bytes]:
+    """Cut a container between its commas, where an odd part inside keeps the decoder from doing it."""
+    try:
+        load(body)
+    except UnreadableError as error:
+        if error.reason is not DeadLetterReason.TOO_DEEP:
+            raise
+    if not body.lstrip().startswith(opening):
+        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, complaint)
+    parts, depth, start = [], 0, 0
+    for token in _TOKENS.finditer(body):
+        match token.group():
+            case b"[" | b"{":
+                depth += 1
+                if depth == 1:
+                    start = token.end()
+            case b"]" | b"}":
+                depth -= 1
+                if depth == 0:
+                    parts.append(body[start : token.start()])
+            case b"," if depth == 1:
+                parts.append(body[start : token.start()])
+                start = token.end()
+            case _:
+                pass
+    if depth != 0:
+        raise UnreadableError(DeadLetterReason.INVALID_JSON, complaint)
+    return [part for part in parts if part.strip()]
 
 
 def _depth(body: bytes) -> int:

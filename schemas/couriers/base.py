@@ -44,8 +44,8 @@ class Courier(Protocol):
     name: str
     credentials: Credentials
     lifecycles: Mapping[Service, Lifecycle]
-    zone_settings: Mapping[Source, str]
-    """The settings (without `WAYBILL_`) that give the zone of times without one. Default: UTC."""
+    zone_settings: Mapping[Source, tuple[str, str]]
+    """The settings (without `WAYBILL_`) that give the zone of times without one, with their defaults. Else UTC."""
 
     def split(self, body: bytes) -> list[Piece]:
         """Make one piece of each item of a webhook's body. A body that cannot be split is one piece as it came."""

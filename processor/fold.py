@@ -1,0 +1,183 @@
+"""The fold: a shipment's distinct observations, in position order, become its snapshot. Pure.
+
+The first observation is accepted whatever it says. Each later one is judged from the status before it, by the
+transition table of the shipment's service. A refused one is kept, gives no details and may be accepted later, when an
+earlier observation arrives.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+
+from schemas.couriers import Courier
+from schemas.couriers.base import Position
+from schemas.lifecycle import ALWAYS_FINAL, SCANS, Lifecycle
+from schemas.observation import Details, Observation, Stamp
+from schemas.vocabulary import Service, Source, Status, Transition
+
+_OLDEST: Final = datetime.min.replace(tzinfo=UTC)
+_UNDER_WAY: Final = frozenset({Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
+_SETBACKS: Final = frozenset({Status.FAILED, Status.LOST})
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What a shipment's observations add up to."""
+
+    service: Service
+    status: Status
+    courier_status: str
+    failed_count: int
+    occurred: Stamp
+    details: Details
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """How the fold judged one observation.
+
+    `before` is the status it was judged from, `passed` what a move jumped over. `moved` is false for a repeat.
+    """
+
+    accepted: bool
+    before: Status | None
+    moved: bool = False
+    passed: tuple[Status, ...] = ()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An observation in its place. One without a status has no verdict.
+
+    `anomaly` is the id of the anomaly that refused it when it arrived, if one did.
+    """
+
+    key: Position
+    observation: Observation
+    verdict: Verdict | None = None
+    anomaly: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it counts for the status."""
+        return self.verdict is not None and self.verdict.accepted
+
+
+def sort_key(courier: Courier, service: Service, observation: Observation) -> Position:
+    """Place an observation among all of its shipment's; words without a status stand before all others.
+
+    Equal positions break on the body's `updatedAt`, then pulled before pushed, the time received, the place in the
+    body, the digest: the most recent block comes last and so wins.
+    """
+    if observation.status is None:
+        position: Position = (0, courier.occurred(observation, service).at)
+    else:
+        position = (1, *courier.position(observation, service))
+    return (
+        position,
+        observation.updated_at or _OLDEST,
+        observation.source is not Source.PULL,
+        observation.received_at,
+        observation.item,
+        observation.reading_digest,
+    )
+
+
+def fold(courier: Courier, service: Service, entries: Iterable[Entry]) -> tuple[Snapshot | None, tuple[Entry, ...]]:
+    """Fold entries given in order; return the snapshot and the entries with their verdicts."""
+    snapshot: Snapshot | None = None
+    background = Details()
+    judged = []
+    for entry in entries:
+        if entry.observation.status is None:
+            background = _merge(background, _lasting(entry.observation.details), moved=False)
+            judged.append(entry)
+            continue
+        snapshot, verdict = advance(courier, service, snapshot, entry.observation, background)
+        judged.append(msgspec.structs.replace(entry, verdict=verdict) if verdict != entry.verdict else entry)
+    return snapshot, tuple(judged)
+
+
+def advance(
+    courier: Courier,
+    service: Service,
+    snapshot: Snapshot | None,
+    observation: Observation,
+    background: Details | None = None,
+) -> tuple[Snapshot | None, Verdict]:
+    """Take one more observation, behind all others. `background` holds details known before any status was."""
+    assert observation.status is not None
+    lifecycle = courier.lifecycles[service]
+    verdict = judge(lifecycle, snapshot, observation)
+    if not verdict.accepted:
+        return snapshot, verdict
+    before = snapshot.details if snapshot else background or Details()
+    return Snapshot(
+        service=service,
+        status=observation.status if verdict.moved or snapshot is None else snapshot.status,
+        courier_status=observation.word,
+        failed_count=_failed_count(lifecycle, snapshot, observation, verdict),
+        occurred=courier.occurred(observation, service),
+        details=_merge(before, observation.details, moved=verdict.moved),
+    ), verdict
+
+
+def judge(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observation) -> Verdict:
+    """Decide whether an observation may follow, and by which way."""
+    status = observation.status
+    assert status is not None
+    if snapshot is None:
+        return Verdict(accepted=True, before=None, moved=True)
+    before = snapshot.status
+    if lifecycle.count_moves and observation.count > snapshot.failed_count:
+        passed = lifecycle.path(before, status, via_failed=True)
+        if passed is not None:
+            return Verdict(accepted=True, before=before, moved=True, passed=passed)
+        return Verdict(accepted=status is before, before=before)
+    if status is before or (lifecycle.scans_while_returning and before is Status.RETURNING and status in SCANS):
+        return Verdict(accepted=True, before=before)
+    if before not in lifecycle.statuses:
+        legal = status in lifecycle.statuses and before not in ALWAYS_FINAL
+        return Verdict(accepted=legal, before=before, moved=legal)
+    passed = lifecycle.path(before, status, last=observation.jumps_through)
+    return Verdict(accepted=passed is not None, before=before, moved=passed is not None, passed=passed or ())
+
+
+def transition_of(lifecycle: Lifecycle, verdict: Verdict, status: Status) -> Transition:
+    """Name the move that led to a status."""
+    if verdict.before is None:
+        return Transition.INITIAL
+    way = (verdict.before, *verdict.passed)
+    if status in _UNDER_WAY and not _SETBACKS.isdisjoint(way):
+        return Transition.RECOVERY
+    if not lifecycle.reassignments.isdisjoint(pairwise((*way, status))):
+        return Transition.REASSIGNMENT
+    return Transition.RETURN if status is Status.RETURNING else Transition.FORWARD
+
+
+def _failed_count(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observation, verdict: Verdict) -> int:
+    if not lifecycle.counts_entries:
+        return observation.count
+    entered = (observation.status, *verdict.passed).count(Status.FAILED) if verdict.moved else 0
+    return entered + (snapshot.failed_count if snapshot else 0)
+
+
+def _lasting(details: Details) -> Details:
+    """Drop what belongs to a status: a word without one never gives it."""
+    return msgspec.structs.replace(details, reason=None, description=None, proofs=())
+
+
+def _merge(old: Details, new: Details, *, moved: bool) -> Details:
+    """Take the newer value of each field that is given. A move empties what belongs to the status."""
+    return Details(
+        order_id=new.order_id or old.order_id,
+        awb=new.awb or old.awb,
+        carrier=new.carrier or old.carrier,
+        charges=new.charges or old.charges,
+        driver=new.driver or old.driver,
+        signed_by=new.signed_by or old.signed_by,
+        tracking_url=new.tracking_url or old.tracking_url,
+        reason=new.reason or (None if moved else old.reason),
+        description=new.description or (None if moved else old.description),
+        proofs=new.proofs or (() if moved else old.proofs),
+    )

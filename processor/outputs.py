@@ -1,0 +1,223 @@
+"""What is published for one raw record: event, anomaly or dead letter, and the exact bytes of each. Pure."""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from processor.fold import Snapshot
+from processor.shipment import Changed
+from schemas.couriers import Courier
+from schemas.events import (
+    Anomaly,
+    Event,
+    Observed,
+    Personal,
+    RawCoordinates,
+    ShownProof,
+    cloud_event_headers,
+    state_after,
+)
+from schemas.observation import Observation, Stamp
+from schemas.records import Headers, RawRecord, UnreadableError
+from schemas.times import format_time
+from schemas.topics import Topic
+from schemas.vocabulary import PHASES, AnomalyKind, Status
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode_event: Final = msgspec.json.Decoder(Event).decode
+_decode_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
+
+STATE_TYPE: Final = "shipment.state"
+ANOMALY_TYPE: Final = "shipment.anomaly"
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One thing to publish, as it is stored.
+
+    `cause` is the offset of the raw record being applied, `ordinal` the output's place among the record's. A dead
+    letter's headers are stored; the others' follow from the value.
+    """
+
+    topic: Topic
+    partition: int
+    cause: int
+    ordinal: int
+    key: bytes | None
+    value: bytes
+    recorded_at: datetime
+    shipment_id: str | None = None
+    version: int | None = None
+    headers: Headers = []
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One record for Kafka. `timestamp_ms` is in milliseconds since the epoch."""
+
+    topic: Topic
+    key: bytes | None
+    value: bytes
+    headers: Headers
+    timestamp_ms: int
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What every output of one raw record shares. `topic` is the raw topic's full name."""
+
+    topic: str
+    record: RawRecord
+    recorded_at: datetime
+
+    @property
+    def raw(self) -> RawCoordinates:
+        """The record's coordinates, for subscribers."""
+        return RawCoordinates(self.topic, self.record.partition, self.record.offset)
+
+
+def anomaly_id(shipment_id: str, record: RawRecord, kind: AnomalyKind) -> str:
+    """Name an anomaly: one of a kind for each raw record."""
+    return f"{shipment_id}/anomaly/{record.at}/{kind}"
+
+
+def event_output(
+    courier: Courier, origin: Origin, observation: Observation, snapshot: Snapshot, change: Changed, version: int
+) -> Output:
+    """Write the event of a change."""
+    details = snapshot.details
+    failed = snapshot.status is Status.FAILED
+    event = Event(
+        id=f"{observation.shipment_id}/{version}",
+        type=change.type,
+        shipment_id=observation.shipment_id,
+        version=version,
+        courier=observation.courier,
+        account=observation.account,
+        service=snapshot.service,
+        carrier=details.carrier,
+        courier_ref=observation.reference,
+        order_id=details.order_id,
+        awb=details.awb,
+        status=snapshot.status,
+        previous_status=change.previous,
+        phase=PHASES[snapshot.status],
+        final=courier.lifecycles[snapshot.service].is_final(snapshot.status),
+        transition=change.transition,
+        skipped=change.skipped,
+        courier_status=snapshot.courier_status,
+        failed_count=snapshot.failed_count,
+        attempt=max(snapshot.failed_count, 1) if failed else snapshot.failed_count + 1,
+        occurred_at=format_time(snapshot.occurred.at),
+        occurred_at_source=snapshot.occurred.source,
+        received_at=format_time(observation.received_at),
+        recorded_at=format_time(origin.recorded_at),
+        reason=details.reason,
+        description=details.description,
+        charges=details.charges,
+        personal=Personal(
+            driver=details.driver,
+            signed_by=details.signed_by,
+            tracking_url=details.tracking_url,
+            proofs=tuple(
+                ShownProof(proof.type, proof.url, format_time(proof.occurred_at) if proof.occurred_at else None)
+                for proof in details.proofs
+            ),
+        ),
+        observed=_observed(observation, courier.occurred(observation, snapshot.service)) if change.late else None,
+        resolves=change.resolves,
+        source=observation.source,
+        raw=origin.raw,
+    )
+    return _stored(Topic.EVENTS, origin, 0, observation.shipment_id, _encode(event), version)
+
+
+def anomaly_output(
+    origin: Origin, observation: Observation, occurred: Stamp, kind: AnomalyKind, status: Status | None, ordinal: int
+) -> Output:
+    """Write an anomaly. `status` is the shipment's, if there is one."""
+    anomaly = Anomaly(
+        id=anomaly_id(observation.shipment_id, origin.record, kind),
+        kind=kind,
+        shipment_id=observation.shipment_id,
+        courier=observation.courier,
+        courier_status=observation.word,
+        status=status,
+        observed=_observed(observation, occurred),
+        received_at=format_time(observation.received_at),
+        recorded_at=format_time(origin.recorded_at),
+        source=observation.source,
+        raw=origin.raw,
+    )
+    return _stored(Topic.ANOMALIES, origin, ordinal, observation.shipment_id, _encode(anomaly))
+
+
+def dead_letter(origin: Origin, error: UnreadableError) -> Output:
+    """Write a dead letter: the record as it came, with reason and origin."""
+    record = origin.record
+    reason = (
+        ("dlq-reason", error.reason),
+        ("dlq-detail", error.detail),
+        ("dlq-topic", origin.topic),
+        ("dlq-partition", str(record.partition)),
+        ("dlq-offset", str(record.offset)),
+        ("dlq-at", format_time(origin.recorded_at)),
+    )
+    return Output(
+        Topic.DEAD_LETTERS,
+        record.partition,
+        record.offset,
+        0,
+        record.key,
+        record.value,
+        origin.recorded_at,
+        headers=[*record.headers, *((name, text.encode()) for name, text in reason)],
+    )
+
+
+def messages(output: Output) -> tuple[Message, ...]:
+    """Return the records to publish for an output. An event also leaves the newest state."""
+    timestamp_ms = int(output.recorded_at.timestamp() * 1000)
+    match output.topic:
+        case Topic.EVENTS:
+            event = _decode_event(output.value)
+            return (
+                _message(Topic.EVENTS, output, output.value, event, event.type, timestamp_ms),
+                _message(Topic.STATE, output, _encode(state_after(event)), event, STATE_TYPE, timestamp_ms),
+            )
+        case Topic.ANOMALIES:
+            anomaly = _decode_anomaly(output.value)
+            headers = cloud_event_headers(
+                Topic.ANOMALIES,
+                id_=anomaly.id,
+                type_=ANOMALY_TYPE,
+                subject=anomaly.shipment_id,
+                time=anomaly.observed.occurred_at,
+            )
+            return (Message(Topic.ANOMALIES, output.key, output.value, headers, timestamp_ms),)
+        case _:
+            return (Message(output.topic, output.key, output.value, output.headers, timestamp_ms),)
+
+
+def _message(topic: Topic, output: Output, value: bytes, event: Event, type_: str, timestamp_ms: int) -> Message:
+    headers = cloud_event_headers(topic, id_=event.id, type_=type_, subject=event.shipment_id, time=event.occurred_at)
+    return Message(topic, output.key, value, headers, timestamp_ms)
+
+
+def _observed(observation: Observation, occurred: Stamp) -> Observed:
+    return Observed(observation.status, observation.word, format_time(occurred.at))
+
+
+def _stored(
+    topic: Topic, origin: Origin, ordinal: int, shipment_id: str, value: bytes, version: int | None = None
+) -> Output:
+    record = origin.record
+    return Output(
+        topic,
+        record.partition,
+        record.offset,
+        ordinal,
+        shipment_id.encode(),
+        value,
+        origin.recorded_at,
+        shipment_id,
+        version,
+    )

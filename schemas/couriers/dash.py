@@ -1,0 +1,189 @@
+"""Dash EXPRESS and LOGISTIC: one envelope for every status, the service left unsaid.
+
+Source: dash-webhooks.txt ("Event payload reference"); facts.md ("Dash") for what public integrations add.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from typing import Any, Final
+
+from schemas.couriers.base import Credentials, Piece, Position, check_reference
+from schemas.couriers.reading import (
+    MAX_PROOFS,
+    charges,
+    clock,
+    count,
+    driver,
+    first_of,
+    identifier,
+    members_of,
+    observe,
+    text,
+    url,
+)
+from schemas.lifecycle import Lifecycle
+from schemas.observation import Details, Observation, Proof, Stamp
+from schemas.records import Provenance, UnreadableError
+from schemas.times import read_time
+from schemas.tolerant_json import digest, load
+from schemas.transitions import DASH_EXPRESS, DASH_LOGISTIC
+from schemas.vocabulary import DeadLetterReason, Service, Source, Status
+
+STATUSES: Final[dict[str, Status | None]] = {
+    "QUEUEING": Status.CREATED,
+    "PREPARING": Status.CREATED,
+    "ALLOCATING": Status.ALLOCATING,
+    "VERIFIED": Status.VERIFIED,
+    "NOT_VERIFIED": Status.NOT_VERIFIED,
+    "PENDING_PICKUP": Status.PENDING_PICKUP,
+    "PICKING_UP": Status.PICKING_UP,
+    "PENDING_DELIVERY": Status.PENDING_DELIVERY,
+    "IN_DELIVERY": Status.IN_DELIVERY,
+    "FAILED": Status.FAILED,
+    "COMPLETED": Status.DELIVERED,
+    "CANCELLED": Status.CANCELLED,
+    # The rest is not in the document; seen in public integrations (facts.md, "Dash").
+    "PENDING_RETURN": Status.RETURNING,
+    "IN_RETURN": Status.RETURNING,
+    "RETURNED": Status.RETURNED,
+    # These say nothing about the state.
+    "PENDING_PAYMENT": None,
+    "ON_HOLD": None,
+    "FAILED_IN_RETURN": None,
+    "DISPOSED": None,
+}
+"""Dash's words. dash-webhooks.txt, "Payload by status"."""
+
+EXPRESS_WORDS: Final = frozenset({"QUEUEING", "ALLOCATING", "PENDING_PICKUP", "PICKING_UP", "CANCELLED"})
+LOGISTIC_WORDS: Final = frozenset({"PREPARING", "VERIFIED", "NOT_VERIFIED"})
+
+OWN_TIMES: Final = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancelledAt"}
+"""A word's own time. dash-webhooks.txt, "Field reference": present only on that status."""
+
+REASONS: Final = {"FAILED": "failedReason", "CANCELLED": "cancelledReason"}
+
+_LOGISTIC_ORDER: Final = (
+    ("PREPARING",),
+    ("NOT_VERIFIED",),
+    ("VERIFIED",),
+    ("PENDING_DELIVERY",),
+    ("IN_DELIVERY",),
+    ("COMPLETED", "FAILED"),
+    ("PENDING_RETURN",),
+    ("IN_RETURN",),
+    ("RETURNED",),
+)
+_EXPRESS_ORDER: Final = (
+    ("QUEUEING",),
+    ("ALLOCATING",),
+    ("PENDING_PICKUP",),
+    ("PICKING_UP",),
+    ("PENDING_DELIVERY",),
+    ("IN_DELIVERY",),
+    ("COMPLETED", "FAILED", "CANCELLED"),
+)
+RANKS: Final = {
+    service: {word: rank for rank, words in enumerate(order, start=1) for word in words}
+    for service, order in ((Service.LOGISTIC, _LOGISTIC_ORDER), (Service.EXPRESS, _EXPRESS_ORDER))
+}
+"""The order of the words inside one failure count. A word its service lacks ranks 0, before all."""
+
+
+class Dash:
+    """Dash Electric, both services."""
+
+    name = "dash"
+    credentials = Credentials(secrets_setting="DASH_SECRETS", header="X-Dash-Secret", header_setting="DASH_HEADER_NAME")
+    lifecycles: Mapping[Service, Lifecycle] = {
+        Service.EXPRESS: DASH_EXPRESS,
+        Service.LOGISTIC: DASH_LOGISTIC,
+    }
+    zone_settings: Mapping[Source, tuple[str, str]] = {}
+
+    def split(self, body: bytes) -> list[Piece]:
+        """One webhook is one delivery."""
+        try:
+            delivery = members_of(load(body))
+            return [Piece(body, check_reference(delivery.get("deliveryID"), "deliveryID"))]
+        except UnreadableError:
+            return [Piece(body, None)]
+
+    def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
+        """Read one delivery envelope. Raises `UnreadableError`."""
+        body = load(value)
+        if not isinstance(body, dict) or not isinstance(word := body.get("status"), str) or not word:
+            raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not an object with a status")
+        reference = check_reference(body.get("deliveryID"), "deliveryID")
+        names = [name for name in (OWN_TIMES.get(word), "updatedAt", "pickupAt") if name]
+        times = clock(body, names, provenance.received_at, assumed_zone)
+        updated = times.believed.get("updatedAt")
+        return observe(
+            self,
+            provenance,
+            reference=reference,
+            word=word,
+            status=STATUSES.get(word),
+            known=word in STATUSES,
+            record_digest=digest(body),
+            times=times,
+            details=_details(word, body),
+            proves=_proves(word, body),
+            count=count(body.get("failedCount")),
+            updated_at=updated.at if updated else None,
+        )
+
+    def service(self, proven: frozenset[Service]) -> Service:
+        """EXPRESS once proven: its bodies carry a mark from PENDING_PICKUP on, so one without is LOGISTIC."""
+        return Service.EXPRESS if Service.EXPRESS in proven else Service.LOGISTIC
+
+    def occurred(self, observation: Observation, service: Service) -> Stamp:
+        """The word's own time, else `updatedAt`, else `pickupAt`, else the time received."""
+        own = OWN_TIMES.get(observation.word)
+        if observation.status is Status.PENDING_DELIVERY and service is Service.EXPRESS:
+            own = "pickupAt"  # "package picked up (pickupAt + PICKUP_PROOF now set)"
+        return first_of(observation, (own, "updatedAt", "pickupAt"))
+
+    def position(self, observation: Observation, service: Service) -> Position:
+        """The failure count first; a FAILED opens its count, because the failure itself raises it.
+
+        Inside a count LOGISTIC goes by rank, then time (`pickupAt` may be stale after a recovery); EXPRESS by time,
+        then rank.
+        """
+        opens = observation.status is Status.FAILED and observation.count > 0
+        rank = 0 if opens else RANKS[service].get(observation.word, 0)
+        moment = self.occurred(observation, service).at
+        within = (rank, moment) if service is Service.LOGISTIC else (moment, rank)
+        return (observation.count, not opens, *within)
+
+
+def _details(word: str, body: dict[str, Any]) -> Details:
+    recipient = members_of(body.get("recipient"))
+    return Details(
+        order_id=identifier(body.get("providerOrderID")),
+        charges=charges(shipping=members_of(body.get("quote")).get("amount")),
+        driver=driver(body.get("courier")),
+        signed_by=text(recipient.get("actualRecipientName")),
+        tracking_url=url(body.get("trackingURL")),
+        reason=text(body.get(REASONS[word])) if word in REASONS else None,
+        proofs=tuple(_proof(entry, link) for entry in _media(body) if (link := url(entry.get("url"))))[:MAX_PROOFS],
+    )
+
+
+def _proof(entry: dict[str, Any], link: str) -> Proof:
+    taken = read_time(entry.get("createdAt"), UTC)
+    return Proof(type=text(entry.get("type")), url=link, occurred_at=taken[0] if taken else None)
+
+
+def _media(body: dict[str, Any]) -> list[dict[str, Any]]:
+    media = body.get("media")
+    return [entry for entry in media if isinstance(entry, dict)] if isinstance(media, list) else []
+
+
+def _proves(word: str, body: dict[str, Any]) -> tuple[Service, ...]:
+    """Which service a body gives away. dash-webhooks.txt, "LOGISTIC payloads omit trackingURL entirely"."""
+    if word not in STATUSES:
+        return ()
+    pickup_proof = any(entry.get("type") == "PICKUP_PROOF" for entry in _media(body))
+    express = word in EXPRESS_WORDS or pickup_proof or text(body.get("trackingURL")) is not None
+    logistic = word in LOGISTIC_WORDS
+    return (*([Service.EXPRESS] if express else ()), *([Service.LOGISTIC] if logistic else ()))

@@ -1,0 +1,157 @@
+"""Taking single details out of couriers' JSON. What is odd is None, so that the rest of a message still counts."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, tzinfo
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from schemas.couriers.base import Courier, shipment_id
+from schemas.observation import Charges, Details, Driver, Observation, Stamp
+from schemas.records import Provenance
+from schemas.times import believed, read_time
+from schemas.tolerant_json import clean, digest
+from schemas.vocabulary import Service, Status, TimeSource
+
+MAX_TEXT: Final = 2_000
+"""Characters of free text that are kept: reasons, names, scan texts. Longer ones are cut; the raw record has all."""
+
+MAX_IDENTIFIER_BYTES: Final = 128
+"""The longest order number or AWB, in UTF-8. A longer one could not be indexed and is no identifier."""
+
+MAX_URL: Final = 2_048
+"""Characters of a link that are kept. A cut link would lead nowhere, so a longer one is dropped."""
+
+MAX_PROOFS: Final = 20
+"""Pictures that are kept of one message. Couriers send up to three."""
+
+MAX_AMOUNT: Final = 2**63 - 1
+"""The largest number that the database and every subscriber's language can hold."""
+
+MAX_COUNT: Final = 2**31 - 1
+"""The largest failure count that the database holds."""
+
+
+def text(value: object) -> str | None:
+    """Return a text, storable and of bounded length. An empty one is None."""
+    if not isinstance(value, str) or not value:
+        return None
+    return clean(value[:MAX_TEXT])
+
+
+def identifier(value: object) -> str | None:
+    """Return an order number or AWB."""
+    found = text(value)
+    return found if found and len(found.encode()) <= MAX_IDENTIFIER_BYTES else None
+
+
+def url(value: object) -> str | None:
+    """Return a link."""
+    return text(value) if isinstance(value, str) and len(value) <= MAX_URL else None
+
+
+def amount(value: object) -> int | None:
+    """Return an amount of money in whole units, rounded."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None
+    whole = round(value)
+    return whole if 0 <= whole <= MAX_AMOUNT else None
+
+
+def count(value: object) -> int:
+    """Return a failure count. Missing or odd: 0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return 0
+    return value if 0 <= value <= MAX_COUNT else 0
+
+
+def members_of(value: object) -> dict[str, Any]:
+    """Return an object's members. Anything else has none."""
+    return value if isinstance(value, dict) else {}
+
+
+def driver(value: object) -> Driver | None:
+    """Return a driver from an object with `name` and `phone`, or from a bare name."""
+    if isinstance(value, str):
+        return Driver(name=text(value)) if value else None
+    found = Driver(name=text(members_of(value).get("name")), phone=text(members_of(value).get("phone")))
+    return found if found.name or found.phone else None
+
+
+def charges(*, shipping: object = None, cod: object = None, insurance: object = None) -> Charges | None:
+    """Return charges in rupiah, or None where no amount is known."""
+    found = Charges(shipping=amount(shipping), cod=amount(cod), insurance=amount(insurance))
+    return None if found == Charges() else found
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The times of one message: as read, for its identity, and as believed, for its order."""
+
+    read: dict[str, datetime | None]
+    believed: dict[str, Stamp]
+
+
+def clock(body: Mapping[str, Any], names: Iterable[str], received_at: datetime, zone: tzinfo) -> Clock:
+    """Read the times that may count for a word, by the courier's field names."""
+    read: dict[str, datetime | None] = {}
+    stamps = {}
+    for name in names:
+        found = read_time(body.get(name), zone)
+        if found is None:
+            read[name] = None
+            continue
+        moment, zoned = read[name], _ = found
+        if believed(moment, received_at):
+            stamps[name] = Stamp(moment, TimeSource.COURIER if zoned else TimeSource.ASSUMED_ZONE)
+    return Clock(read, stamps)
+
+
+def first_of(observation: Observation, names: Iterable[str | None]) -> Stamp:
+    """Return the first believed time of those named, else the time received."""
+    for name in names:
+        if name is not None and (stamp := observation.times.get(name)):
+            return stamp
+    return observation.received
+
+
+def observe(
+    courier: Courier,
+    provenance: Provenance,
+    *,
+    reference: str,
+    word: str,
+    status: Status | None,
+    known: bool,
+    record_digest: bytes,
+    times: Clock,
+    details: Details,
+    proves: tuple[Service, ...] = (),
+    count: int = 0,
+    updated_at: datetime | None = None,
+    jumps_through: Status | None = None,
+) -> Observation:
+    """Put a reading together and give it its identity."""
+    shown_word = clean(word[:MAX_TEXT])
+    return Observation(
+        shipment_id=shipment_id(courier.name, provenance.account, reference),
+        courier=courier.name,
+        account=provenance.account,
+        reference=reference,
+        word=shown_word,
+        status=status,
+        known=known,
+        received_at=provenance.received_at,
+        source=provenance.source,
+        record_digest=record_digest,
+        reading_digest=digest((reference, shown_word, status, times.read, count, proves, details)),
+        item=provenance.item,
+        count=count,
+        times=times.believed,
+        updated_at=updated_at,
+        proves=proves,
+        jumps_through=jumps_through,
+        details=details,
+    )
