@@ -1,0 +1,1 @@
+"""The database's schema, one SQL file a step, applied in order by `waybill migrate`."""

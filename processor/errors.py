@@ -1,0 +1,17 @@
+"""What can go wrong while processing, told apart by what to do about it."""
+
+
+class ProcessorError(Exception):
+    """The root of the processor's errors."""
+
+
+class ClaimLostError(ProcessorError):
+    """Claim again: somebody else writes this partition now, or a commit's outcome is unknown."""
+
+
+class UnstorableError(ProcessorError):
+    """Cut the batch in two: the database refuses a value in it, and always will."""
+
+
+class HaltError(ProcessorError):
+    """Stop this partition: going on would skip or repeat something. An operator must look."""

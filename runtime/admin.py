@@ -1,0 +1,69 @@
+"""The admin port of a service: `/healthz`, `/readyz`, `/metrics`."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from runtime.errors import SetupError
+
+Readiness = Callable[[], Mapping[str, bool]]
+"""Says of each part a service needs whether it works. Called at every question; must not wait."""
+
+SHUTDOWN_SECONDS: Final = 1.0
+"""How long an answer in the making may take when the service stops. The drain has 8 s for everything."""
+
+
+@asynccontextmanager
+async def admin_server(host: str, port: int, registry: CollectorRegistry, readiness: Readiness) -> AsyncIterator[int]:
+    """Serve the admin port and give its number (port 0 takes a free one).
+
+    Raises:
+        SetupError: the port cannot be listened on.
+
+    """
+    runner = web.AppRunner(
+        _app(registry, readiness), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
+    )
+    await runner.setup()
+    try:
+        yield await listen(runner, host, port)
+    finally:
+        await runner.cleanup()
+
+
+async def listen(runner: web.BaseRunner, host: str, port: int) -> int:
+    """Listen on an address and return its port.
+
+    Raises:
+        SetupError: the port is taken, or the address is not ours.
+
+    """
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise SetupError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    bound: int = runner.addresses[0][1]
+    return bound
+
+
+def _app(registry: CollectorRegistry, readiness: Readiness) -> web.Application:
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        parts = dict(readiness())
+        ready = all(parts.values())
+        body = {"status": "ready" if ready else "not ready", "parts": parts}
+        return web.json_response(body, status=200 if ready else 503)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes(
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)],
+    )
+    return app

@@ -1,0 +1,123 @@
+"""Logs: one JSON object a line on stderr, or readable lines on a terminal. Libraries' own logs take the same way."""
+
+import logging
+import re
+import sys
+import time
+from collections import OrderedDict
+from typing import Any, Final, TextIO, cast
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+REPEAT_AFTER: Final = 60.0
+"""Seconds before a library's line is written again. aiokafka says at every retry that a broker is away; one line when
+it goes and one a minute while it stays away tell as much."""
+
+_REMEMBERED_LINES: Final = 256
+_DETAIL: Final = re.compile(r"\nDETAIL:.*")
+_QUIET: Final = ("aiokafka", "aiohttp", "asyncio", "stamina")
+
+
+def configure_logging(level: str, format_: str, stream: TextIO | None = None) -> None:
+    """Set up logging for this process.
+
+    `level` and `format_` are the settings `WAYBILL_LOG_LEVEL` and `WAYBILL_LOG_FORMAT`. Libraries are heard from
+    `warning` on, at level `debug` from `info` on.
+    """
+    out = cast("TextIO", _Stderr()) if stream is None else stream
+    console = format_ == "console" or (format_ == "auto" and out.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    final: list[Processor] = [_console(out)] if console else [*_exceptions(), _json()]
+    structlog.configure(
+        processors=[*shared, *final],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        )
+    )
+    handler.addFilter(_OncePerCondition())
+    logging.basicConfig(handlers=[handler], level=threshold, force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.INFO if threshold == logging.DEBUG else logging.WARNING)
+
+
+class _Stderr:
+    """Standard error as it is when a line is written: it may be replaced after loggers were made."""
+
+    def write(self, text: str, /) -> object:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
+class _OncePerCondition(logging.Filter):
+    """Lets a line through that was not written lately, and says how often it was left out since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = (record.name, record.getMessage())
+        now = time.monotonic()
+        written_at, left_out = self._seen.pop(key, (now - REPEAT_AFTER, 0))
+        if repeated := now - written_at < REPEAT_AFTER:
+            self._seen[key] = (written_at, left_out + 1)
+        else:
+            self._seen[key] = (now, 0)
+            if left_out:
+                record.left_out = left_out
+        if len(self._seen) > _REMEMBERED_LINES:
+            self._seen.popitem(last=False)
+        return not repeated
+
+
+def _exceptions() -> list[Processor]:
+    return [structlog.processors.StackInfoRenderer(), structlog.processors.format_exc_info, _without_rows]
+
+
+def _json() -> Processor:
+    encoder = msgspec.json.Encoder(enc_hook=str)
+
+    def serialize(event: Any, **_: object) -> str:
+        return encoder.encode(event).decode()
+
+    return structlog.processors.JSONRenderer(serializer=serialize)
+
+
+def _console(out: TextIO) -> Processor:
+    # The default formatter of exceptions shows local variables: bodies and secrets among them.
+    return structlog.dev.ConsoleRenderer(
+        colors=out.isatty(), timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Cut PostgreSQL's DETAIL out of tracebacks: it quotes rows, and rows hold personal data."""
+    if "exception" in event:
+        event["exception"] = _DETAIL.sub("", event["exception"])
+    return event
+
+
+def _logger_name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    record = event.get("_record")
+    if record is not None:
+        event["logger"] = record.name
+    return event

@@ -1,0 +1,176 @@
+"""Bringing the database's schema up to date: the files `migrations/NNNN_name.sql`, in order, each once."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from itertools import pairwise
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from runtime.errors import SetupError, UnreachableError
+from runtime.postgres import CLOSE_SECONDS, Connection, connect
+from runtime.settings import Settings
+
+LOCK_SECONDS: Final = 60
+"""How long to wait for another process that migrates the same database."""
+
+_LOCK: Final = 0x77617962696C6C
+"""The advisory lock's number: "waybill" in ASCII."""
+
+_FILE: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE schema_migrations IS 'The migrations this database has had.';
+COMMENT ON COLUMN schema_migrations.version IS 'The number the file''s name begins with.';
+COMMENT ON COLUMN schema_migrations.name IS 'The rest of the file''s name.';
+COMMENT ON COLUMN schema_migrations.checksum IS 'SHA-256 of the file as it was applied.';
+COMMENT ON COLUMN schema_migrations.applied_at IS 'When it was applied.';
+"""
+
+
+class MigrationError(SetupError):
+    """The database's schema and the migrations of this version do not fit together."""
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One migration file."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, in hexadecimal."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    def __str__(self) -> str:
+        """Name it as its file is named."""
+        return f"{self.version:04d}_{self.name}"
+
+
+def load_migrations(folder: Traversable | None = None) -> tuple[Migration, ...]:
+    """Read the migration files of this version, in order.
+
+    Raises:
+        MigrationError: two files have one number.
+
+    """
+    source = resources.files("migrations") if folder is None else folder
+    found = sorted(
+        (
+            Migration(int(match[1]), match[2], file.read_text(encoding="utf-8"))
+            for file in source.iterdir()
+            if (match := _FILE.fullmatch(file.name))
+        ),
+        key=lambda migration: migration.version,
+    )
+    for earlier, later in pairwise(found):
+        if earlier.version == later.version:
+            raise MigrationError(f"the migrations {earlier} and {later} have the same number")
+    return tuple(found)
+
+
+def pending(known: Iterable[Migration], applied: Mapping[int, str]) -> tuple[Migration, ...]:
+    """Return the migrations a database still needs. `applied` holds the checksums it has, by version.
+
+    Raises:
+        MigrationError: an applied file was changed since, or the database is newer than this version of Waybill.
+
+    """
+    by_version = {migration.version: migration for migration in known}
+    for version, checksum in sorted(applied.items()):
+        migration = by_version.get(version)
+        if migration is None:
+            raise MigrationError(
+                f"the database has migration {version:04d}, which this version of Waybill does not know: "
+                "it was migrated by a newer one"
+            )
+        if migration.checksum != checksum:
+            raise MigrationError(
+                f"migration {migration} was changed after this database had it: restore the file and put the "
+                "change into a new one"
+            )
+    newest = max(applied, default=0)
+    waiting = tuple(migration for version, migration in sorted(by_version.items()) if version not in applied)
+    if waiting and waiting[0].version < newest:
+        raise MigrationError(f"migration {waiting[0]} comes before {newest:04d}, which the database has already")
+    return waiting
+
+
+async def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> tuple[Migration, ...]:
+    """Apply what the database still needs, each file in a transaction of its own. Return what was applied.
+
+    Two processes may do so at once: the second waits and finds nothing to do.
+
+    Raises:
+        MigrationError: a file fails, or files and database do not fit together.
+        UnreachableError: the database cannot be reached, or another process holds the lock too long.
+
+    """
+    migrations = load_migrations() if known is None else known
+    connection = await connect(settings, "migrate", unbounded=True)
+    try:
+        await _wait_for_others(connection)
+        await connection.execute(_TABLE)
+        waiting = pending(migrations, await _applied(connection))
+        for migration in waiting:
+            await _apply(connection, migration)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise UnreachableError(f"migrating was interrupted: {error}") from error
+    finally:
+        await connection.close(timeout=CLOSE_SECONDS)
+    return waiting
+
+
+async def require_current_schema(connection: Connection, known: tuple[Migration, ...] | None = None) -> None:
+    """Make sure that the database has every migration of this version.
+
+    Raises:
+        MigrationError: it has not, or does not fit.
+
+    """
+    waiting = pending(load_migrations() if known is None else known, await _applied(connection))
+    if waiting:
+        raise MigrationError(f"the database lacks migration {waiting[0]}: run `waybill migrate`")
+
+
+async def _applied(connection: Connection) -> dict[int, str]:
+    if await connection.fetchval("SELECT to_regclass('public.schema_migrations')") is None:
+        return {}
+    rows = await connection.fetch("SELECT version, checksum FROM schema_migrations")
+    return {row["version"]: row["checksum"] for row in rows}
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                migration.version,
+                migration.name,
+                migration.checksum,
+            )
+    except asyncpg.PostgresError as error:
+        raise MigrationError(f"migration {migration} fails: {error}") from error
+
+
+async def _wait_for_others(connection: Connection) -> None:
+    """Take the advisory lock. It belongs to the session, so closing the connection, or a crash, frees it."""
+    await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    except asyncpg.LockNotAvailableError as error:
+        raise UnreachableError(f"another process has been migrating for {LOCK_SECONDS} s") from error
+    await connection.execute("SET lock_timeout = 0")

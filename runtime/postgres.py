@@ -1,0 +1,111 @@
+"""PostgreSQL connections. Every session's settings stand here, with their reasons."""
+
+from typing import Any, Final
+
+import asyncpg
+
+from runtime.errors import SetupError, UnreachableError
+from runtime.settings import Settings
+from runtime.values import mask_url
+
+CONNECT_SECONDS: Final = 10.0
+"""How long a connection may take: a server that is there answers in milliseconds, one that starts in seconds."""
+
+COMMAND_SECONDS: Final = 30.0
+"""How long the client waits for one statement: a batch takes well under a second."""
+
+CLOSE_SECONDS: Final = 3.0
+"""How long a connection may take to say goodbye; then it is cut."""
+
+SESSION: Final = {
+    # Tables live in `public` whatever schemas the role has.
+    "search_path": "public",
+    "timezone": "UTC",
+    # A worker frozen inside a transaction holds its cursor row: nobody else can claim the partition.
+    "idle_in_transaction_session_timeout": "10s",
+    "transaction_timeout": "30s",
+    # A client's machine that is gone without a word holds its locks no longer than this.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+UNBOUNDED: Final = {"idle_in_transaction_session_timeout": "0", "transaction_timeout": "0"}
+"""For migrations: building an index may take long."""
+
+Connection = Any
+"""An asyncpg connection. asyncpg has no types."""
+
+Pool = Any
+"""An asyncpg pool."""
+
+
+async def connect(settings: Settings, process: str, *, unbounded: bool = False) -> Connection:
+    """Open one connection. `process` is shown to PostgreSQL's operators as `waybill-<process>`.
+
+    Raises:
+        UnreachableError: the server does not answer in time, or refuses us.
+        SetupError: its commits are not durable, or it is too old.
+
+    """
+    try:
+        connection = await asyncpg.connect(**_options(settings, process, unbounded=unbounded))
+    except _REFUSALS as error:
+        raise _explained(settings, error) from error
+    try:
+        await _require_durable_commits(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def open_pool(settings: Settings, process: str, size: int) -> Pool:
+    """Open a pool of at most `size` connections; the first one is made at once.
+
+    Raises:
+        UnreachableError: the server does not answer in time, or refuses us.
+        SetupError: its commits are not durable, or it is too old.
+
+    """
+    try:
+        return await asyncpg.create_pool(
+            **_options(settings, process), min_size=1, max_size=size, init=_require_durable_commits
+        )
+    except _REFUSALS as error:
+        raise _explained(settings, error) from error
+
+
+def _options(settings: Settings, process: str, *, unbounded: bool = False) -> dict[str, Any]:
+    return {
+        "dsn": settings.database_url,
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": None if unbounded else COMMAND_SECONDS,
+        "server_settings": {
+            **SESSION,
+            **(UNBOUNDED if unbounded else {}),
+            "application_name": f"waybill-{process}",
+        },
+    }
+
+
+_REFUSALS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+
+
+def _explained(settings: Settings, error: Exception) -> SetupError:
+    where = f"PostgreSQL at {mask_url(settings.database_url)}"
+    if isinstance(error, asyncpg.UndefinedObjectError):
+        return SetupError(f"{where} is too old: version 17 or newer is needed")
+    if isinstance(error, TimeoutError):
+        return UnreachableError(f"{where} does not answer within {CONNECT_SECONDS:.0f} s")
+    reason = (str(error) or repr(error)).splitlines()[0]
+    return UnreachableError(f"{where} cannot be used: {reason}")
+
+
+async def _require_durable_commits(connection: Connection) -> None:
+    if await connection.fetchval("SHOW synchronous_commit") == "off":
+        raise SetupError(
+            "PostgreSQL has synchronous_commit = off: it may forget what it has committed, and shipments would "
+            "fall behind the events already published. Set it to on for this role and database"
+        )

@@ -1,0 +1,13 @@
+"""Named SQL statements, read from a file beside the code that uses them."""
+
+import re
+from importlib.resources import files
+from typing import Final
+
+_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def load_queries(package: str) -> dict[str, str]:
+    """Read `queries.sql` of a package: statements, each under a line `-- name: <name>`."""
+    _, *parts = _NAME.split(files(package).joinpath("queries.sql").read_text())
+    return dict(zip(parts[::2], (text.strip() for text in parts[1::2]), strict=True))

@@ -1,0 +1,365 @@
+"""Every setting, declared once: its field below names it, `ingest_port` being `WAYBILL_INGEST_PORT`.
+
+`NAME_FILE` reads the value from a file instead, a list one entry per line. What a courier needs (secrets, the
+header's name, zones) is declared by its module and found here under `secrets`, `credential_headers`, `zones`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, timedelta, tzinfo
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+import msgspec
+
+from runtime import values
+from runtime.errors import SettingsError
+from schemas.couriers import COURIERS, Courier
+from schemas.topics import Topic
+from schemas.vocabulary import Source
+
+PREFIX: Final = "WAYBILL_"
+
+MESSAGE_OVERHEAD_BYTES: Final = 64 * 1024
+"""Room for key, headers and framing beside a record's value."""
+
+MAX_BODY_BYTES: Final = (100 * 1024 * 1024 - MESSAGE_OVERHEAD_BYTES) // 2
+"""The largest body limit: a broker takes requests of 100 MiB (`socket.request.max.bytes`), and a
+record may be twice the body and its overhead."""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """How one setting is written: default, meaning, how its text is read.
+
+    A list (`many`) is comma-separated and is parsed from a tuple of its entries. `mask` gives what of it may
+    be shown.
+    """
+
+    default: str
+    meaning: str
+    parse: Callable[[Any], Any] = values.text
+    many: bool = False
+    mask: Callable[[str], str] | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings in force. Made by `load_settings`; never shows a secret when printed."""
+
+    kafka_bootstrap_servers: Annotated[
+        str, Setting("127.0.0.1:9092", "the brokers to ask first, host:port", values.addresses, many=True)
+    ]
+    kafka_security_protocol: Annotated[
+        str,
+        Setting(
+            "PLAINTEXT",
+            "how to talk to the brokers: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+            values.one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL", upper=True),
+        ),
+    ]
+    kafka_sasl_mechanism: Annotated[
+        str,
+        Setting(
+            "PLAIN",
+            "how to log in to the brokers: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+            values.one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", upper=True),
+        ),
+    ]
+    kafka_sasl_username: Annotated[str | None, Setting("", "the user at the brokers", values.text_or_none)]
+    kafka_sasl_password: Annotated[
+        str | None, Setting("", "that user's password", values.password_or_none, mask=values.hide)
+    ]
+    kafka_ssl_cafile: Annotated[
+        str | None,
+        Setting("", "PEM file of the authorities to trust; empty: the system's", values.text_or_none),
+    ]
+    kafka_transaction_timeout: Annotated[
+        timedelta,
+        Setting("15s", "bounds how long a crash holds subscribers back", values.transaction_timeout),
+    ]
+    database_url: Annotated[
+        str,
+        Setting(
+            "postgresql://waybill@127.0.0.1:5432/waybill",
+            "the PostgreSQL database",
+            values.database_url,
+            mask=values.mask_url,
+        ),
+    ]
+    topic_prefix: Annotated[
+        str,
+        Setting("", "put before every topic name, consumer group and transactional id", values.topic_prefix),
+    ]
+    topic_partitions: Annotated[
+        int,
+        Setting("12", "partitions of each topic; fixed for a topic's life", values.whole(1, 10_000)),
+    ]
+    topic_replication_factor: Annotated[
+        int,
+        Setting("3", "copies of each partition; min.insync.replicas is one less, at least 1", values.whole(1, 100)),
+    ]
+    ingest_host: Annotated[str, Setting("127.0.0.1", "where the public door listens")]
+    ingest_port: Annotated[
+        int,
+        Setting("8080", "the public door: webhooks and /healthz; 0 takes a free one", values.whole(0, 65535)),
+    ]
+    ingest_admin_port: Annotated[
+        int,
+        Setting("9463", "/healthz, /readyz and /metrics of ingest; 0 takes a free one", values.whole(0, 65535)),
+    ]
+    processor_admin_port: Annotated[
+        int,
+        Setting(
+            "9464",
+            "/healthz, /readyz and /metrics of the processor; 0 takes a free one",
+            values.whole(0, 65535),
+        ),
+    ]
+    admin_host: Annotated[str, Setting("127.0.0.1", "where the admin ports listen")]
+    ingest_max_body_bytes: Annotated[
+        int, Setting("1048576", "the largest body, after decompression", values.whole(1, MAX_BODY_BYTES))
+    ]
+    ingest_spool_dir: Annotated[
+        str | None,
+        Setting(".waybill/spool", "keeps webhooks while Kafka is away; empty: no spool", values.text_or_none),
+    ]
+    ingest_publish_timeout: Annotated[
+        timedelta,
+        Setting("2s", "how long a webhook waits for Kafka; then the spool, or 503", values.duration),
+    ]
+    account: Annotated[
+        str | None,
+        Setting("", "the merchant account this door serves; part of the shipment_id", values.account),
+    ]
+    processor_group_id: Annotated[
+        str, Setting("waybill-processor", "the consumer group that shares the partitions", values.group)
+    ]
+    log_level: Annotated[
+        str,
+        Setting(
+            "info",
+            "debug, info, warning or error",
+            values.one_of("debug", "info", "warning", "error", "critical"),
+        ),
+    ]
+    log_format: Annotated[
+        str,
+        Setting(
+            "auto",
+            "json, console, or auto: console on a terminal, else json",
+            values.one_of("auto", "json", "console"),
+        ),
+    ]
+    secrets: Mapping[str, tuple[str, ...]]
+    """By courier: what it may show, as text or as `sha256:<hex>`. A courier with none is off."""
+    credential_headers: Mapping[str, str]
+    """By courier: the header its secret stands in."""
+    zones: Mapping[tuple[str, Source], tzinfo]
+    """By courier and source: the zone of times without one. See `assumed_zone`."""
+
+    @property
+    def couriers_on(self) -> tuple[str, ...]:
+        """The couriers that have a secret."""
+        return tuple(courier for courier, entries in self.secrets.items() if entries)
+
+    @property
+    def group_id(self) -> str:
+        """The processor's consumer group, as Kafka knows it."""
+        return f"{self.topic_prefix}{self.processor_group_id}"
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest record that carries a body: a body's item may be wrapped, and headers come on top."""
+        return 2 * self.ingest_max_body_bytes + MESSAGE_OVERHEAD_BYTES
+
+    def topic(self, topic: Topic) -> str:
+        """Return a topic's name, as Kafka knows it."""
+        return f"{self.topic_prefix}{topic}"
+
+    def transactional_id(self, partition: int) -> str:
+        """Return the transactional id of a partition's worker: it fences a zombie of the same partition."""
+        return f"{self.group_id}-{partition}"
+
+    def assumed_zone(self, courier: str, source: Source) -> tzinfo:
+        """Return the zone of a courier's times without one."""
+        return self.zones.get((courier, source), UTC)
+
+    def __repr__(self) -> str:
+        """Show nothing that may be secret."""
+        return f"Settings({PREFIX}TOPIC_PREFIX={self.topic_prefix!r}, …)"
+
+
+class SettingInForce(msgspec.Struct, frozen=True):
+    """One setting as `waybill config` shows it: secrets masked, `origin` default, environment or file."""
+
+    name: str
+    value: str
+    origin: str
+    meaning: str
+
+
+def min_insync_replicas(replication_factor: int) -> int:
+    """Return how many copies must hold a record before it counts as durable: one may be away."""
+    return max(1, replication_factor - 1)
+
+
+def read_text(path: str) -> str:
+    """Read a text file in UTF-8."""
+    return Path(path).read_text(encoding="utf-8")
+
+
+def load_settings(
+    environ: Mapping[str, str],
+    read_file: Callable[[str], str] = read_text,
+    couriers: Mapping[str, Courier] = COURIERS,
+) -> Settings:
+    """Read the settings from an environment.
+
+    Raises:
+        SettingsError: with a line for each value that is wrong.
+
+    """
+    problems: list[str] = []
+    found: dict[str, Any] = {}
+    for name, setting in declared(couriers).items():
+        try:
+            found[name] = setting.parse(_raw(name, setting, environ, read_file)[1])
+        except ValueError as error:
+            problems.append(f"{PREFIX}{name} {error}")
+    problems += _contradictions(found, read_file)
+    if problems:
+        raise SettingsError(tuple(problems))
+    return Settings(
+        **{field: found[field.upper()] for field in _OWN},
+        secrets={name: found[courier.credentials.secrets_setting] for name, courier in couriers.items()},
+        credential_headers={
+            name: found[courier.credentials.header_setting]
+            if courier.credentials.header_setting
+            else courier.credentials.header
+            for name, courier in couriers.items()
+        },
+        zones={
+            (name, source): found[zone_setting]
+            for name, courier in couriers.items()
+            for source, (zone_setting, _) in courier.zone_settings.items()
+        },
+    )
+
+
+def settings_in_force(
+    environ: Mapping[str, str],
+    read_file: Callable[[str], str] = read_text,
+    couriers: Mapping[str, Courier] = COURIERS,
+) -> tuple[SettingInForce, ...]:
+    """List every setting with its value, for settings that `load_settings` accepts."""
+    return tuple(_in_force(name, setting, environ, read_file) for name, setting in declared(couriers).items())
+
+
+def unknown_settings(environ: Mapping[str, str], couriers: Mapping[str, Courier] = COURIERS) -> tuple[str, ...]:
+    """Name the variables that look like settings and are none: a misspelt one, or one of another version.
+
+    `WAYBILL_TEST_…` belongs to the tests.
+    """
+    known = {f"{PREFIX}{name}{suffix}" for name in declared(couriers) for suffix in ("", "_FILE")}
+    return tuple(
+        sorted(
+            name
+            for name in environ
+            if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_") and name not in known
+        )
+    )
+
+
+def secrets_settings(couriers: Mapping[str, Courier] = COURIERS) -> tuple[str, ...]:
+    """Name the settings that turn a courier on."""
+    return tuple(f"{PREFIX}{courier.credentials.secrets_setting}" for courier in couriers.values())
+
+
+def declared(couriers: Mapping[str, Courier] = COURIERS) -> dict[str, Setting]:
+    """Return every setting, the couriers' included, by its name without `WAYBILL_`."""
+    settings = {field.upper(): setting for field, setting in _OWN.items()}
+    for courier in couriers.values():
+        settings |= _of_courier(courier)
+    return settings
+
+
+def _of_courier(courier: Courier) -> Iterator[tuple[str, Setting]]:
+    credentials = courier.credentials
+    shown_as = f"{credentials.scheme} …" if credentials.scheme else "its header"
+    if credentials.header_setting:
+        yield (
+            credentials.header_setting,
+            Setting(credentials.header, f"the header {courier.name} shows its secret in", values.header_name),
+        )
+    yield (
+        credentials.secrets_setting,
+        Setting(
+            "",
+            f"what {courier.name} may show as {shown_as}, or its sha256:<hex>; none: the courier is off",
+            values.secrets,
+            many=True,
+            mask=values.hide,
+        ),
+    )
+    for source, (name, default) in courier.zone_settings.items():
+        yield (
+            name,
+            Setting(default, f"zone of {courier.name}'s times without one, source {source}", values.zone),
+        )
+
+
+def _raw(
+    name: str, setting: Setting, environ: Mapping[str, str], read_file: Callable[[str], str]
+) -> tuple[str, str | tuple[str, ...]]:
+    """Find a setting's text, or a list's entries, and where it comes from."""
+    text, path = environ.get(f"{PREFIX}{name}"), environ.get(f"{PREFIX}{name}_FILE")
+    if text is not None and path:
+        raise ValueError(f"is set, and {PREFIX}{name}_FILE too: set one of them")
+    if path:
+        try:
+            content = read_file(path)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file"
+            raise ValueError(f"cannot be read from {path!r} ({PREFIX}{name}_FILE): {reason}") from error
+        entries = content.splitlines()
+        return "file", _entries(entries) if setting.many else content.rstrip("\r\n")
+    origin = "default" if text is None else "environment"
+    used = setting.default if text is None else text
+    return origin, _entries(used.split(",")) if setting.many else used
+
+
+def _entries(texts: list[str]) -> tuple[str, ...]:
+    return tuple(stripped for text in texts if (stripped := text.strip()))
+
+
+def _in_force(
+    name: str, setting: Setting, environ: Mapping[str, str], read_file: Callable[[str], str]
+) -> SettingInForce:
+    origin, raw = _raw(name, setting, environ, read_file)
+    mask = setting.mask or str.strip
+    shown = mask(raw) if isinstance(raw, str) else ",".join(mask(entry) for entry in raw)
+    return SettingInForce(f"{PREFIX}{name}", shown, origin, setting.meaning)
+
+
+def _contradictions(found: Mapping[str, Any], read_file: Callable[[str], str]) -> Iterator[str]:
+    if str(found.get("KAFKA_SECURITY_PROTOCOL")).startswith("SASL_"):
+        for name in ("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"):
+            if name in found and found[name] is None:
+                yield f"{PREFIX}{name} must be set where {PREFIX}KAFKA_SECURITY_PROTOCOL asks for SASL"
+    if cafile := found.get("KAFKA_SSL_CAFILE"):
+        try:
+            read_file(cafile)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file"
+            yield f"{PREFIX}KAFKA_SSL_CAFILE cannot be read from {cafile!r}: {reason}"
+
+
+def _own() -> dict[str, Setting]:
+    hints = get_type_hints(Settings, include_extras=True)
+    return {
+        field: extra
+        for field, hint in hints.items()
+        for extra in getattr(hint, "__metadata__", ())
+        if isinstance(extra, Setting)
+    }
+
+
+_OWN: Final = _own()

@@ -1,0 +1,194 @@
+"""How settings' values are read from text, and what of them may be shown.
+
+Every reader raises ValueError with the rest of the sentence "<the setting's name> …", free of secrets.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta, tzinfo
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+MASK: Final = "********"
+
+MAX_PREFIX_CHARS: Final = 200
+"""Kafka's names have at most 249 characters; ours need 24 of them."""
+
+MAX_TRANSACTION_TIMEOUT: Final = timedelta(minutes=15)
+"""A broker's default `transaction.max.timeout.ms`: it refuses producers that ask for more."""
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_UNITS: Final = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KAFKA_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):(\d{1,5})", re.ASCII)
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration: `500ms`, `15s`, `2m`, `6h`, `3d`. Longer than nothing."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be a duration such as 500ms, 15s, 2m, 6h or 3d")
+    try:
+        length = float(match[1]) * _UNITS[match[2]]
+    except OverflowError as error:
+        raise ValueError("is too long a duration") from error
+    if length <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return length
+
+
+def transaction_timeout(text: str) -> timedelta:
+    """Read a duration that brokers accept for transactions."""
+    length = duration(text)
+    if not timedelta(seconds=1) <= length <= MAX_TRANSACTION_TIMEOUT:
+        raise ValueError("must lie between 1s and 15m")
+    return length
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        stripped = text.strip()
+        if not re.fullmatch(r"\d{1,12}", stripped, re.ASCII) or not least <= int(stripped) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(stripped)
+
+    return parse
+
+
+def text(text: str) -> str:
+    """Read a text that must not be empty."""
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text.strip()
+
+
+def text_or_none(text: str) -> str | None:
+    """Read a text; an empty one is none."""
+    return text.strip() or None
+
+
+def password_or_none(text: str) -> str | None:
+    """Read a password as it stands, white space included; an empty one is none."""
+    return text or None
+
+
+def one_of(*words: str, upper: bool = False) -> Callable[[str], str]:
+    """Make a reader of one of these words, written in any case."""
+
+    def parse(text: str) -> str:
+        word = text.strip().upper() if upper else text.strip().lower()
+        if word not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return word
+
+    return parse
+
+
+def addresses(entries: tuple[str, ...]) -> str:
+    """Read a list of host:port, one at least, into Kafka's form."""
+    if not entries:
+        raise ValueError("must name at least one host:port")
+    for entry in entries:
+        match = _ADDRESS.fullmatch(entry)
+        if match is None or not 0 < int(match[1]) <= 65535:
+            raise ValueError(f"must list host:port, and {entry!r} is not one")
+    return ",".join(entries)
+
+
+def database_url(text: str) -> str:
+    """Read the address of a PostgreSQL database."""
+    complaint = "must look like postgresql://user:password@host:5432/database"
+    try:
+        parts = urlsplit(text.strip())
+        usable = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+    except ValueError as error:
+        raise ValueError(complaint) from error
+    if not usable or not (parts.path.strip("/") or parts.query):
+        raise ValueError(complaint)
+    return text.strip()
+
+
+def account(text: str) -> str | None:
+    """Read a merchant's account; an empty one is none."""
+    stripped = text.strip()
+    if stripped and not _ACCOUNT.fullmatch(stripped):
+        raise ValueError("may have letters, digits, - and _ only, at most 64: it becomes part of the shipment_id")
+    return stripped or None
+
+
+def topic_prefix(text: str) -> str:
+    """Read a prefix of Kafka's names; it may be empty."""
+    stripped = text.strip()
+    if stripped and (not _KAFKA_NAME.fullmatch(stripped) or len(stripped) > MAX_PREFIX_CHARS):
+        raise ValueError(f"may have letters, digits, '.', '_' and '-' only, at most {MAX_PREFIX_CHARS}")
+    return stripped
+
+
+def group(text: str) -> str:
+    """Read the name of a consumer group."""
+    if not topic_prefix(text):
+        raise ValueError("must not be empty")
+    return text.strip()
+
+
+def header_name(text: str) -> str:
+    """Read the name of an HTTP header."""
+    if not _HEADER_NAME.fullmatch(text.strip()):
+        raise ValueError("must be the name of an HTTP header")
+    return text.strip()
+
+
+def zone(text: str) -> tzinfo:
+    """Read a time zone's name."""
+    try:
+        return ZoneInfo(text.strip())
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("must be a zone of the time zone database, such as Asia/Jakarta or UTC") from error
+
+
+def secrets(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Read the secrets a courier may show: texts, or `sha256:<hex>`, written in lower case."""
+    return tuple(_secret(at, entry) for at, entry in enumerate(entries, 1))
+
+
+def _secret(at: int, entry: str) -> str:
+    if _CONTROL.search(entry):
+        raise ValueError(f"entry {at} holds a control character")
+    if not entry.lower().startswith("sha256:"):
+        return entry
+    if not _DIGEST.fullmatch(entry.lower()):
+        raise ValueError(f"entry {at} must have 64 hexadecimal digits after sha256:")
+    return entry.lower()
+
+
+def mask_url(url: str) -> str:
+    """Hide the password of a URL, wherever it stands."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if "@" in netloc:
+        user, _, host = netloc.rpartition("@")
+        name, colon, _ = user.partition(":")
+        netloc = f"{name}{colon}{MASK if colon else ''}@{host}"
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if any("password" in name.lower() for name, _ in pairs):
+        shown = [(name, MASK if "password" in name.lower() else value) for name, value in pairs]
+        parts = parts._replace(query=urlencode(shown, safe="*/"))
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
+def hide(text: str) -> str:
+    """Hide a secret, but not that there is one."""
+    return MASK if text else ""
