@@ -23,7 +23,7 @@ _UNDER_WAY: Final = frozenset({Status.PENDING_DELIVERY, Status.IN_DELIVERY, Stat
 _SETBACKS: Final = frozenset({Status.FAILED, Status.LOST})
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """What a shipment's observations add up to."""
 
     service: Service
@@ -34,7 +34,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     details: Details
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """How the fold judged one observation.
 
     `before` is the status it was judged from, `passed` what a move jumped over. `moved` is false for a repeat.
@@ -46,7 +46,7 @@ class Verdict(msgspec.Struct, frozen=True):
     passed: tuple[Status, ...] = ()
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An observation in its place. One without a status has no verdict.
 
     `anomaly` is the id of the anomaly that refused it when it arrived, if one did.

@@ -32,7 +32,7 @@ STATE_TYPE: Final = "shipment.state"
 ANOMALY_TYPE: Final = "shipment.anomaly"
 
 
-class Output(msgspec.Struct, frozen=True):
+class Output(msgspec.Struct, frozen=True, gc=False):
     """One thing to publish, as it is stored.
 
     `cause` is the offset of the raw record being applied, `ordinal` the output's place among the record's. A dead
@@ -49,9 +49,11 @@ class Output(msgspec.Struct, frozen=True):
     shipment_id: str | None = None
     version: int | None = None
     headers: Headers = []
+    event: Event | None = None
+    """What the value says, where it has just been written. Not stored."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One record for Kafka. `timestamp_ms` is in milliseconds since the epoch."""
 
     topic: Topic
@@ -61,7 +63,7 @@ class Message(msgspec.Struct, frozen=True):
     timestamp_ms: int
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """What every output of one raw record shares. `topic` is the raw topic's full name."""
 
     topic: str
@@ -127,7 +129,7 @@ def event_output(
         source=observation.source,
         raw=origin.raw,
     )
-    return _stored(Topic.EVENTS, origin, 0, observation.shipment_id, _encode(event), version)
+    return _stored(Topic.EVENTS, origin, 0, observation.shipment_id, _encode(event), version, event)
 
 
 def anomaly_output(
@@ -178,7 +180,7 @@ def messages(output: Output) -> tuple[Message, ...]:
     timestamp_ms = int(output.recorded_at.timestamp() * 1000)
     match output.topic:
         case Topic.EVENTS:
-            event = _decode_event(output.value)
+            event = output.event or _decode_event(output.value)
             return (
                 _message(Topic.EVENTS, output, output.value, event, event.type, timestamp_ms),
                 _message(Topic.STATE, output, _encode(state_after(event)), event, STATE_TYPE, timestamp_ms),
@@ -207,7 +209,13 @@ def _observed(observation: Observation, occurred: Stamp) -> Observed:
 
 
 def _stored(
-    topic: Topic, origin: Origin, ordinal: int, shipment_id: str, value: bytes, version: int | None = None
+    topic: Topic,
+    origin: Origin,
+    ordinal: int,
+    shipment_id: str,
+    value: bytes,
+    version: int | None = None,
+    event: Event | None = None,
 ) -> Output:
     record = origin.record
     return Output(
@@ -220,4 +228,5 @@ def _stored(
         origin.recorded_at,
         shipment_id,
         version,
+        event=event,
     )

@@ -21,14 +21,14 @@ ZoneOf = Callable[[str, Source], tzinfo]
 """The zone of a courier's times without one, by the courier's name and the record's source."""
 
 
-class Read(msgspec.Struct, frozen=True):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """A raw record and what it says."""
 
     record: RawRecord
     observation: Observation
 
 
-class Unreadable(msgspec.Struct, frozen=True):
+class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """A raw record that says nothing, and why."""
 
     record: RawRecord
@@ -38,7 +38,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 Reading = Read | Unreadable
 
 
-class ObservationRow(msgspec.Struct, frozen=True):
+class ObservationRow(msgspec.Struct, frozen=True, gc=False):
     """An observation as it is stored, with its outcome. `kept`: it takes part in the fold or in telling repeats."""
 
     record: RawRecord
@@ -49,7 +49,7 @@ class ObservationRow(msgspec.Struct, frozen=True):
     kept: bool
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """What a batch comes to.
 
     `shipments` are those touched, as they are afterwards; `changed` the ids of those with a new version, each with

@@ -4,6 +4,7 @@ A shipment is known by its observations; applying another returns the shipment a
 """
 
 from bisect import bisect_left
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from schemas.vocabulary import AnomalyKind, EventType, Service, Source, Status, 
 NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
 
 
-class Shipment(msgspec.Struct, frozen=True):
+class Shipment(msgspec.Struct, frozen=True, gc=False):
     """Everything the next observation is judged by.
 
     `entries` are its observations in order, but for those with an unknown word. `copies` leads from each record's
@@ -33,7 +34,15 @@ class Shipment(msgspec.Struct, frozen=True):
     kept: dict[bytes, Observation] = {}
 
 
-class Changed(msgspec.Struct, frozen=True):
+class Folded(msgspec.Struct, frozen=True, gc=False):
+    """The fold with one more observation."""
+
+    service: Service
+    snapshot: Snapshot | None
+    entries: tuple[Entry, ...]
+
+
+class Changed(msgspec.Struct, frozen=True, gc=False):
     """An event. `says` is set where the webhook came late: the event then shows what it said."""
 
     type: EventType
@@ -44,24 +53,24 @@ class Changed(msgspec.Struct, frozen=True):
     resolves: tuple[str, ...] = ()
 
 
-class Duplicate(msgspec.Struct, frozen=True):
+class Duplicate(msgspec.Struct, frozen=True, gc=False):
     """Known already."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """An anomaly."""
 
     kind: AnomalyKind
 
 
-class Unchanged(msgspec.Struct, frozen=True):
+class Unchanged(msgspec.Struct, frozen=True, gc=False):
     """Nothing to tell: details for a shipment not known yet."""
 
 
 Effect = Changed | Duplicate | Refused | Unchanged
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """The shipment after an observation, and what came of it.
 
     `conflict`: the observation completed the proof of two services. `kept`: the observation takes part from now on,
@@ -112,23 +121,20 @@ def apply(courier: Courier, shipment: Shipment, observation: Observation, anomal
         reading = shipment.copies.get(observation.record_digest, reading)
     if reading in shipment.kept:
         return _apply_copy(courier, shipment, observation, reading)
-    remembered = msgspec.structs.replace(
-        shipment,
-        copies={**shipment.copies, observation.record_digest: reading},
-        kept={**shipment.kept, reading: observation},
-    )
+    copies = {**shipment.copies, observation.record_digest: reading}
+    kept = {**shipment.kept, reading: observation}
     if not observation.known:
+        remembered = msgspec.structs.replace(shipment, copies=copies, kept=kept)
         return Applied(remembered, Refused(AnomalyKind.UNKNOWN_STATUS))
     proven = shipment.proven.union(observation.proves)
-    after = _insert(courier, remembered, observation, proven)
-    effect = _effect(courier, shipment, after, observation)
-    match effect:
-        case Changed():
-            after = msgspec.structs.replace(after, version=shipment.version + 1)
-        case Refused():
-            after = _mark(after, observation, anomaly_id)
-        case _:
-            pass
+    folded = _insert(courier, shipment, observation, courier.service(proven))
+    effect = _effect(courier, shipment, folded, observation)
+    entries, version = folded.entries, shipment.version
+    if isinstance(effect, Changed):
+        version += 1
+    elif isinstance(effect, Refused):
+        entries = _mark(entries, observation, anomaly_id)
+    after = Shipment(shipment.shipment_id, folded.service, folded.snapshot, version, entries, proven, copies, kept)
     return Applied(after, effect, conflict=len(proven) > 1 >= len(shipment.proven))
 
 
@@ -150,12 +156,12 @@ def _apply_copy(courier: Courier, shipment: Shipment, observation: Observation, 
         else entry
         for entry in shipment.entries
     ]
-    snapshot, judged = fold(courier, shipment.service, sorted(entries, key=_by_key))
-    after = msgspec.structs.replace(counting, snapshot=snapshot, entries=judged)
-    if snapshot == shipment.snapshot:
+    folded = Folded(shipment.service, *fold(courier, shipment.service, sorted(entries, key=_by_key)))
+    after = msgspec.structs.replace(counting, snapshot=folded.snapshot, entries=folded.entries)
+    if folded.snapshot == shipment.snapshot:
         return Applied(after, Duplicate())
-    effect = _corrected(shipment, after)
-    return Applied(msgspec.structs.replace(after, version=shipment.version + 1), effect)
+    corrected = msgspec.structs.replace(after, version=shipment.version + 1)
+    return Applied(corrected, _corrected(shipment, folded))
 
 
 def _counts_before(one: Observation, other: Observation) -> bool:
@@ -168,28 +174,23 @@ def _copy_order(observation: Observation) -> tuple[object, ...]:
     return (observation.received_at, pushed, observation.item, observation.record_digest)
 
 
-def _insert(courier: Courier, shipment: Shipment, observation: Observation, proven: frozenset[Service]) -> Shipment:
+def _insert(courier: Courier, shipment: Shipment, observation: Observation, service: Service) -> Folded:
     """Put a new observation in its place; judge it alone where it stands last, else fold anew."""
-    service = courier.service(proven)
-    entry = Entry(sort_key(courier, service, observation), observation)
-    if service is shipment.service:
-        entries = shipment.entries
-        if (not entries or entries[-1].key < entry.key) and shipment.snapshot and observation.status:
-            snapshot, verdict = advance(courier, service, shipment.snapshot, observation)
-            judged = (*entries, msgspec.structs.replace(entry, verdict=verdict))
-            return msgspec.structs.replace(shipment, snapshot=snapshot, entries=judged, proven=proven)
-        place = bisect_left(entries, entry.key, key=_by_key)
-        ordered = [*entries[:place], entry, *entries[place:]]
+    key = sort_key(courier, service, observation)
+    entries = shipment.entries
+    if service is not shipment.service:
+        moved = [msgspec.structs.replace(old, key=sort_key(courier, service, old.observation)) for old in entries]
+        ordered = sorted([*moved, Entry(key, observation)], key=_by_key)
+    elif shipment.snapshot and observation.status and entries[-1].key < key:
+        snapshot, verdict = advance(courier, service, shipment.snapshot, observation)
+        return Folded(service, snapshot, (*entries, Entry(key, observation, verdict)))
     else:
-        moved = [
-            msgspec.structs.replace(old, key=sort_key(courier, service, old.observation)) for old in shipment.entries
-        ]
-        ordered = sorted([*moved, entry], key=_by_key)
-    snapshot, judged = fold(courier, service, ordered)
-    return msgspec.structs.replace(shipment, service=service, snapshot=snapshot, entries=judged, proven=proven)
+        place = bisect_left(entries, key, key=_by_key)
+        ordered = [*entries[:place], Entry(key, observation), *entries[place:]]
+    return Folded(service, *fold(courier, service, ordered))
 
 
-def _effect(courier: Courier, before: Shipment, after: Shipment, observation: Observation) -> Effect:
+def _effect(courier: Courier, before: Shipment, after: Folded, observation: Observation) -> Effect:
     """Say what a new observation led to, from the shipment without and with it."""
     if after.snapshot is None:
         return Unchanged()
@@ -198,6 +199,8 @@ def _effect(courier: Courier, before: Shipment, after: Shipment, observation: Ob
         if after.service is not before.service:
             return _corrected(before, after)
         return Changed(EventType.UPDATED, previous=after.snapshot.status, resolves=resolves)
+    if after.snapshot == before.snapshot and _pulled_again(courier, before, after.service, observation):
+        return Duplicate()
     entry = next(entry for entry in reversed(after.entries) if entry.observation is observation)
     verdict = entry.verdict
     assert verdict is not None
@@ -220,22 +223,31 @@ def _effect(courier: Courier, before: Shipment, after: Shipment, observation: Ob
     return Refused(AnomalyKind.ILLEGAL_TRANSITION)
 
 
-def _in_turn(before: Shipment, after: Shipment, entry: Entry) -> bool:
+def _pulled_again(courier: Courier, before: Shipment, service: Service, observation: Observation) -> bool:
+    """Whether a pulled entry's status and time are there already."""
+    if observation.source is not Source.PULL:
+        return False
+    moment = courier.occurred(observation, service).at
+    return any(
+        old.observation.status is observation.status and courier.occurred(old.observation, service).at == moment
+        for old in before.entries
+    )
+
+
+def _in_turn(before: Shipment, after: Folded, entry: Entry) -> bool:
     """Whether an observation came in its turn.
 
     That is: behind all accepted before, itself accepted, the last accepted now, judged from the status shown before.
     """
-    if not entry.accepted or entry.verdict is None:
-        return False
     shown = before.snapshot.status if before.snapshot else None
-    if entry.verdict.before is not shown:
+    if not entry.accepted or entry.verdict is None or entry.verdict.before is not shown:
         return False
-    behind = after.entries[after.entries.index(entry) + 1 :]
+    behind = list(takewhile(lambda later: later is not entry, reversed(after.entries)))
     accepted_before = {old.observation.reading_digest for old in before.entries if old.accepted} if behind else ()
     return not any(late.accepted or late.observation.reading_digest in accepted_before for late in behind)
 
 
-def _corrected(before: Shipment, after: Shipment) -> Changed:
+def _corrected(before: Shipment, after: Folded) -> Changed:
     assert before.snapshot is not None
     assert after.snapshot is not None
     moved = after.snapshot.status is not before.snapshot.status
@@ -248,7 +260,7 @@ def _corrected(before: Shipment, after: Shipment) -> Changed:
     )
 
 
-def _resolved(before: Shipment, after: Shipment) -> tuple[str, ...]:
+def _resolved(before: Shipment, after: Folded) -> tuple[str, ...]:
     """Return the anomalies whose observations were refused before and are accepted now."""
     refused = {entry.observation.reading_digest for entry in before.entries if entry.anomaly and not entry.accepted}
     if not refused:
@@ -260,12 +272,11 @@ def _resolved(before: Shipment, after: Shipment) -> tuple[str, ...]:
     )
 
 
-def _mark(shipment: Shipment, observation: Observation, anomaly_id: str) -> Shipment:
-    entries = tuple(
+def _mark(entries: tuple[Entry, ...], observation: Observation, anomaly_id: str) -> tuple[Entry, ...]:
+    return tuple(
         msgspec.structs.replace(entry, anomaly=anomaly_id) if entry.observation is observation else entry
-        for entry in shipment.entries
+        for entry in entries
     )
-    return msgspec.structs.replace(shipment, entries=entries)
 
 
 def _by_key(entry: Entry) -> tuple[object, ...]:

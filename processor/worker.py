@@ -133,7 +133,7 @@ class Worker:
         await self._publish_again(decision.emit_from, cursor, committed)
         shared.reached(Step.PUBLISHED_AGAIN)
         shared.metrics.claims.labels(reason).inc()
-        self._emitted = self._remembered = cursor.next_offset
+        self._emitted, self._remembered = cursor.next_offset, cursor.emitted
         self.position = cursor.next_offset
         shared.consumer.seek(self._raw, cursor.next_offset)
         shared.consumer.resume(self._raw)

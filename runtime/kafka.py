@@ -40,6 +40,9 @@ BATCH_BYTES: Final = 512 * 1024
 FETCH_WAIT: Final = timedelta(milliseconds=50)
 """How long a broker may hold a fetch open. A partition resumed meanwhile waits for it, so it is short."""
 
+FETCH_BYTES: Final = 4 * 1024 * 1024
+"""How much of one partition is fetched at once: some thousand records, a worker's batch. It bounds memory."""
+
 SESSION_TIMEOUT: Final = timedelta(seconds=10)
 """How long a dead member of the group keeps its partitions."""
 
@@ -234,6 +237,7 @@ def _consuming() -> dict[str, Any]:
         "enable_auto_commit": False,
         "isolation_level": "read_committed",
         "fetch_max_wait_ms": _ms(FETCH_WAIT),
+        "max_partition_fetch_bytes": FETCH_BYTES,
     }
 
 

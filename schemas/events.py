@@ -3,6 +3,9 @@
 Fields stand in the order subscribers see. Moments are RFC 3339 texts in UTC with microseconds.
 """
 
+from operator import attrgetter
+from typing import Final
+
 import msgspec
 
 from schemas.observation import Carrier, Charges, Driver
@@ -19,10 +22,20 @@ from schemas.vocabulary import (
     Transition,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
+
+_CONSTANT_HEADERS: Final = {
+    topic: (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", f"/waybill/{topic}".encode()),
+        ("ce_dataschema", f"urn:waybill:schema:{topic}:{SCHEMA_VERSION}".encode()),
+        ("content-type", b"application/json"),
+    )
+    for topic in (Topic.EVENTS, Topic.STATE, Topic.ANOMALIES)
+}
 
 
-class RawCoordinates(msgspec.Struct, frozen=True):
+class RawCoordinates(msgspec.Struct, frozen=True, gc=False):
     """The raw record an output comes from."""
 
     topic: str
@@ -30,7 +43,7 @@ class RawCoordinates(msgspec.Struct, frozen=True):
     offset: int
 
 
-class ShownProof(msgspec.Struct, frozen=True):
+class ShownProof(msgspec.Struct, frozen=True, gc=False):
     """A picture the driver took."""
 
     type: str | None
@@ -38,7 +51,7 @@ class ShownProof(msgspec.Struct, frozen=True):
     occurred_at: str | None
 
 
-class Personal(msgspec.Struct, frozen=True):
+class Personal(msgspec.Struct, frozen=True, gc=False):
     """Everything about persons that leaves the raw topic."""
 
     driver: Driver | None
@@ -47,7 +60,7 @@ class Personal(msgspec.Struct, frozen=True):
     proofs: tuple[ShownProof, ...]
 
 
-class Observed(msgspec.Struct, frozen=True):
+class Observed(msgspec.Struct, frozen=True, gc=False):
     """What a late or refused webhook itself said."""
 
     status: Status | None
@@ -55,7 +68,7 @@ class Observed(msgspec.Struct, frozen=True):
     occurred_at: str
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(msgspec.Struct, frozen=True, gc=False):
     """The newest snapshot of a shipment, on `shipment.state`."""
 
     shipment_id: str
@@ -85,7 +98,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     raw: RawCoordinates
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One thing that happened to a shipment, on `shipment.events`. Details are the snapshot's after it."""
 
     id: str
@@ -122,7 +135,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     raw: RawCoordinates
 
 
-class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+class Anomaly(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An observation that could not simply be applied, on `shipment.anomalies`."""
 
     id: str
@@ -139,23 +152,20 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     raw: RawCoordinates
 
 
-_STATE_FIELDS = State.__struct_fields__
+_state_fields: Final = attrgetter(*State.__struct_fields__)
 
 
 def state_after(event: Event) -> State:
     """Return the snapshot that an event leaves behind."""
-    return State(**{name: getattr(event, name) for name in _STATE_FIELDS})
+    return State(*_state_fields(event))
 
 
 def cloud_event_headers(topic: Topic, *, id_: str, type_: str, subject: str, time: str) -> Headers:
     """Return the CloudEvents 1.0 binary headers of an output."""
     return [
-        ("ce_specversion", b"1.0"),
+        *_CONSTANT_HEADERS[topic],
         ("ce_id", id_.encode()),
         ("ce_type", type_.encode()),
-        ("ce_source", f"/waybill/{topic}".encode()),
         ("ce_subject", subject.encode()),
         ("ce_time", time.encode()),
-        ("ce_dataschema", f"urn:waybill:schema:{topic}:{SCHEMA_VERSION}".encode()),
-        ("content-type", b"application/json"),
     ]

@@ -7,28 +7,28 @@ import msgspec
 from schemas.vocabulary import Service, Source, Status, TimeSource
 
 
-class Stamp(msgspec.Struct, frozen=True, array_like=True):
+class Stamp(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A moment (UTC) and where it comes from."""
 
     at: datetime
     source: TimeSource
 
 
-class Driver(msgspec.Struct, frozen=True):
+class Driver(msgspec.Struct, frozen=True, gc=False):
     """Who carries the parcel."""
 
     name: str | None = None
     phone: str | None = None
 
 
-class Carrier(msgspec.Struct, frozen=True):
+class Carrier(msgspec.Struct, frozen=True, gc=False):
     """Which company carries for an aggregator, and under which of its products."""
 
     code: str | None = None
     service: str | None = None
 
 
-class Charges(msgspec.Struct, frozen=True):
+class Charges(msgspec.Struct, frozen=True, gc=False):
     """What the delivery costs, in whole units of the currency; null where unknown."""
 
     currency: str = "IDR"
@@ -37,7 +37,7 @@ class Charges(msgspec.Struct, frozen=True):
     insurance: int | None = None
 
 
-class Proof(msgspec.Struct, frozen=True):
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """A picture the driver took."""
 
     type: str | None
@@ -45,7 +45,7 @@ class Proof(msgspec.Struct, frozen=True):
     occurred_at: datetime | None = None
 
 
-class Details(msgspec.Struct, frozen=True, omit_defaults=True):
+class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a courier tells beside the status. None, or no proofs, says nothing."""
 
     order_id: str | None = None
@@ -60,7 +60,7 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True):
     proofs: tuple[Proof, ...] = ()
 
 
-class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One raw record's reading: the courier's word and everything the fold needs to place it.
 
     A pure function of the record. `known` is false for a word missing from the courier's mapping;

@@ -1,5 +1,6 @@
 """Which partition a key belongs to: the Java client's default, murmur2."""
 
+from functools import lru_cache
 from typing import Final
 
 _SEED: Final = 0x9747B28C
@@ -7,6 +8,7 @@ _MIX: Final = 0x5BD1E995
 _WORD: Final = 0xFFFFFFFF
 
 
+@lru_cache(maxsize=16_384)
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a key, as `org.apache.kafka.clients.producer` computes it."""
     return (_murmur2(key) & 0x7FFFFFFF) % partitions

@@ -22,7 +22,7 @@ class UnreadableError(Exception):
         self.detail = detail
 
 
-class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Where a raw record comes from. `item` of `items` is its place in the webhook's body, from 1."""
 
     courier: str
@@ -52,7 +52,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         return [(name, text.encode()) for name, text in texts if text]
 
 
-class RawRecord(msgspec.Struct, frozen=True):
+class RawRecord(msgspec.Struct, frozen=True, gc=False):
     """One record of the raw topic, and the coordinates it was read from."""
 
     partition: int
@@ -77,7 +77,7 @@ def read_provenance(headers: Iterable[tuple[str, bytes]], timestamp_ms: int) -> 
         UnreadableError: the courier is missing, or a header is not of its form.
 
     """
-    texts = {name: value.decode("utf-8", "replace") for name, value in headers if value is not None}
+    texts = {name: str(value, "utf-8", "replace") for name, value in headers if value is not None}
     received = read_time(texts.get("received-at"), UTC)
     item, _, items = texts.get("item", "1/1").partition("/")
     try:
@@ -93,5 +93,5 @@ def read_provenance(headers: Iterable[tuple[str, bytes]], timestamp_ms: int) -> 
             command_id=texts.get("command-id"),
             content_type=texts.get("content-type"),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError, OSError) as error:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, f"the record's headers: {error!r}") from error

@@ -11,6 +11,8 @@ _READABLE: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
 
+_USUAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6})?Z", re.ASCII)
+
 BELIEVED_AHEAD: Final = timedelta(days=1)
 """How far a courier's time may lie after the time received and still be believed: a clock or a zone is wrong
 beyond it. domain.md, "Order inside one shipment"."""
@@ -29,12 +31,14 @@ def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | No
     """
     if not isinstance(value, str):
         return None
-    match = _READABLE.fullmatch(value.strip())
-    if match is None:
-        return None
-    day, clock, fraction, zone = match.groups()
-    zone_text = "+00:00" if zone in ("Z", "z") else zone or ""
     try:
+        if _USUAL.fullmatch(value):
+            return datetime.fromisoformat(value), True
+        match = _READABLE.fullmatch(value.strip())
+        if match is None:
+            return None
+        day, clock, fraction, zone = match.groups()
+        zone_text = "+00:00" if zone in ("Z", "z") else zone or ""
         moment = datetime.fromisoformat(f"{day}T{clock}{f'.{fraction[:6]:0<6}' if fraction else ''}{zone_text}")
         if moment.tzinfo is None:
             return moment.replace(tzinfo=assumed_zone).astimezone(UTC), False

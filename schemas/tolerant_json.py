@@ -1,7 +1,7 @@
 """JSON as couriers really send it: read what can be read, refuse the rest with a reason.
 
-Lone surrogates and NUL characters, which no database takes, become U+FFFD; numbers past any machine's range
-become infinite. Everything else that is not JSON is refused.
+Numbers past any machine's range become infinite. Texts are as they came: `clean` whatever is kept of them, since
+no database takes a lone surrogate or a NUL. Everything else that is not JSON is refused.
 """
 
 import hashlib
@@ -18,7 +18,9 @@ MAX_DEPTH: Final = 200
 """Levels of nesting that are read. Couriers use six; Python's own stack bears a few hundred."""
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+"""Strings and punctuation. A string that never ends is one token too: each byte is looked at once."""
+
 _MEMBER: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*")\s*:(.*)', re.DOTALL)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -56,7 +58,7 @@ def members(body: bytes) -> dict[str, bytes]:
             member = _MEMBER.fullmatch(part)
             if member is None:
                 raise UnreadableError(DeadLetterReason.INVALID_JSON, str(error)) from error
-            found[load(member[1])] = member[2].strip()
+            found[clean(load(member[1]))] = member[2].strip()
         return found
 
 
@@ -75,7 +77,11 @@ def elements(body: bytes) -> list[bytes]:
 
 def digest(value: Any) -> bytes:
     """Identify a JSON value: BLAKE2b (16 bytes) of its canonical form, keys sorted, no white space."""
-    return hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=16).digest()
+    try:
+        canonical = msgspec.json.encode(value, order="sorted")
+    except UnicodeEncodeError:
+        canonical = msgspec.json.encode(_clean_deeply(value), order="sorted")
+    return hashlib.blake2b(canonical, digest_size=16).digest()
 
 
 def clean(text: str) -> str:
@@ -90,10 +96,9 @@ def unstorable(text: str) -> bool:
 
 def _load_leniently(body: bytes, complaint: str) -> Any:
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse, parse_int=_integer)
+        return json.loads(body.decode(), parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise UnreadableError(DeadLetterReason.INVALID_JSON, complaint) from error
-    return _clean_deeply(value)
 
 
 def _refuse(constant: str) -> Any:
@@ -108,7 +113,7 @@ def _clean_deeply(value: Any) -> Any:
     match value:
         case str():
             return clean(value)
-        case list():
+        case list() | tuple():
             return [_clean_deeply(item) for item in value]
         case dict():
             return {clean(name): _clean_deeply(item) for name, item in value.items()}

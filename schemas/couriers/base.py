@@ -10,7 +10,7 @@ from schemas.lifecycle import Lifecycle
 from schemas.observation import Observation, Stamp
 from schemas.records import Provenance, UnreadableError
 from schemas.tolerant_json import unstorable
-from schemas.vocabulary import DeadLetterReason, Service, Source
+from schemas.vocabulary import DeadLetterReason, Service, Source, Status
 
 MAX_REFERENCE_BYTES = 128
 """The longest reference, in UTF-8: it is part of every key. domain.md, "Vocabulary"."""
@@ -44,6 +44,8 @@ class Courier(Protocol):
     name: str
     credentials: Credentials
     lifecycles: Mapping[Service, Lifecycle]
+    words: Mapping[str, Mapping[str, Status | None]]
+    """Its mapping, by the field that holds the word; None gives details only. `docs/state-machines.md` shows it."""
     zone_settings: Mapping[Source, tuple[str, str]]
     """The settings (without `WAYBILL_`) that give the zone of times without one, with their defaults. Else UTC."""
 

@@ -98,6 +98,7 @@ class Dash:
         Service.EXPRESS: DASH_EXPRESS,
         Service.LOGISTIC: DASH_LOGISTIC,
     }
+    words: Mapping[str, Mapping[str, Status | None]] = {"status": STATUSES}
     zone_settings: Mapping[Source, tuple[str, str]] = {}
 
     def split(self, body: bytes) -> list[Piece]:

@@ -82,6 +82,13 @@ class KiriminAja:
         Service.EXPRESS: KIRIMINAJA_EXPRESS,
         Service.INSTANT: KIRIMINAJA_INSTANT,
     }
+    words: Mapping[str, Mapping[str, Status | None]] = {
+        "method": {
+            **{word: meaning.status for word, meaning in METHODS.items()},
+            f"{RETURN_METHOD}, returned_at empty": Status.RETURNING,
+        },
+        f"status of {INSTANT_METHOD}": {word: meaning.status for word, meaning in INSTANT_STATUSES.items()},
+    }
     zone_settings: Mapping[Source, tuple[str, str]] = {
         Source.PUSH: ("KIRIMINAJA_PUSH_TIMEZONE", "Asia/Jakarta"),
         Source.PULL: ("KIRIMINAJA_PULL_TIMEZONE", "Asia/Jakarta"),
@@ -218,31 +225,31 @@ def _load_or_none(raw: bytes) -> Any:
 
 def _pairs(items: Sequence[Any], packages: Sequence[Any]) -> list[tuple[int | None, int | None]]:
     """Put each item and the package of the same order_id (else AWB) together. What stays single stands alone."""
-    orders: dict[str, list[int]] = {}
-    awbs: dict[str, list[int]] = {}
+    places: dict[tuple[str, str], int] = {}
     for at, package in enumerate(packages):
-        for index, name in ((orders, "order_id"), (awbs, "awb")):
-            if isinstance(found := members_of(package).get(name), str) and found:
-                index.setdefault(found, []).append(at)
+        order_id, awb = (members_of(package).get(name) for name in ("order_id", "awb"))
+        names = [("order_id", order_id), ("awb", awb), *([] if order_id else [("awb alone", awb)])]
+        for name, found in names:
+            if isinstance(found, str) and found:
+                places.setdefault((name, found), at)
     taken: set[int] = set()
     pairs: list[tuple[int | None, int | None]] = []
     for at, item in enumerate(items):
-        package = _package_of(members_of(item), packages, orders, awbs)
+        package = _package_of(members_of(item), places)
         pairs.append((at, package))
         if package is not None:
             taken.add(package)
     return [*pairs, *((None, at) for at in range(len(packages)) if at not in taken)]
 
 
-def _package_of(
-    item: dict[str, Any], packages: Sequence[Any], orders: dict[str, list[int]], awbs: dict[str, list[int]]
-) -> int | None:
+def _package_of(item: dict[str, Any], places: Mapping[tuple[str, str], int]) -> int | None:
+    """Find by order_id; by AWB only where one of the two has no order_id."""
     order_id, awb = item.get("order_id"), item.get("awb")
-    if isinstance(order_id, str) and order_id in orders:
-        return orders[order_id][0]
+    if isinstance(order_id, str) and (found := places.get(("order_id", order_id))) is not None:
+        return found
     if not isinstance(awb, str):
         return None
-    return next((at for at in awbs.get(awb, ()) if not order_id or not packages[at].get("order_id")), None)
+    return places.get(("awb alone" if order_id else "awb", awb))
 
 
 def _merged(item: object, package: object) -> dict[str, Any]:

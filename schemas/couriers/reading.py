@@ -48,15 +48,16 @@ def identifier(value: object) -> str | None:
 
 def url(value: object) -> str | None:
     """Return a link."""
-    return text(value) if isinstance(value, str) and len(value) <= MAX_URL else None
+    return clean(value) if isinstance(value, str) and 0 < len(value) <= MAX_URL else None
 
 
 def amount(value: object) -> int | None:
     """Return an amount of money in whole units, rounded."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, float):
+        value = round(value) if isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
-    whole = round(value)
-    return whole if 0 <= whole <= MAX_AMOUNT else None
+    return value if 0 <= value <= MAX_AMOUNT else None
 
 
 def count(value: object) -> int:
@@ -87,7 +88,7 @@ def charges(*, shipping: object = None, cod: object = None, insurance: object = 
     return None if found == Charges() else found
 
 
-class Clock(msgspec.Struct, frozen=True):
+class Clock(msgspec.Struct, frozen=True, gc=False):
     """The times of one message: as read, for its identity, and as believed, for its order."""
 
     read: dict[str, datetime | None]

@@ -1,0 +1,30 @@
+# The `waybill` command without the embedded services. The base is an argument for whoever mirrors it.
+ARG PYTHON_IMAGE=python:3.13-slim
+
+FROM ${PYTHON_IMAGE} AS build
+# pip's own settings, for those who install through a mirror; unset they change nothing.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_CERT
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+COPY requirements.txt ./
+RUN python -m venv --without-pip /opt/waybill \
+    && python -m pip --python /opt/waybill/bin/python install --require-hashes -r requirements.txt
+# The locked build backend alone out of the development requirements; pip refuses if one of its own is missing.
+COPY requirements-dev.txt ./
+RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' \
+    requirements-dev.txt > requirements-build.txt \
+    && python -m pip install --require-hashes -r requirements-build.txt
+COPY . .
+RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && python -m pip --python /opt/waybill/bin/python install --no-deps --no-index dist/*.whl
+
+FROM ${PYTHON_IMAGE}
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/waybill waybill \
+    && install --directory --owner=waybill --group=waybill --mode=0700 /var/lib/waybill
+COPY --from=build /opt/waybill /opt/waybill
+ENV PATH=/opt/waybill/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /var/lib/waybill
+USER waybill
+ENTRYPOINT ["waybill"]

@@ -1,0 +1,78 @@
+# What a person types. `make help` lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-docker schemas lock clean
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+REQUIRED := .venv/.required
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+LOCK := .venv.lock
+
+help:
+	@echo 'make run          start everything, play the bundled deliveries, show each event; Ctrl-C stops'
+	@echo 'make run ONCE=1   the same, but stop when every expected event was seen (exit 1 if one is missing)'
+	@echo 'make test         everything CI checks: format, lint, types, layers, tests on a real broker and database'
+	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
+	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
+	@echo 'make lock         resolve the requirements anew'
+	@echo 'make clean        delete the virtual environment, the data of `make run` and all caches'
+
+run: $(INSTALLED)
+	@$(BIN)/waybill up $(if $(ONCE),--once) $(if $(NO_SAMPLES),--no-samples)
+
+test: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest
+
+test-docker: $(INSTALLED)
+	WAYBILL_TEST_STACK=docker $(BIN)/pytest tests/integration tests/docker
+
+schemas: $(INSTALLED)
+	$(BIN)/python -m schemas.export
+
+lock: $(INSTALLED)
+	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile $(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+
+COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+clean:
+	rm -rf .venv .waybill .mypy_cache .ruff_cache .pytest_cache .hypothesis $(LOCK)
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# ---- the virtual environment -------------------------------------------------------------------------------------
+
+# The first Python of at least 3.11.
+FIND_PYTHON := for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
+	if [ -z "$$python" ]; then echo 'Waybill needs Python 3.11 or newer: install python3.11 with its venv module' \
+	'(Debian: apt install python3 python3-venv; macOS: brew install python), or name one: make PYTHON=...' >&2; exit 1; fi
+
+# Two makes at once must not both write the environment: the second waits, then finds it done.
+HOLD_LOCK := import fcntl, os, sys; file = open(sys.argv[1], "w"); fcntl.flock(file, fcntl.LOCK_EX); \
+	os.set_inheritable(file.fileno(), True); os.execvp(sys.argv[2], sys.argv[2:])
+
+ifndef LOCKED
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@$(FIND_PYTHON); "$$python" -c '$(HOLD_LOCK)' $(LOCK) $(MAKE) --silent LOCKED=1 $(INSTALLED)
+
+else
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@$(FIND_PYTHON); echo "Making .venv with $$("$$python" --version)"; \
+	[ -x $(BIN)/python ] && $(BIN)/python -c '' || rm -rf .venv; \
+	[ -d .venv ] || "$$python" -m venv .venv || { rm -rf .venv; \
+	echo 'The venv module is missing or broken (Debian: apt install python3-venv)' >&2; exit 1; }
+	@echo 'Installing the locked requirements'; rm -f $(REQUIRED)
+	@{ command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt \
+	&& touch $(REQUIRED); } || { { $(PIP) --progress-bar off --require-hashes -r requirements-dev.txt && touch $(REQUIRED); } \
+	| awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages"; fflush() }'; [ -e $(REQUIRED) ]; }
+	@$(PIP) --quiet --no-deps --no-build-isolation --editable .
+	@touch $(INSTALLED)
+
+endif

@@ -1,0 +1,28 @@
+"""The bundled deliveries: stories of parcels as data, and the check of what came of them."""
+
+from cli.scenario.check import (
+    Difference,
+    Expectation,
+    ExpectedAnomaly,
+    ExpectedEvent,
+    Seen,
+    differences,
+    everything_came,
+)
+from cli.scenario.story import Delivery, Play, Story, Webhook, load_stories, play
+
+__all__ = [
+    "Delivery",
+    "Difference",
+    "Expectation",
+    "ExpectedAnomaly",
+    "ExpectedEvent",
+    "Play",
+    "Seen",
+    "Story",
+    "Webhook",
+    "differences",
+    "everything_came",
+    "load_stories",
+    "play",
+]

@@ -1,0 +1,155 @@
+"""What `waybill up` sets for its two services: addresses, ports, random secrets. What the user set stays."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from runtime.errors import SetupError
+from runtime.settings import PREFIX, Settings, load_settings
+from schemas.couriers import COURIERS
+
+DEFAULTS: Final = {"TOPIC_PARTITIONS": "4", "TOPIC_REPLICATION_FACTOR": "1"}
+"""One broker, and partitions enough to see that shipments share them."""
+
+PORTS: Final = ("INGEST_PORT", "INGEST_ADMIN_PORT", "PROCESSOR_ADMIN_PORT")
+
+DIGEST: Final = "sha256:"
+HIDDEN: Final = "YOUR-SECRET"
+
+ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (read, not listened on)
+"""Where to knock at a service that listens on every address."""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """The services' environment and settings; `notes` says what differs from the usual.
+
+    `secrets` holds by courier the secret to post with, `made` the couriers whose secret is of this run.
+    """
+
+    environ: Mapping[str, str]
+    settings: Settings
+    secrets: Mapping[str, str]
+    made: frozenset[str]
+    notes: tuple[str, ...]
+
+    @property
+    def door(self) -> str:
+        """The door's URL."""
+        return f"http://{_knock(self.settings.ingest_host)}:{self.settings.ingest_port}"
+
+    @property
+    def admins(self) -> dict[str, str]:
+        """The URLs of the admin ports by service, in the order the services start."""
+        host = f"http://{_knock(self.settings.admin_host)}"
+        return {
+            "processor": f"{host}:{self.settings.processor_admin_port}",
+            "ingest": f"{host}:{self.settings.ingest_admin_port}",
+        }
+
+    def headers(self, courier: str) -> dict[str, str]:
+        """Return the headers a courier posts with."""
+        return self._headers(courier, self.secrets[courier])
+
+    def shown_headers(self, courier: str) -> dict[str, str]:
+        """Return the same headers for a person to read: a secret that is the user's own is not shown."""
+        return self._headers(courier, self.secrets[courier] if courier in self.made else HIDDEN)
+
+    def _headers(self, courier: str, secret: str) -> dict[str, str]:
+        scheme = COURIERS[courier].credentials.scheme
+        return {
+            self.settings.credential_headers[courier]: f"{scheme} {secret}" if scheme else secret,
+            "Content-Type": "application/json",
+        }
+
+
+def addresses(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the services' addresses in the open, where files name them.
+
+    Raises:
+        SettingsError: with a line for each wrong value.
+
+    """
+    settings = load_settings(environ)
+    found = dict(environ)
+    for name, value in (
+        ("KAFKA_BOOTSTRAP_SERVERS", settings.kafka_bootstrap_servers),
+        ("DATABASE_URL", settings.database_url),
+    ):
+        if _is_set(environ, name):
+            _set(found, name, value)
+    return found
+
+
+def surroundings(
+    environ: Mapping[str, str],
+    *,
+    kafka_bootstrap_servers: str,
+    database_url: str,
+    is_free: Callable[[int], bool],
+    free_port: Callable[[], int],
+) -> Surroundings:
+    """Complete the user's environment.
+
+    Raises:
+        SettingsError: with a line for each wrong value.
+        SetupError: a port that the user chose is taken, or a courier's secrets are all digests.
+
+    """
+    complete = dict(environ)
+    _set(complete, "KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
+    _set(complete, "DATABASE_URL", database_url)
+    for name, value in DEFAULTS.items():
+        if not _is_set(environ, name):
+            _set(complete, name, value)
+    settings = load_settings(complete)
+    notes = [note for name in PORTS if (note := _port(complete, name, settings, is_free, free_port))]
+    usable = {}
+    made = set()
+    for courier, entries in settings.secrets.items():
+        setting = COURIERS[courier].credentials.secrets_setting
+        if entries:
+            usable[courier] = _plain(entries, setting)
+        else:
+            usable[courier] = secrets.token_urlsafe(18)
+            made.add(courier)
+            _set(complete, setting, usable[courier])
+    return Surroundings(complete, load_settings(complete), usable, frozenset(made), tuple(notes))
+
+
+def _port(
+    environ: dict[str, str],
+    name: str,
+    settings: Settings,
+    is_free: Callable[[int], bool],
+    free_port: Callable[[], int],
+) -> str | None:
+    wanted: int = getattr(settings, name.lower())
+    if wanted and is_free(wanted):
+        return None
+    if wanted and _is_set(environ, name):
+        raise SetupError(f"{PREFIX}{name} is {wanted}, and that port is taken: choose another, or leave it out")
+    chosen = free_port()
+    _set(environ, name, str(chosen))
+    return f"port {wanted} is taken: {PREFIX}{name} is {chosen}" if wanted else None
+
+
+def _plain(entries: tuple[str, ...], setting: str) -> str:
+    for entry in entries:
+        if not entry.startswith(DIGEST):
+            return entry
+    raise SetupError(f"{PREFIX}{setting} holds digests only: to play the deliveries, add a secret as text")
+
+
+def _knock(host: str) -> str:
+    return ANY_ADDRESS.get(host, host)
+
+
+def _is_set(environ: Mapping[str, str], name: str) -> bool:
+    return f"{PREFIX}{name}" in environ or bool(environ.get(f"{PREFIX}{name}_FILE"))
+
+
+def _set(environ: dict[str, str], name: str, value: str) -> None:
+    environ[f"{PREFIX}{name}"] = value
+    environ.pop(f"{PREFIX}{name}_FILE", None)

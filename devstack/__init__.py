@@ -1,0 +1,25 @@
+"""Kafka and PostgreSQL for `waybill up` and the tests: named, embedded, or in Docker; no process outlives its run."""
+
+from devstack.choice import Choice, Docker, Embedded, Named, for_run, for_tests
+from devstack.errors import DevstackError, InUseError, MissingToolError, StartError, ToolError
+from devstack.progress import progress
+from devstack.stack import Kafka, Postgres, Stack, services
+
+__all__ = [
+    "Choice",
+    "DevstackError",
+    "Docker",
+    "Embedded",
+    "InUseError",
+    "Kafka",
+    "MissingToolError",
+    "Named",
+    "Postgres",
+    "Stack",
+    "StartError",
+    "ToolError",
+    "for_run",
+    "for_tests",
+    "progress",
+    "services",
+]

@@ -1,0 +1,90 @@
+"""Kafka's jars: fetched once per user by Maven, shared by every checkout."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGTERM
+from typing import Final
+
+from devstack import tools
+from devstack.errors import MissingToolError, StartError
+from devstack.process import Command, Process, Stop
+
+SOURCES: Final = Path(__file__).with_name("kafka_home")
+"""What we give to Kafka: the list of jars and the logging configuration."""
+
+FETCH_SECONDS: Final = 900.0
+"""54 MB over a slow line."""
+
+
+def cached_jars() -> Path:
+    """Name the directory of the jars, there or not. Its key is the list of jars: a change fetches anew."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "waybill" / f"kafka-{hashlib.sha256(_pom().read_bytes()).hexdigest()[:12]}"
+
+
+async def jars(say: Callable[[str], None]) -> Path:
+    """Return the directory of the jars, fetching them on the first start.
+
+    Raises MissingToolError without Maven and StartError when the jars cannot be fetched.
+    """
+    cached = cached_jars()
+    if not cached.exists():
+        await _fetch(cached, say)
+    return cached
+
+
+async def _fetch(cached: Path, say: Callable[[str], None]) -> None:
+    maven = tools.maven()
+    if maven is None:
+        raise MissingToolError("Kafka's jars are fetched by Maven once: install Maven (`mvn`)")
+    work = _work_directory(cached)
+    try:
+        await _copy_dependencies(maven, work, say)
+        _publish(work / "libs", cached)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+async def _copy_dependencies(maven: Path, work: Path, say: Callable[[str], None]) -> None:
+    def watch(log: str) -> None:
+        say(f"Kafka: fetching its jars with Maven, {log.count('Downloaded from')} files so far")
+
+    process = Process.start(
+        Command(
+            arguments=[
+                str(maven),
+                "--batch-mode",
+                f"--file={_pom()}",
+                "dependency:copy-dependencies",
+                f"-DoutputDirectory={work / 'libs'}",
+                "-DincludeScope=runtime",
+            ],
+            log=work / "maven.log",
+            stop=Stop(SIGTERM, grace=2),
+            remove=work,
+        )
+    )
+    if await process.finish(FETCH_SECONDS, watch):
+        raise StartError(f"Maven could not fetch Kafka's jars:\n{process.log_tail()}")
+
+
+def _work_directory(cached: Path) -> Path:
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=".fetching-", dir=cached.parent))
+
+
+def _publish(fetched: Path, cached: Path) -> None:
+    """Put the jars in place in one step. When another start was first, its jars stay."""
+    try:
+        fetched.rename(cached)
+    except OSError:
+        if not cached.exists():
+            raise
+
+
+def _pom() -> Path:
+    return SOURCES / "pom.xml"

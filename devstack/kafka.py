@@ -1,0 +1,206 @@
+"""Apache Kafka without Docker: one node in KRaft mode, run from its jars."""
+
+import asyncio
+import base64
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Final
+
+from devstack.errors import StartError, ToolError
+from devstack.home import Home
+from devstack.jars import SOURCES
+from devstack.ports import HOST, is_free, kept_ports
+from devstack.process import Command, Process, Stop
+
+READY: Final = r"Kafka Server started"
+START_SECONDS: Final = 120.0
+"""A start takes 2 to 14 s; a busy machine with a log to recover takes longer."""
+
+FORMAT_SECONDS: Final = 60.0
+TOOL_SECONDS: Final = 120.0
+START_ATTEMPTS: Final = 3
+"""Between our look at a port and the broker's, another program may take it."""
+
+TOOLS: Final = {
+    "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
+    "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
+    "kafka-topics": "org.apache.kafka.tools.TopicCommand",
+    "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
+}
+"""The main classes behind Kafka's own scripts."""
+
+BROKER_SETTINGS: Final = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    # One broker: a single copy of everything, and few internal partitions to make at first use.
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # A group of one laptop does not wait for more members.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # After kill -9 the controller refuses the broker until its old session is over.
+    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "3000",
+    # A crashed producer's transaction is aborted within a second of its timeout, not ten.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+}
+"""What the embedded broker and the one in Docker share."""
+
+JVM_OPTIONS: Final = ("-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
+
+
+class EmbeddedKafka:
+    """A broker in its own directory."""
+
+    def __init__(self, java: Path, jars: Path, home: Home) -> None:
+        """`java` is at least version 17, `jars` holds Kafka's libraries."""
+        self._java = java
+        self._jars = jars
+        self._home = home
+        self._ports: list[int] = []
+        self._process: Process | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect."""
+        return f"{HOST}:{self._ports[0]}"
+
+    @property
+    def line(self) -> str:
+        """What was chosen, for a person."""
+        return f"Kafka: embedded {self._home.place}, {self.bootstrap_servers}"
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    async def start(self, say: Callable[[str], None]) -> None:
+        """Format the storage if it is new, start the broker, wait until it serves. Raises StartError."""
+        for attempt in range(1, START_ATTEMPTS + 1):
+            self._ports = kept_ports(self._home.path / "ports", 2)
+            self._write_settings()
+            if not self._is_formatted():
+                say("Kafka: preparing the storage")
+                await self._format()
+            say(f"Kafka: starting on {self.bootstrap_servers}")
+            try:
+                await self._run()
+            except StartError:
+                if attempt == START_ATTEMPTS or all(map(is_free, self._ports)):
+                    raise
+            else:
+                return
+
+    async def stop(self) -> None:
+        """End the broker in order."""
+        if self._process is not None:
+            await self._process.stop()
+
+    async def kill(self) -> None:
+        """SIGKILL the broker."""
+        assert self._process is not None, "not started"
+        await self._process.kill()
+
+    async def restart(self) -> None:
+        """Start the broker again on the same port and data. Raises StartError."""
+        await self.stop()
+        await self._run()
+
+    async def tool(self, name: str, *arguments: str) -> str:
+        """Run one of Kafka's own tools, such as `kafka-topics`, and return its output. Raises ToolError."""
+        process = await asyncio.create_subprocess_exec(
+            *self._java_command("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+            TOOLS[name],
+            *("--bootstrap-server", self.bootstrap_servers, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            said, _ = await asyncio.wait_for(process.communicate(), TOOL_SECONDS)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise ToolError(f"{name} failed:\n{said.decode(errors='replace')}")
+        return said.decode(errors="replace")
+
+    async def _run(self) -> None:
+        self._process = Process.start(
+            self._command(*JVM_OPTIONS, *self._classpath(), "kafka.Kafka", str(self._settings))
+        )
+        try:
+            self._home.remember(self._process.pid)
+            await self._process.ready(READY, START_SECONDS)
+        except BaseException:
+            await self._process.stop()
+            raise
+
+    async def _format(self) -> None:
+        storage = Process.start(
+            self._command(
+                "-XX:TieredStopAtLevel=1",
+                *self._classpath(),
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={_new_cluster_id()}",
+                f"--config={self._settings}",
+            )
+        )
+        if await storage.finish(FORMAT_SECONDS):
+            raise StartError(f"Kafka's storage could not be formatted:\n{storage.log_tail()}")
+
+    def _command(self, *arguments: str) -> Command:
+        return Command(
+            arguments=[str(self._java), *arguments],
+            log=self._home.path / "kafka.log",
+            stop=Stop(SIGKILL if self._home.is_fresh else SIGTERM, grace=8),
+            remove=self._home.to_remove,
+            lock=self._home.lock,
+        )
+
+    def _java_command(self, *options: str) -> list[str]:
+        return [str(self._java), *options, *self._classpath()]
+
+    def _classpath(self) -> list[str]:
+        logging = SOURCES / "log4j2.properties"
+        return [f"-Dlog4j2.configurationFile={logging}", "-cp", f"{self._jars}/*"]
+
+    @property
+    def _settings(self) -> Path:
+        return self._home.path / "server.properties"
+
+    def _is_formatted(self) -> bool:
+        return (self._home.path / "data" / "meta.properties").exists()
+
+    def _write_settings(self) -> None:
+        broker, controller = self._ports
+        settings = {
+            **BROKER_SETTINGS,
+            "controller.quorum.voters": f"1@{HOST}:{controller}",
+            "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{broker}",
+            "log.dirs": str((self._home.path / "data").resolve()),
+        }
+        self._settings.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+
+def _new_cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

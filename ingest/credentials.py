@@ -1,0 +1,58 @@
+"""Who may knock: a secret in a header, compared in constant time with every accepted one."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from schemas.couriers.base import Credentials
+
+DIGEST_PREFIX: Final = "sha256:"
+"""Marks an accepted secret of which only the digest is kept."""
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """What opens one courier's route: a secret whose SHA-256 is in `digests`, in `header`, behind `scheme`."""
+
+    header: str
+    scheme: str | None
+    digests: tuple[bytes, ...]
+
+    @property
+    def challenge(self) -> str:
+        """The authentication scheme, for `WWW-Authenticate`. A plain header has no registered one."""
+        return self.scheme or "ApiKey"
+
+
+def make_lock(credentials: Credentials, header: str, secrets: Iterable[str]) -> Lock:
+    """Make a lock of a courier's credentials, the header in force, and the secrets or `sha256:<hex>` accepted."""
+    return Lock(header, credentials.scheme, tuple(_digest_of(secret) for secret in secrets))
+
+
+def opens(lock: Lock, presented: Sequence[str]) -> bool:
+    """Whether the values of the lock's header, all that came, show an accepted secret.
+
+    A header that is missing, came twice or is not ASCII, and a wrong scheme, are refused like a wrong secret. The
+    time taken does not tell how much of a secret was right, nor which one.
+    """
+    secret = _secret(lock.scheme, presented[0]) if len(presented) == 1 else None
+    shown = hashlib.sha256((secret or "").encode()).digest()
+    same = [hmac.compare_digest(shown, digest) for digest in lock.digests]
+    return secret is not None and any(same)
+
+
+def _secret(scheme: str | None, value: str) -> str | None:
+    if not value.isascii():
+        return None
+    if scheme is None:
+        return value or None
+    named, _, secret = value.partition(" ")
+    return secret.strip(" ") or None if named.lower() == scheme.lower() else None
+
+
+def _digest_of(secret: str) -> bytes:
+    if secret.startswith(DIGEST_PREFIX):
+        return bytes.fromhex(secret.removeprefix(DIGEST_PREFIX))
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,21 @@
+"""What can go wrong between a courier's request and its answer."""
+
+
+class IngestError(Exception):
+    """A webhook was not accepted."""
+
+
+class BodyTooLargeError(IngestError):
+    """A body is larger than the limit, as it came or decompressed."""
+
+
+class BrokenEncodingError(IngestError):
+    """A body's content-encoding is unknown, stacked, or its data is broken. The text says which."""
+
+
+class UnavailableError(IngestError):
+    """No store can take the records now. A repeated webhook may be accepted."""
+
+
+class BrokenOffError(IngestError):
+    """A body did not arrive whole. The text says why."""

@@ -1,0 +1,236 @@
+"""Writes the JSON Schemas of every topic and `docs/state-machines.md`. What is written is made by pure functions.
+
+`python -m schemas.export` writes the files; a test fails when they and the code differ. Enumerations are open in the
+schemas: known values are listed, any text is valid, because they may grow within version 1.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from schemas import vocabulary
+from schemas.drawing import state_machines
+from schemas.events import SCHEMA_VERSION, Anomaly, Event, State
+from schemas.topics import Topic
+from schemas.vocabulary import DeadLetterReason, Source
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = "schemas/exported"
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+_MAY_GROW: Final = "May grow: treat a value you do not know as a no-op."
+
+FIELDS: Final = {
+    "account": "The merchant account of the door that took the webhook; null where the door has none.",
+    "attempt": "failed_count + 1; while FAILED, the attempt that failed.",
+    "awb": "The carrier's airway bill number.",
+    "carrier": "Who carries for an aggregator; null where the courier carries itself.",
+    "charges": "What the delivery costs; null where nothing is known.",
+    "cod": "Cash collected on delivery.",
+    "code": "The company's short name.",
+    "courier": "Who sent the webhook.",
+    "courier_ref": "The courier's reference: the last part of shipment_id.",
+    "courier_status": "The courier's own word.",
+    "currency": "ISO 4217.",
+    "description": "The courier's scan text.",
+    "driver": "Who has the parcel now.",
+    "failed_count": "Failed attempts at delivery so far.",
+    "final": "Whether no further status is expected.",
+    "id": "Opaque. The same id always comes with the same bytes.",
+    "insurance": "The insurance fee.",
+    "kind": "Why it could not simply be applied.",
+    "name": "The driver's name.",
+    "observed": "What the late webhook itself said; null unless the event is history_added or corrected.",
+    "occurred_at": "When it happened: the courier's time, else the time received. RFC 3339, UTC, microseconds.",
+    "occurred_at_source": "How far occurred_at can be trusted.",
+    "offset": "The record's offset.",
+    "order_id": "The merchant's own order number.",
+    "partition": "The record's partition.",
+    "personal": "Everything about persons. Nothing about them stands elsewhere.",
+    "phase": "The coarse stage of the status.",
+    "phone": "The driver's phone number.",
+    "previous_status": "The status before this event; null on the first.",
+    "proofs": "Pictures that belong to the status.",
+    "raw": "The raw record this comes from.",
+    "reason": "Why it failed, was cancelled or goes back.",
+    "received_at": "When the webhook reached the door. RFC 3339, UTC, microseconds.",
+    "recorded_at": "When this was written. RFC 3339, UTC, microseconds.",
+    "resolves": "Ids of the anomalies that this event settles: what was refused counts now.",
+    "service": "What was ordered from the courier.",
+    "shipment_id": "`<courier>:<reference>`, or `<courier>.<account>:<reference>`. The record's key.",
+    "shipping": "The delivery fee.",
+    "signed_by": "Who took the parcel.",
+    "skipped": "The statuses jumped over, because their webhooks never came or are late.",
+    "source": "How the raw record came to be.",
+    "status": "The shipment's status after this event.",
+    "topic": "The record's topic, prefix included.",
+    "tracking_url": "The courier's live page.",
+    "transition": "How the status was reached; null where it did not move.",
+    "type": "What the event tells.",
+    "url": "Where the picture is.",
+    "version": "Counts a shipment's events from 1 without gaps. Drop what is not above the version you hold.",
+    "Anomaly.observed": "What the webhook said.",
+    "Anomaly.status": "The shipment's status, unchanged; null if there is none.",
+    "Carrier.service": "The company's product.",
+    "Observed.status": "The webhook's status; null for an unknown word.",
+    "ShownProof.occurred_at": "When the picture was taken. RFC 3339, UTC, microseconds.",
+    "ShownProof.type": "The courier's word for the kind of picture.",
+    "State.status": "The shipment's status.",
+}
+"""What each field means. `Definition.field` goes before `field`."""
+
+_TEXT: Final[Schema] = {"type": "string"}
+_MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
+_COORDINATES: Final[Schema] = {"type": "string", "pattern": "^[0-9]+:[0-9]+$"}
+
+_RAW_HEADERS: Final[dict[str, Schema]] = {
+    "courier": {**_TEXT, "description": "Whose body it is."},
+    "account": {**_TEXT, "description": FIELDS["account"]},
+    "webhook-id": {**_TEXT, "description": "Names the webhook; the records of one body share it."},
+    "item": {"type": "string", "pattern": "^[0-9]+/[0-9]+$", "description": "The record's place in the body: 1/3."},
+    "received-at": {**_MOMENT, "description": "RFC 3339, UTC, microseconds; also the record's timestamp."},
+    "source": {"anyOf": [{"enum": [*Source]}, _TEXT], "description": f"How the record came to be. {_MAY_GROW}"},
+    "replay-of": {**_COORDINATES, "description": "The root record that is to be read again."},
+    "command-id": {**_TEXT, "description": "Makes a tool's record apply once, however often it was appended."},
+    "content-type": {**_TEXT, "description": "As the courier sent it."},
+}
+_DEAD_LETTER_HEADERS: Final[dict[str, Schema]] = {
+    "dlq-reason": {"anyOf": [{"enum": [*DeadLetterReason]}, _TEXT], "description": f"Why. {_MAY_GROW}"},
+    "dlq-detail": {**_TEXT, "description": "A sentence for the operator."},
+    "dlq-topic": {**_TEXT, "description": "The topic the record was read from."},
+    "dlq-partition": {"type": "string", "pattern": "^[0-9]+$", "description": "Its partition."},
+    "dlq-offset": {"type": "string", "pattern": "^[0-9]+$", "description": "Its offset."},
+    "dlq-at": {**_MOMENT, "description": "When it was given up."},
+}
+_CLOUD_EVENT_HEADERS: Final[dict[str, Schema]] = {
+    "ce_specversion": {"const": "1.0"},
+    "ce_id": {**_TEXT, "description": "The value's id; of a state, the id of the event that left it."},
+    "ce_type": {**_TEXT, "description": "The event's type, shipment.state or shipment.anomaly."},
+    "ce_source": {"type": "string", "format": "uri-reference", "description": "One for each topic."},
+    "ce_subject": {**_TEXT, "description": "The shipment_id."},
+    "ce_time": {**_MOMENT, "description": "occurred_at."},
+    "ce_dataschema": {"type": "string", "format": "uri", "description": "The $id of the value's schema."},
+    "content-type": {"const": "application/json"},
+}
+
+_COURIER_BODIES: Final[dict[str, Schema]] = {
+    "dash": {
+        "description": "One delivery. The envelope is the same for every status.",
+        "type": "object",
+        "required": ["deliveryID", "status"],
+        "properties": {
+            "deliveryID": {**_TEXT, "description": "The shipment's reference."},
+            "status": {**_TEXT, "description": "The courier's word."},
+            "failedCount": {"type": "number"},
+        },
+    },
+    "kiriminaja": {
+        "description": "One item of a webhook, with its package where there is one.",
+        "type": "object",
+        "required": ["method"],
+        "properties": {
+            "method": {**_TEXT, "description": "The courier's word; the item's status for update_instant_packages."},
+            "data": {"description": "The item, alone or as a list of one."},
+            "packages": {"description": "The item's package, as a list of one."},
+        },
+    },
+}
+
+
+def documents() -> dict[str, str]:
+    """Return every generated file's text by its path from the project's root."""
+    return {
+        **{f"{FOLDER}/{name}.v{SCHEMA_VERSION}.schema.json": _text(name, body) for name, body in _schemas().items()},
+        "docs/state-machines.md": state_machines(),
+    }
+
+
+def _schemas() -> dict[str, Schema]:
+    return {
+        Topic.EVENTS: _of_struct(Event),
+        Topic.STATE: _of_struct(State, "A record without a value means: forget the shipment."),
+        Topic.ANOMALIES: _of_struct(Anomaly),
+        "shipment.headers": _of_headers(
+            "The CloudEvents 1.0 headers of the three output topics.", _CLOUD_EVENT_HEADERS, [*_CLOUD_EVENT_HEADERS]
+        ),
+        Topic.RAW: _raw("A courier's bytes, as they came: one body, or one item of it."),
+        f"{Topic.RAW}.headers": _of_headers(
+            "The headers of a raw record.", _RAW_HEADERS, ["courier", "received-at", "source"]
+        ),
+        Topic.DEAD_LETTERS: _raw("The bytes of a raw record that gave no observation."),
+        f"{Topic.DEAD_LETTERS}.headers": _of_headers(
+            "The headers of a dead letter: the raw record's own and why it is here.",
+            {**_RAW_HEADERS, **_DEAD_LETTER_HEADERS},
+            [*_DEAD_LETTER_HEADERS],
+        ),
+    }
+
+
+def _of_struct(struct: type[msgspec.Struct], remark: str = "") -> Schema:
+    (_, components) = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
+    top = components.pop(struct.__name__)
+    described = _described(struct.__name__, top)
+    described["description"] = " ".join(
+        text for text in (described["description"], remark, "Ignore fields you do not know.") if text
+    )
+    return {**described, "$defs": {name: _described(name, part) for name, part in sorted(components.items())}}
+
+
+def _described(name: str, definition: Schema) -> Schema:
+    """Open an enumeration; give each field of an object its meaning."""
+    if "enum" in definition:
+        known = [member.value for member in getattr(vocabulary, name)]
+        return {
+            "title": name,
+            "description": f"{definition['description']} {_MAY_GROW}",
+            "anyOf": [{"enum": known}, _TEXT],
+        }
+    properties = {field: _property(name, field, shape) for field, shape in definition["properties"].items()}
+    return {**definition, "properties": properties}
+
+
+def _property(name: str, field: str, shape: Schema) -> Schema:
+    if field.endswith("_at"):
+        shape = {"anyOf": [_MOMENT, {"type": "null"}]} if "anyOf" in shape else _MOMENT
+    return {**shape, "description": FIELDS.get(f"{name}.{field}") or FIELDS[field]}
+
+
+def _of_headers(description: str, headers: dict[str, Schema], required: list[str]) -> Schema:
+    return {
+        "description": f"{description} Values are UTF-8 bytes, shown here as text. Ignore headers you do not know.",
+        "type": "object",
+        "required": required,
+        "properties": headers,
+    }
+
+
+def _raw(description: str) -> Schema:
+    return {
+        "description": f"{description} They need not even be JSON; the header `courier` says whose they are. "
+        "Couriers add fields and words without notice: the shapes only name what Waybill looks for first.",
+        "anyOf": [
+            *({"$ref": f"#/$defs/{courier}"} for courier in _COURIER_BODIES),
+            {"description": "Anything else; it ends as a dead letter."},
+        ],
+        "$defs": _COURIER_BODIES,
+    }
+
+
+def _text(name: str, schema: Schema) -> str:
+    head = {"$schema": _DIALECT, "$id": f"urn:waybill:schema:{name}:{SCHEMA_VERSION}", "title": name}
+    rest = {key: value for key, value in schema.items() if key != "title"}
+    return json.dumps({**head, **rest}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write() -> None:
+    for path, text in documents().items():
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write()

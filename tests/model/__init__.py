@@ -1,0 +1,1 @@
+"""A second, deliberately naive telling of the domain's rules, to compare the real one with."""

@@ -1,0 +1,65 @@
+"""The real code says at every arrival what the naive model says."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.fold import Snapshot
+from processor.shipment import Applied, Changed, Duplicate, Refused, Unchanged
+from schemas.observation import Observation
+from tests.model.reference import Arrival, ReferenceShipment
+from tests.property.driving import apply_all, observations_of
+from tests.strategies import WEBHOOKS, pulled_observation, raw_records
+
+
+def real_arrival(applied: Applied) -> Arrival:
+    match applied.effect:
+        case Changed() as change:
+            return Arrival(
+                "event",
+                change.type,
+                change.transition,
+                tuple(map(str, change.skipped)),
+                change.previous,
+                frozenset(change.resolves),
+                conflict=applied.conflict,
+            )
+        case Duplicate():
+            return Arrival("duplicate", conflict=applied.conflict)
+        case Refused(kind):
+            return Arrival("anomaly", anomaly=kind, conflict=applied.conflict)
+        case Unchanged():
+            return Arrival("unchanged", conflict=applied.conflict)
+
+
+def plain(snapshot: Snapshot | None) -> dict[str, Any] | None:
+    return None if snapshot is None else msgspec.structs.asdict(snapshot)
+
+
+def agree(observations: Sequence[Observation]) -> None:
+    models: dict[str, ReferenceShipment] = {}
+    for number, (one, applied) in enumerate(zip(observations, apply_all(observations)[1], strict=True)):
+        model = models.setdefault(one.shipment_id, ReferenceShipment(one.courier))
+        expected = model.arrive(one, f"a{number}")
+        assert real_arrival(applied) == expected, f"arrival {number}"
+        assert plain(applied.shipment.snapshot) == model.fold().snapshot, f"arrival {number}"
+        assert applied.shipment.version == model.version
+
+
+@pytest.mark.parametrize("kind", WEBHOOKS)
+@given(data=st.data())
+def test_webhooks(kind: str, data: st.DataObject) -> None:
+    records = raw_records(data.draw(WEBHOOKS[kind], "webhooks"))
+    agree(observations_of(data.draw(st.one_of(st.just(records), st.permutations(records)), "order")))
+
+
+@pytest.mark.parametrize("service", ["express", "instant"])
+@given(data=st.data())
+def test_pulled_histories_among_webhooks(service: str, data: st.DataObject) -> None:
+    pulled = data.draw(st.lists(pulled_observation(instant=service == "instant"), min_size=1, max_size=8))
+    pushed = observations_of(raw_records(data.draw(WEBHOOKS[f"kiriminaja {service} life"], "webhooks")))
+    agree(data.draw(st.permutations([*pulled, *pushed]), "order"))

@@ -1,0 +1,109 @@
+"""Order and repetition do not matter, and neither does how the state was reached."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.plan import Read
+from processor.shipment import apply
+from schemas.couriers import COURIERS
+from schemas.vocabulary import EventType, Status, Transition
+from tests.property.driving import (
+    decoded,
+    observations_of,
+    plan_in_batches,
+    readings_of,
+    refolded,
+    snapshots,
+)
+from tests.strategies import WEBHOOKS, pulled_observation, raw_records
+
+every_kind = pytest.mark.parametrize("kind", WEBHOOKS)
+
+
+@every_kind
+@given(data=st.data())
+def test_any_order_and_repetition_gives_the_same_snapshots(kind: str, data: st.DataObject) -> None:
+    observations = observations_of(raw_records(data.draw(WEBHOOKS[kind], "webhooks")))
+    expected = snapshots(observations)
+    again = data.draw(st.lists(st.sampled_from(observations), max_size=4), "again") if observations else []
+    for name in ("first order", "second order"):
+        assert snapshots(data.draw(st.permutations([*observations, *again]), name)) == expected
+
+
+@pytest.mark.parametrize("instant", [False, True])
+@given(data=st.data())
+def test_any_order_of_pulled_entries_gives_the_same_snapshot(instant: bool, data: st.DataObject) -> None:
+    pulled = data.draw(st.lists(pulled_observation(instant=instant), min_size=1, max_size=9))
+    assert snapshots(data.draw(st.permutations(pulled))) == snapshots(pulled)
+
+
+@every_kind
+@given(data=st.data())
+def test_a_state_read_back_is_the_state_that_was_built(kind: str, data: st.DataObject) -> None:
+    """Snapshot, order, verdicts, digests, and what the next webhook leads to."""
+    records = data.draw(st.permutations(raw_records(data.draw(WEBHOOKS[kind], "webhooks"))), "order")
+    readings = readings_of(records)
+    following = [reading.observation for reading in readings if isinstance(reading, Read)]
+    cut = data.draw(st.integers(0, len(readings)), "cut")
+    (done,) = plan_in_batches(readings[:cut], [])
+    rows = data.draw(st.permutations(done.observations), "rows")
+    for name, shipment in done.shipments.items():
+        back = refolded(shipment, rows)
+        assert back == shipment
+        for observation in following:
+            if observation.shipment_id == name:
+                courier = COURIERS[observation.courier]
+                assert apply(courier, back, observation, "a") == apply(courier, shipment, observation, "a")
+
+
+@every_kind
+@given(data=st.data())
+def test_what_events_may_say(kind: str, data: st.DataObject) -> None:
+    """Versions without gaps; a final status left only by a correction; recoveries only where a failure was counted."""
+    records = data.draw(st.permutations(raw_records(data.draw(WEBHOOKS[kind], "webhooks"))), "order")
+    last: dict[str, dict[str, object]] = {}
+    for plan in plan_in_batches(readings_of(records), []):
+        for output in plan.outputs:
+            if output.version is None:
+                continue
+            event = decoded(output.value)
+            before = last.get(event["shipment_id"])
+            assert event["version"] == (before["version"] if before else 0) + 1
+            assert event["previous_status"] == (before["status"] if before else None)
+            _check_event(event, before)
+            last[event["shipment_id"]] = event
+
+
+def _check_event(event: dict[str, object], before: dict[str, object] | None) -> None:
+    moved = event["status"] != event["previous_status"]
+    late = event["type"] in {EventType.CORRECTED, EventType.HISTORY_ADDED}
+    assert (event["observed"] is not None) == late
+    if before is None:
+        assert event["transition"] == Transition.INITIAL
+        return
+    if before["final"] and moved:
+        assert event["type"] == EventType.CORRECTED
+    if event["type"] == EventType.STATUS_CHANGED:
+        assert event["transition"] not in {None, Transition.INITIAL, Transition.CORRECTION}
+    else:
+        assert event["transition"] == (Transition.CORRECTION if late and moved else None)
+        assert event["skipped"] == []
+    if event["courier"] == "dash" and event["type"] == EventType.STATUS_CHANGED:
+        _check_dash_recovery(event, before)
+
+
+def _check_dash_recovery(event: dict[str, object], before: dict[str, object]) -> None:
+    """A recovery comes behind a counted failure, told or found out by the raised count."""
+    recovered = event["transition"] == Transition.RECOVERY
+    if (event["previous_status"], event["status"]) == (Status.FAILED, Status.PENDING_DELIVERY):
+        assert recovered
+    if recovered:
+        assert event["service"] == "logistic"
+        count, known = event["failed_count"], before["failed_count"]
+        assert isinstance(count, int)
+        assert isinstance(known, int)
+        assert count >= 1
+        told = event["previous_status"] == Status.FAILED and event["skipped"] == []
+        assert count >= known if told else count > known
+

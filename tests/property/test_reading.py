@@ -1,0 +1,161 @@
+"""Whatever arrives is read, or refused in the one way the processor knows."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from schemas.couriers import COURIERS
+from schemas.couriers.base import shipment_id
+from schemas.observation import Observation
+from schemas.records import Provenance, UnreadableError
+from schemas.vocabulary import Source
+from tests.model.reference import Said, read_dash, read_kiriminaja
+from tests.property.driving import JAKARTA, zone_of
+from tests.strategies import (
+    DASH_DETAILS_ONLY,
+    DASH_KNOWN,
+    KIRIMINAJA_METHODS,
+    KIRIMINAJA_STATUSES,
+    START,
+    WEBHOOKS,
+    encoded,
+    odd_json,
+    written_times,
+)
+
+every_courier = pytest.mark.parametrize("courier", COURIERS)
+PROVENANCE = {name: Provenance(courier=name, received_at=START) for name in COURIERS}
+
+keys = st.sampled_from(
+    "deliveryID status failedCount media quote recipient courier trackingURL updatedAt pickupAt failedAt method data "
+    "packages order_id awb date driver service_type shipped_at returned_at payment".split()
+)
+words = st.sampled_from(
+    [*DASH_KNOWN, *DASH_DETAILS_ONLY, *KIRIMINAJA_METHODS, *KIRIMINAJA_STATUSES, "update_instant_packages", "X", "Y"]
+)
+shaped = st.recursive(
+    st.one_of(odd_json, words, written_times),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=6)),
+    max_leaves=20,
+)
+"""JSON with the couriers' own names in the wrong places."""
+
+items = st.one_of(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "order_id": st.sampled_from(["X", "Y", "Z", "", None, 5, "x" * 200]),
+            "awb": st.sampled_from(["1", "2", "", None]),
+            "status": words,
+            "service_type": st.sampled_from(["instant", "REG"]),
+            "date": written_times,
+        },
+    ),
+    odd_json,
+)
+envelopes = st.fixed_dictionaries(
+    {"method": st.one_of(words, odd_json)},
+    optional={
+        "data": st.one_of(st.lists(items, max_size=4), items),
+        "packages": st.one_of(st.lists(items, max_size=4), items),
+        "payment": odd_json,
+        "\ud800": odd_json,
+    },
+)
+
+
+def read(courier: str, value: bytes, **provenance: Any) -> Observation | UnreadableError:
+    try:
+        return COURIERS[courier].read(value, msgspec.structs.replace(PROVENANCE[courier], **provenance), zone_of(courier, Source.PUSH))
+    except UnreadableError as error:
+        return error
+
+
+def check(courier: str, body: bytes) -> None:
+    """Split never raises; each piece is read or refused; the door names the shipment that the processor finds."""
+    for piece in COURIERS[courier].split(body):
+        found = read(courier, piece.value)
+        if isinstance(found, Observation):
+            assert piece.reference == found.reference
+            assert found.shipment_id == shipment_id(courier, None, piece.reference)
+            assert COURIERS[courier].split(piece.value) == [piece]
+            msgspec.json.encode(found.details)
+
+
+@every_courier
+@example(body=b"[" * 100_000)
+@example(body=b'{"method":"shipped_packages","data":' + b"[" * 300 + b"]" * 300 + b"}")
+@example(body=b'{"deliveryID":"D","status":"FAILED","failedCount":' + b"9" * 5000 + b"}")
+@example(body=b'{"deliveryID":"D","status":"FAILED","failedCount":NaN}')
+@example(body=b'{"deliveryID":"D","status":"FAILED","x":1e999}')
+@example(body=b'\xef\xbb\xbf{"deliveryID":"D","status":"FAILED"}')
+@example(body='{"deliveryID":"D","status":"FAILED"}'.encode("utf-16"))
+@given(body=st.binary(max_size=200))
+def test_any_bytes(courier: str, body: bytes) -> None:
+    check(courier, body)
+
+
+@every_courier
+@given(value=shaped)
+def test_any_json(courier: str, value: object) -> None:
+    check(courier, encoded(value))
+
+
+@given(envelope=envelopes)
+def test_any_kiriminaja_envelope(envelope: Mapping[str, object]) -> None:
+    check("kiriminaja", encoded(envelope))
+
+
+@every_courier
+@given(value=shaped, at=st.integers(0, 400), byte=st.binary(min_size=0, max_size=2))
+def test_damaged_json(courier: str, value: object, at: int, byte: bytes) -> None:
+    body = encoded(value)
+    check(courier, body[:at] + byte + body[at + 1 :])
+
+
+@pytest.mark.parametrize("kind", WEBHOOKS)
+@given(data=st.data())
+def test_a_piece_alone_says_what_it_says_in_the_body(kind: str, data: st.DataObject) -> None:
+    for webhook in data.draw(WEBHOOKS[kind]):
+        pieces = COURIERS[webhook.courier].split(webhook.body)
+        for place, piece in enumerate(pieces, start=1):
+            found = read(webhook.courier, piece.value, item=place, items=len(pieces))
+            assert isinstance(found, Observation)
+            assert found.reference == piece.reference
+            assert read(webhook.courier, piece.value, item=place, items=len(pieces)) == found
+
+
+@pytest.mark.parametrize("kind", WEBHOOKS)
+@given(data=st.data())
+def test_a_body_says_what_the_model_reads_in_it(kind: str, data: st.DataObject) -> None:
+    for webhook in data.draw(WEBHOOKS[kind]):
+        for piece in COURIERS[webhook.courier].split(webhook.body):
+            found = read(webhook.courier, piece.value, received_at=webhook.received_at)
+            assert isinstance(found, Observation)
+            body = json.loads(piece.value)
+            if webhook.courier == "dash":
+                expected = read_dash(body, webhook.received_at)
+            else:
+                expected = read_kiriminaja(body, webhook.received_at, JAKARTA)
+            times = {name: stamp.at for name, stamp in found.times.items()}
+            said = Said(found.word, found.known, found.status, frozenset(found.proves), found.count, times)
+            assert said == expected
+
+
+@pytest.mark.parametrize("kind", WEBHOOKS)
+@given(data=st.data())
+def test_what_is_said_has_nothing_to_do_with_when_and_how_it_came(kind: str, data: st.DataObject) -> None:
+    """Both digests leave out the time received, the source and the white space."""
+    for webhook in data.draw(WEBHOOKS[kind]):
+        (first, *_) = COURIERS[webhook.courier].split(webhook.body)
+        one = read(webhook.courier, first.value, received_at=webhook.received_at)
+        other = read(webhook.courier, first.value + b"\n ", source="pull")
+        assert isinstance(one, Observation)
+        assert isinstance(other, Observation)
+        assert one.record_digest == other.record_digest
+        assert one.reading_digest == other.reading_digest

@@ -1,0 +1,510 @@
+"""Webhooks as couriers would send them, and as nobody should: for hypothesis.
+
+*Lives* are what a parcel really goes through, each step a body of the courier's own shape, then lost, repeated and
+mixed up on the way. *Arbitrary sets* are bodies of any words, counts and times, with as many ties as possible.
+Everything ends as raw records, so that the real reading is exercised.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from schemas.couriers import COURIERS
+from schemas.observation import Details, Observation, Stamp
+from schemas.records import Provenance, RawRecord
+from schemas.tolerant_json import digest
+from schemas.vocabulary import Service, Source, Status, TimeSource
+
+START = datetime(2025, 3, 1, 8, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+DASH_KNOWN = (
+    "QUEUEING PREPARING ALLOCATING VERIFIED NOT_VERIFIED PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_DELIVERY "
+    "FAILED COMPLETED CANCELLED PENDING_RETURN IN_RETURN RETURNED"
+).split()
+DASH_LOGISTIC = "PREPARING VERIFIED NOT_VERIFIED PENDING_DELIVERY IN_DELIVERY FAILED COMPLETED PENDING_RETURN IN_RETURN RETURNED".split()  # noqa: E501
+DASH_DETAILS_ONLY = "PENDING_PAYMENT ON_HOLD FAILED_IN_RETURN DISPOSED".split()
+KIRIMINAJA_METHODS = (
+    "processed_packages shipped_packages canceled_packages finished_packages returned_packages "
+    "return_finished_packages problem_packages rejected_packages"
+).split()
+KIRIMINAJA_STATUSES = "picked_up sent no_driver delivered cancel return returned".split()
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One body at the door. `item` is set where it already is one item of a longer body."""
+
+    courier: str
+    body: bytes
+    received_at: datetime
+    source: Source = Source.PUSH
+    item: int | None = None
+
+
+def raw_records(webhooks: Sequence[Webhook]) -> list[RawRecord]:
+    """What the door makes of them: one record for each piece, at the offsets 0, 1, 2, …"""
+    records: list[RawRecord] = []
+    for number, webhook in enumerate(webhooks):
+        pieces = COURIERS[webhook.courier].split(webhook.body)
+        for place, piece in enumerate(pieces, start=1):
+            provenance = Provenance(
+                courier=webhook.courier,
+                received_at=webhook.received_at,
+                source=webhook.source,
+                webhook_id=f"w{number}",
+                item=webhook.item or place,
+                items=max(webhook.item or 1, len(pieces)),
+            )
+            records.append(
+                RawRecord(
+                    partition=0,
+                    offset=len(records),
+                    key=piece.reference.encode() if piece.reference else None,
+                    value=piece.value,
+                    headers=tuple(provenance.headers()),
+                    timestamp_ms=int(webhook.received_at.timestamp() * 1000),
+                )
+            )
+    return records
+
+
+def renumbered(records: Sequence[RawRecord]) -> list[RawRecord]:
+    """The same records in a log of their own, in this order."""
+    return [msgspec.structs.replace(record, offset=offset) for offset, record in enumerate(records)]
+
+
+# --- Times ----------------------------------------------------------------------------------------------------------
+
+
+def zulu(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+
+
+def naive(moment: datetime) -> str:
+    """A time without a zone, as it is on a wall in Jakarta."""
+    return f"{moment + timedelta(hours=7):%Y-%m-%d %H:%M:%S}"
+
+
+few_moments = st.sampled_from([START + step * MINUTE for step in range(5)])
+"""So few that equal times are common."""
+
+odd_values: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "", "soon", "2025-02-30T00:00:00Z", "0000-00-00 00:00:00", 1735308506, 1.5, True, [], {}, "2025-03-01"]
+)
+written_times: st.SearchStrategy[Any] = st.one_of(
+    few_moments.map(zulu),
+    few_moments.map(zulu),
+    few_moments.map(naive),
+    few_moments.map(lambda moment: f"{moment + timedelta(hours=7):%Y-%m-%dT%H:%M:%S}+07:00"),
+    few_moments.map(lambda moment: zulu(moment + timedelta(days=1))),
+    st.sampled_from(["2031-01-01T00:00:00Z", "9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00"]),
+    odd_values,
+)
+received_times = st.one_of(few_moments, few_moments.map(lambda moment: moment - timedelta(days=1)))
+
+# --- Details --------------------------------------------------------------------------------------------------------
+
+odd_texts = st.sampled_from(
+    ["", "a", "rumah kosong", "\x00", "\ud800", "é\u2028", "x" * 3000, "🛵", '"\\', "\ufffd", "NaN"]
+)
+odd_numbers = st.sampled_from([0, 1, -1, 21000, 24.8, 1e308, 10**30, -(10**30), 2**63, 2**64, True])
+scalars: st.SearchStrategy[Any] = st.one_of(st.none(), odd_texts, odd_numbers)
+odd_json = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(odd_texts, inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+def encoded(value: Any) -> bytes:
+    """JSON as a careless sender writes it: numbers of any size, lone surrogates escaped."""
+    import json  # noqa: PLC0415 - msgspec refuses what must be sent here
+
+    return json.dumps(value).encode()
+
+
+# --- Dash -----------------------------------------------------------------------------------------------------------
+
+
+def dash_body(word: str, count: int, at: datetime, reference: str = "DE-1", **more: Any) -> dict[str, Any]:
+    """A body as the document shows it for this word."""
+    own = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancelledAt"}.get(word, "updatedAt")
+    body = {
+        "providerOrderID": "AWB-TEST-1",
+        "deliveryID": reference,
+        "status": word,
+        "failedCount": count,
+        "weight": 24.8,
+        "media": [],
+        "quote": {"amount": 21000},
+        "recipient": {"firstName": "Sari", "actualRecipientName": "John Doe" if word == "COMPLETED" else None},
+        "createdAt": zulu(START),
+        own: zulu(at),
+    }
+    if word == "FAILED":
+        body["failedReason"] = "Alamat tidak ditemukan"
+    if word == "CANCELLED":
+        body["cancelledReason"] = "Batal"
+    return {**body, **more}
+
+
+@st.composite
+def express_words(draw: st.DrawFn) -> list[tuple[str, int]]:
+    words = ["QUEUEING"] if draw(st.booleans()) else []
+    words.append("ALLOCATING")
+    for _ in range(draw(st.integers(1, 3))):
+        drive = ["PENDING_PICKUP", "PICKING_UP", "PENDING_DELIVERY", "IN_DELIVERY"]
+        words += drive[: draw(st.integers(1, 4))]
+    if words[-1] == "IN_DELIVERY":
+        last = draw(st.sampled_from(["COMPLETED", "FAILED", None]))
+    else:
+        last = draw(st.sampled_from(["CANCELLED", None]))
+    return [(word, 0) for word in words] + ([(last, int(last == "FAILED"))] if last else [])
+
+
+@st.composite
+def logistic_words(draw: st.DrawFn) -> list[tuple[str, int]]:
+    words = [("PREPARING", 0)] if draw(st.booleans()) else []
+    words += [("NOT_VERIFIED", 0)] * draw(st.integers(0, 2))
+    words.append(("VERIFIED", 0))
+    failures = draw(st.integers(0, 3))
+    for count in range(failures):
+        words += [("PENDING_DELIVERY", count), ("IN_DELIVERY", count), ("FAILED", count + 1)]
+    end = draw(st.sampled_from(["delivered", "returned", "open"]))
+    if end == "delivered" or not failures:
+        words += [("PENDING_DELIVERY", failures), ("IN_DELIVERY", failures), ("COMPLETED", failures)]
+    elif end == "returned":
+        words += [("PENDING_RETURN", failures), ("IN_RETURN", failures), ("RETURNED", failures)]
+    return words
+
+
+@st.composite
+def dash_life(draw: st.DrawFn, service: str) -> list[Webhook]:
+    """One delivery from first to last word, in order."""
+    words = draw(express_words() if service == "express" else logistic_words())
+    if draw(st.booleans()):
+        words.insert(draw(st.integers(0, len(words))), (draw(st.sampled_from(DASH_DETAILS_ONLY)), 0))
+    at, pickup = START, None
+    webhooks = []
+    for word, count in words:
+        at += draw(st.sampled_from([MINUTE, 5 * MINUTE, timedelta(milliseconds=750)]))
+        more: dict[str, Any] = {}
+        if word == "PENDING_DELIVERY" and (pickup is None or draw(st.booleans())):
+            pickup = at
+        if pickup and word not in {"PENDING_PICKUP", "PICKING_UP"}:
+            more["pickupAt"] = zulu(pickup)
+        if word == "IN_DELIVERY" and draw(st.booleans()):
+            more["updatedAt"] = None
+        driving = word not in {*DASH_DETAILS_ONLY, "QUEUEING", "ALLOCATING", "PREPARING", "VERIFIED", "NOT_VERIFIED"}
+        more["courier"] = {"name": draw(st.sampled_from(["Agus", "Budi"])), "phone": "0811"} if driving else None
+        if service == "express" and driving and word != "CANCELLED":
+            more["trackingURL"] = "https://www.tracking.dummy.com"
+            if pickup:
+                more["media"] = [{"url": "https://s/PICKUP_PROOF", "type": "PICKUP_PROOF", "createdAt": zulu(pickup)}]
+        body = dash_body(word, count, at, **more)
+        webhooks.append(Webhook("dash", encoded(body), at + draw(st.sampled_from([MINUTE / 60, 2 * MINUTE]))))
+    return webhooks
+
+
+@st.composite
+def dash_webhook(draw: st.DrawFn, words: Sequence[str], *, marks: bool = True) -> Webhook:
+    """Any body: any word, count, times, marks and details."""
+    body: dict[str, Any] = {"deliveryID": "DE-1", "status": draw(st.sampled_from(words))}
+    counts: list[Any] = [0, 0, 0, 1, 1, 2, 3, 2.0, "1", None, -1, 1.5, 2**40, True]
+    body["failedCount"] = draw(st.sampled_from(counts))
+    for name in ("updatedAt", "pickupAt", "completedAt", "failedAt", "cancelledAt"):
+        if draw(st.booleans()):
+            body[name] = draw(written_times)
+    if marks and draw(st.integers(0, 5)) == 0:
+        body["trackingURL"] = draw(st.sampled_from(["https://t/1", "https://t/2", "", 5, "x" * 3000]))
+    if draw(st.integers(0, 3)) == 0:
+        kinds = ["PICKUP_PROOF", "DELIVERY_PROOF"] if marks else ["DELIVERY_PROOF", "FAILED_PROOF", None]
+        proof = {"url": "https://s/1", "type": draw(st.sampled_from(kinds)), "createdAt": draw(written_times)}
+        body["media"] = draw(st.sampled_from([[proof], [proof, proof], [None, proof], proof]))
+    body |= draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "courier": st.sampled_from([None, {"name": "Agus"}, {"name": "Budi", "phone": "08"}, "Agus", {}]),
+                "quote": st.sampled_from([{"amount": 21000}, {"amount": 9.5}, {"amount": 10**30}, None, 5]),
+                "failedReason": odd_texts,
+                "cancelledReason": odd_texts,
+                "providerOrderID": odd_texts,
+                "recipient": st.sampled_from([{"actualRecipientName": "Sari"}, {"actualRecipientName": ""}, None]),
+            },
+        )
+    )
+    return draw(_arrived("dash", body))
+
+
+# --- KiriminAja -----------------------------------------------------------------------------------------------------
+
+METHOD_TIMES = {
+    "shipped_packages": "shipped_at",
+    "canceled_packages": "canceled_at",
+    "finished_packages": "finished_at",
+    "returned_packages": "returned_at",
+    "rejected_packages": "rejected_at",
+}
+
+
+def kiriminaja_item(method: str, at: datetime, reference: str, *, complete: bool, going_back: bool) -> dict[str, Any]:
+    """An item as the document shows it for this method."""
+    own = METHOD_TIMES.get(method)
+    if not complete:
+        item: dict[str, Any] = {"order_id": reference}
+        if own:
+            item[own] = None if going_back else naive(at)
+        elif method != "processed_packages":
+            item["date"] = naive(at)
+        if method == "processed_packages":
+            item["awb"] = f"Y-{reference}"
+        return item
+    times = dict.fromkeys(("shipped_at", "finished_at", "returned_at", "rejected_at"))
+    item = {"order_id": reference, "awb": f"Y-{reference}", "date": zulu(at), **times, "reason": None}
+    if own and not going_back:
+        item[own] = zulu(at)
+    return item
+
+
+@st.composite
+def kiriminaja_express_life(draw: st.DrawFn) -> list[Webhook]:
+    """A parcel, alone or in bulk with another that goes the same way."""
+    steps = [("processed_packages", False)]
+    if draw(st.booleans()):
+        steps.insert(draw(st.integers(0, 1)), ("validated_packages", False))
+    end = draw(st.sampled_from(["delivered", "returned", "cancelled", "rejected", "deprecated", "open"]))
+    if end in {"cancelled", "rejected"}:
+        if draw(st.booleans()):
+            steps.append(("shipped_packages", False))
+        steps.append(("canceled_packages" if end == "cancelled" else "rejected_packages", False))
+    else:
+        steps.append(("shipped_packages", False))
+        steps += [("problem_packages", False)] * draw(st.integers(0, 2))
+        steps += [("shipped_packages", False)] * draw(st.integers(0, 1))
+        if end == "delivered":
+            steps.append(("finished_packages", False))
+        elif end != "open":
+            steps.append(("returned_packages", True))
+            steps += [("problem_packages", False)] * draw(st.integers(0, 1))
+            steps.append(("returned_packages" if end == "returned" else "return_finished_packages", False))
+    references = draw(st.sampled_from([["X"], ["X"], ["X", "Y"]]))
+    complete = draw(st.booleans())
+    at, webhooks = START, []
+    for method, going_back in steps:
+        at += draw(st.sampled_from([MINUTE, 60 * MINUTE]))
+        items: Any = [
+            kiriminaja_item(method, at, reference, complete=complete, going_back=going_back)
+            for reference in references
+        ]
+        if method == "problem_packages":
+            items = [{**item, "reason": draw(st.sampled_from(["rumah kosong", "alamat"]))} for item in items]
+        if not complete and len(items) == 1 and draw(st.booleans()):
+            items = items[0]
+        body: dict[str, Any] = {"method": method, "data": items}
+        if complete:
+            body["payment"] = {"payment_id": "P1", "amount": 1, "pay_time": None}
+            body["packages"] = [
+                {"order_id": reference, "awb": f"Y-{reference}", "service": "jne", "service_type": "REG", "status": 3}
+                for reference in references
+            ]
+            if draw(st.integers(0, 4)) == 0:
+                del body["data"]
+        webhooks.append(Webhook("kiriminaja", encoded(body), at + draw(st.sampled_from([MINUTE / 60, 3 * MINUTE]))))
+    return webhooks
+
+
+@st.composite
+def kiriminaja_instant_life(draw: st.DrawFn) -> list[Webhook]:
+    """A ride by the older method's statuses, its ends sometimes told by the newer methods."""
+    words = ["no_driver"] * draw(st.integers(0, 2)) + ["picked_up"]
+    words += ["no_driver", "picked_up"] * draw(st.integers(0, 1))
+    words += draw(
+        st.sampled_from(
+            [
+                ["sent", "delivered"],
+                ["sent", "return", "returned"],
+                ["cancel"],
+                ["shipped_packages", "sent", "finished_packages"],
+                ["shipped_packages", "canceled_packages"],
+                ["sent", "problem_packages", "delivered"],
+                [],
+            ]
+        )
+    )
+    if draw(st.booleans()):
+        words.insert(0, "processed_packages")
+    at, webhooks = START, []
+    for word in words:
+        at += MINUTE
+        package = {"order_id": "X", "service_type": "instant", "driver": {"name": "Agus"}}
+        if word.endswith("_packages"):
+            item = kiriminaja_item(word, at, "X", complete=True, going_back=False)
+            body: dict[str, Any] = {"method": word, "data": [item], "packages": [package]}
+        else:
+            item = {
+                "order_id": "X",
+                "awb": "GK-1",
+                "status": word,
+                "driver": {"name": draw(st.sampled_from(["Agus", "Budi"])), "phone": "0811"},
+                "shipping_price": 34000,
+                "live_track_url": "http://gjk.io/abcd",
+                "service": "gosend",
+                "service_name": "instant",
+                "event_date": zulu(at),
+                "cancel_reason": "batal" if word == "cancel" else None,
+            }
+            body = {"method": "update_instant_packages", "data": item}
+        webhooks.append(Webhook("kiriminaja", encoded(body), at + MINUTE / 60))
+    return webhooks
+
+
+@st.composite
+def kiriminaja_webhook(draw: st.DrawFn, methods: Sequence[str], statuses: Sequence[str]) -> Webhook:
+    """Any body of one item: any method or status, times and details."""
+    item: dict[str, Any] = {"order_id": "X"}
+    for name in ("date", *METHOD_TIMES.values(), "event_date"):
+        if draw(st.booleans()):
+            item[name] = draw(written_times)
+    item |= draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "awb": st.sampled_from(["Y", "Y2", "", None, 5]),
+                "reason": odd_texts,
+                "cancel_reason": odd_texts,
+                "service": st.sampled_from(["jne", "gosend", None]),
+                "driver": st.sampled_from([None, {"name": "Agus"}, "Budi"]),
+                "shipping_price": odd_numbers,
+                "live_track_url": odd_texts,
+            },
+        )
+    )
+    word = draw(st.sampled_from([*methods, *statuses]))
+    body: dict[str, Any] = {"method": word, "data": [item]}
+    if word in statuses:
+        item["status"] = word
+        body = {"method": "update_instant_packages", "data": item}
+    elif statuses and draw(st.integers(0, 3)) == 0:
+        body["packages"] = [{"order_id": "X", "service_type": "instant", "awb": "P"}]
+    return draw(_arrived("kiriminaja", body))
+
+
+# --- On the way -----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def _arrived(draw: st.DrawFn, courier: str, body: dict[str, Any]) -> Webhook:
+    source = draw(st.sampled_from([Source.PUSH, Source.PUSH, Source.PUSH, Source.PULL]))
+    item = draw(st.sampled_from([None, None, None, 1, 2, 3]))
+    return Webhook(courier, encoded(body), draw(received_times), source, item)
+
+
+@st.composite
+def repeated(draw: st.DrawFn, webhooks: Sequence[Webhook]) -> list[Webhook]:
+    """Some of them again, received earlier or later, pulled or pushed, written with other white space."""
+    again = []
+    for webhook in draw(st.lists(st.sampled_from(webhooks), max_size=3)) if webhooks else []:
+        shift = draw(st.sampled_from([0, 1, -1, 60 * 24 * 2, -60 * 24 * 2])) * MINUTE
+        source = draw(st.sampled_from([webhook.source, Source.PULL, Source.PUSH]))
+        body = webhook.body + draw(st.sampled_from([b"", b" \n"]))
+        again.append(replace(webhook, body=body, received_at=webhook.received_at + shift, source=source))
+    return [*webhooks, *again]
+
+
+@st.composite
+def travelled(draw: st.DrawFn, life: st.SearchStrategy[list[Webhook]]) -> list[Webhook]:
+    """A life as it arrives: something lost, something twice, something late."""
+    webhooks = draw(life)
+    lost = draw(st.sets(st.integers(0, len(webhooks) - 1), max_size=2))
+    webhooks = [webhook for place, webhook in enumerate(webhooks) if place not in lost]
+    webhooks = draw(repeated(webhooks))
+    for _ in range(draw(st.integers(0, 3)) if webhooks else 0):
+        late = webhooks.pop(draw(st.integers(0, len(webhooks) - 1)))
+        webhooks.insert(draw(st.integers(0, len(webhooks))), late)
+    return webhooks
+
+
+LIVES: dict[str, st.SearchStrategy[list[Webhook]]] = {
+    "dash express": travelled(dash_life("express")),
+    "dash logistic": travelled(dash_life("logistic")),
+    "kiriminaja express": travelled(kiriminaja_express_life()),
+    "kiriminaja instant": travelled(kiriminaja_instant_life()),
+}
+"""Realistic arrivals, by courier and service."""
+
+
+def _set_of(webhook: st.SearchStrategy[Webhook]) -> st.SearchStrategy[list[Webhook]]:
+    return st.lists(webhook, min_size=1, max_size=8).flatmap(repeated)
+
+
+ARBITRARY: dict[str, st.SearchStrategy[list[Webhook]]] = {
+    "dash express": _set_of(dash_webhook([*DASH_KNOWN, *DASH_DETAILS_ONLY, "TELEPORTED"])),
+    "dash logistic": _set_of(dash_webhook([*DASH_LOGISTIC, *DASH_DETAILS_ONLY, "failed"], marks=False)),
+    "kiriminaja express": _set_of(
+        kiriminaja_webhook([*KIRIMINAJA_METHODS, "validated_packages", "teleported_packages"], [])
+    ),
+    "kiriminaja instant": _set_of(
+        kiriminaja_webhook([*KIRIMINAJA_METHODS, "validated_packages"], [*KIRIMINAJA_STATUSES, "flown"])
+    ),
+}
+"""Any webhooks of one shipment, by courier and (mostly) service."""
+
+WEBHOOKS: dict[str, st.SearchStrategy[list[Webhook]]] = {
+    **{f"{name} life": strategy for name, strategy in LIVES.items()},
+    **{f"{name} set": strategy for name, strategy in ARBITRARY.items()},
+}
+
+
+# --- Pulled histories -----------------------------------------------------------------------------------------------
+
+PULL_CODES = {
+    "100": Status.IN_TRANSIT,
+    "101": Status.PENDING_PICKUP,
+    "105": Status.CREATED,
+    "152": Status.PENDING_DELIVERY,
+    "200": Status.DELIVERED,
+    "300": Status.CANCELLED,
+    "400": Status.RETURNED,
+    "401": Status.RETURNING,
+    "402": Status.RETURNED,
+    "500": Status.FAILED,
+    "555": Status.SEIZED,
+    "701": Status.LOST,
+    "702": Status.DAMAGED,
+    "703": Status.CLAIM_SETTLED,
+    "704": Status.CLAIM_SETTLED,
+}
+
+
+@st.composite
+def pulled_observation(draw: st.DrawFn, *, instant: bool) -> Observation:
+    """A history entry of a pulled answer, as it will be read: pulling itself comes later, its order counts now."""
+    code = draw(st.sampled_from(list(PULL_CODES)))
+    at = draw(few_moments)
+    proves = (Service.INSTANT,) if instant and draw(st.booleans()) else ()
+    description = draw(st.sampled_from([None, "scan", "scan again"]))
+    reading = digest((code, at, proves, description))
+    return Observation(
+        shipment_id="kiriminaja:X",
+        courier="kiriminaja",
+        account=None,
+        reference="X",
+        word=code,
+        status=PULL_CODES[code],
+        known=True,
+        received_at=draw(received_times),
+        source=Source.PULL,
+        record_digest=digest((reading.hex(), draw(st.integers(0, 1)))),
+        reading_digest=reading,
+        item=draw(st.integers(1, 2)),
+        times={"date": Stamp(at, TimeSource.ASSUMED_ZONE)},
+        proves=proves,
+        jumps_through={"703": Status.LOST, "704": Status.DAMAGED}.get(code),
+        details=Details(order_id="X", description=description),
+    )

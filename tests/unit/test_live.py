@@ -1,0 +1,61 @@
+"""What the live view shows."""
+
+import io
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from cli.live import YOURS, Live
+from cli.scenario import Difference, Seen, load_stories, play
+from cli.surroundings import surroundings
+from schemas.couriers import COURIERS
+from schemas.records import Provenance
+from schemas.vocabulary import Status
+
+NOW = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
+
+
+def shown() -> tuple[Live, io.StringIO]:
+    out = io.StringIO()
+    return Live(Console(file=out, width=120, highlight=False)), out
+
+
+def test_the_summary_names_what_is_wrong() -> None:
+    live, out = shown()
+    scenario = play(load_stories(), "t3st", NOW, None)
+    names = list(scenario.expected)
+    live.summary(scenario, {name: Seen() for name in names[1:]}, [Difference(names[0], "missing: event 1")])
+    assert f"{names[0]}: missing: event 1" in out.getvalue()
+    assert "1 of 9 shipments are not as expected." in out.getvalue()
+    assert out.getvalue().count("✓") == len(scenario.shipments) - 1
+
+
+def test_the_summary_says_when_all_is_well() -> None:
+    live, out = shown()
+    live.summary(play(load_stories(), "t3st", NOW, None), {}, [])
+    assert "All 9 shipments are as expected." in out.getvalue()
+
+
+def test_curl_lines_stay_in_one_line_and_hide_the_users_secret() -> None:
+    live, out = shown()
+    around = surroundings(
+        {"WAYBILL_DASH_SECRETS": "open-sesame"},
+        kafka_bootstrap_servers="127.0.0.1:9092",
+        database_url="postgresql://127.0.0.1/waybill",
+        is_free=lambda _: True,
+        free_port=lambda: 1,
+    )
+    live.invitation(around, "t3st", NOW)
+    dash, kiriminaja = [line for line in out.getvalue().splitlines() if line.startswith("curl ")]
+    assert "open-sesame" not in out.getvalue()
+    assert "-H 'X-Dash-Secret: YOUR-SECRET'" in dash
+    assert f"-H 'Authorization: Bearer {around.secrets['kiriminaja']}'" in kiriminaja
+
+
+def test_the_bodies_to_try_say_something() -> None:
+    for name, body in YOURS.items():
+        courier = COURIERS[name]
+        (piece,) = courier.split(body.replace("NOW", "2026-01-15T09:30:00Z").encode())
+        observation = courier.read(piece.value, Provenance(courier=name, received_at=NOW), UTC)
+        assert observation.reference.endswith("RUN-yours")
+        assert observation.status in {Status.VERIFIED, Status.IN_TRANSIT}
