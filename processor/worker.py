@@ -191,10 +191,14 @@ class Worker:
         records = [_raw_record(record) for record in fetched.get(self._raw, ())]
         if records:
             self.position = records[-1].offset + 1
-        end = self._shared.consumer.highwater(self._raw)
+        self._measure_lag()
+        return records
+
+    def _measure_lag(self) -> None:
+        consumer = self._shared.consumer
+        end = consumer.highwater(self._raw) if self._raw in consumer.assignment() else None
         if end is not None and self.position is not None:
             self._shared.metrics.lag_records.labels(str(self.partition)).set(max(0, end - self.position))
-        return records
 
     async def _process(self, cursor: Cursor, records: Sequence[RawRecord]) -> Cursor:
         settings, stream = self._shared.settings, self._shared.stream

@@ -28,6 +28,10 @@ from schemas.tolerant_json import digest, elements, load, members
 from schemas.transitions import KIRIMINAJA_EXPRESS, KIRIMINAJA_INSTANT
 from schemas.vocabulary import RANK, DeadLetterReason, Service, Source, Status
 
+MAX_GROWTH: Final = 8
+"""How many times a body's size the methods and packages of its pieces may come to. Real ones stay below 2; more is a
+huge method or package repeated for every item, which would fill the memory."""
+
 INSTANT_METHOD: Final = "update_instant_packages"
 RETURN_METHOD: Final = "returned_packages"
 
@@ -106,8 +110,12 @@ class KiriminAja:
         except UnreadableError:
             return [Piece(body, None)]
         pairs = _pairs(*values)
-        if len(pairs) <= 1:
-            return [Piece(body, _reference(*values, *pair)) for pair in pairs] or [Piece(body, None)]
+        if len(pairs) == 1:
+            return [Piece(body, _reference(*values, *pairs[0]))]
+        method = envelope.get("method", b"null")
+        repeated = sum(len(method) + (0 if package is None else len(packages[package])) for _, package in pairs)
+        if not pairs or repeated > MAX_GROWTH * len(body):
+            return [Piece(body, None)]
         beside = b"".join(
             b"," + msgspec.json.encode(name) + b":" + raw for name, raw in envelope.items() if name not in _ENVELOPE
         )
@@ -115,7 +123,7 @@ class KiriminAja:
             Piece(
                 b"".join(
                     (
-                        b'{"method":' + envelope.get("method", b"null"),
+                        b'{"method":' + method,
                         b"" if item is None else b',"data":[' + items[item] + b"]",
                         b"" if package is None else b',"packages":[' + packages[package] + b"]",
                         b"" if place else beside,

@@ -28,7 +28,7 @@ from schemas.topics import Topic
 DEADLINE: Final = 60.0
 """Seconds to wait for a condition. A rebalance after a death takes up to 10."""
 
-LOG_SHOWN: Final = 6_000
+LOG_SHOWN: Final = 10_000
 """Characters of a processor's log that are shown when a test fails."""
 
 PARTITIONS: Final = 2

@@ -1,0 +1,62 @@
+"""Reads a body as the processor would, with the zone and the time received that these tests use throughout."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from schemas.couriers import COURIERS
+from schemas.observation import Observation, Stamp
+from schemas.records import Provenance, UnreadableError
+from schemas.times import format_time
+
+JAKARTA = ZoneInfo("Asia/Jakarta")
+RECEIVED = datetime(2025, 6, 1, 12, tzinfo=UTC)
+NOW = "2025-06-01T12:00:00.000000Z"
+ZONES = {"kiriminaja": JAKARTA, "dash": UTC}
+
+
+def read(courier: str, body: bytes | Any, received_at: datetime = RECEIVED) -> Observation:
+    """Read one raw record."""
+    value = body if isinstance(body, bytes) else json.dumps(body).encode()
+    provenance = Provenance(courier=courier, received_at=received_at)
+    return COURIERS[courier].read(value, provenance, ZONES[courier])
+
+
+def refusal(courier: str, body: bytes | Any) -> str:
+    """Return why a raw record becomes a dead letter."""
+    try:
+        observation = read(courier, body)
+    except UnreadableError as error:
+        return str(error.reason)
+    raise AssertionError(f"it was read: {observation}")
+
+
+def occurred(observation: Observation) -> tuple[str, str]:
+    """Return when it happened, for the service that the observation alone proves."""
+    return shown(COURIERS[observation.courier].occurred(observation, service(observation)))
+
+
+def service(observation: Observation) -> Any:
+    """Return the service that the observation alone proves."""
+    return COURIERS[observation.courier].service(frozenset(observation.proves))
+
+
+def shown(stamp: Stamp) -> tuple[str, str]:
+    """Write a stamp."""
+    return format_time(stamp.at), str(stamp.source)
+
+
+def dash(status: Any = "IN_DELIVERY", **changes: Any) -> dict[str, Any]:
+    """A short delivery envelope."""
+    return {"deliveryID": "DE-1", "status": status, **changes}
+
+
+def kiriminaja(method: Any = "shipped_packages", **changes: Any) -> dict[str, Any]:
+    """A webhook with one item."""
+    return {"method": method, "data": [{"order_id": "X", **changes}]}
+
+
+def instant(status: Any = "sent", **changes: Any) -> dict[str, Any]:
+    """A webhook of the older instant method."""
+    return {"method": "update_instant_packages", "data": {"order_id": "X", "status": status, **changes}}
