@@ -51,7 +51,7 @@ async def _fetch(cached: Path, say: Callable[[str], None]) -> None:
 
 async def _copy_dependencies(maven: Path, work: Path, say: Callable[[str], None]) -> None:
     def watch(log: str) -> None:
-        say(f"Kafka: fetching its jars with Maven, {log.count('Downloaded from')} files so far")
+        say(f"Kafka: fetching its jars with Maven ({log.count('Downloaded from')} files downloaded)")
 
     process = Process.start(
         Command(

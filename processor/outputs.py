@@ -1,5 +1,6 @@
 """What is published for one raw record: event, anomaly or dead letter, and the exact bytes of each. Pure."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -175,16 +176,27 @@ def dead_letter(origin: Origin, error: UnreadableError) -> Output:
     )
 
 
-def messages(output: Output) -> tuple[Message, ...]:
+def batch_messages(outputs: Sequence[Output]) -> Iterator[Message]:
+    """Return the records to publish together for outputs in order.
+
+    Of the states that a shipment passes through only the newest is published: the topic is compacted.
+    """
+    newest = {output.shipment_id: output.version for output in outputs if output.topic is Topic.EVENTS}
+    for output in outputs:
+        yield from messages(output, with_state=newest.get(output.shipment_id) == output.version)
+
+
+def messages(output: Output, *, with_state: bool = True) -> tuple[Message, ...]:
     """Return the records to publish for an output. An event also leaves the newest state."""
     timestamp_ms = int(output.recorded_at.timestamp() * 1000)
     match output.topic:
         case Topic.EVENTS:
             event = output.event or _decode_event(output.value)
-            return (
-                _message(Topic.EVENTS, output, output.value, event, event.type, timestamp_ms),
-                _message(Topic.STATE, output, _encode(state_after(event)), event, STATE_TYPE, timestamp_ms),
-            )
+            told = _message(Topic.EVENTS, output, output.value, event, event.type, timestamp_ms)
+            if not with_state:
+                return (told,)
+            state = _encode(state_after(event))
+            return told, _message(Topic.STATE, output, state, event, STATE_TYPE, timestamp_ms)
         case Topic.ANOMALIES:
             anomaly = _decode_anomaly(output.value)
             headers = cloud_event_headers(

@@ -10,7 +10,6 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from time import monotonic
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from processor.claims import MARK, Committed, Cursor, Halt, Log, Stream, decide
 from processor.emitter import KAFKA_ERRORS, Emitter
 from processor.errors import ClaimLostError, HaltError, UnstorableError
-from processor.outputs import messages
+from processor.outputs import batch_messages
 from processor.plan import Plan, Read, Reading, Unreadable, plan, read
 from processor.shipment import Shipment
 from processor.steps import Reached, Step
@@ -158,7 +157,7 @@ class Worker:
         if start < cursor.next_offset:
             log.info("publishing stored outputs", partition=self.partition, start=start, end=cursor.next_offset)
             async for chunk in self._shared.store.stored(self.partition, start, cursor.next_offset):
-                await self._emitter.publish(chain.from_iterable(map(messages, chunk.outputs)), chunk.end)
+                await self._emitter.publish(batch_messages(chunk.outputs), chunk.end)
         elif committed != Committed(cursor.next_offset, MARK):
             await self._emitter.publish((), cursor.next_offset)
 
@@ -253,7 +252,7 @@ class Worker:
     async def _emit(self, done: Plan, after: int) -> int:
         assert self._emitter is not None
         started = monotonic()
-        await self._emitter.publish(chain.from_iterable(map(messages, done.outputs)), after)
+        await self._emitter.publish(batch_messages(done.outputs), after)
         self._shared.metrics.commit_duration.labels("kafka").observe(monotonic() - started)
         self._count(done)
         return after

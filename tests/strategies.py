@@ -395,6 +395,25 @@ def kiriminaja_webhook(draw: st.DrawFn, methods: Sequence[str], statuses: Sequen
     return draw(_arrived("kiriminaja", body))
 
 
+# --- Ties -----------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def tied_webhook(draw: st.DrawFn, courier: str) -> Webhook:
+    """Nothing but the last tie-breakers tells these apart."""
+    name = draw(st.sampled_from(["Agus", "Budi", "Cici"]))
+    if courier == "dash":
+        word = draw(st.sampled_from(["COMPLETED", "COMPLETED", "IN_DELIVERY"]))
+        updated = draw(st.one_of(st.none(), few_moments.map(zulu), st.just("2031-01-01T00:00:00Z")))
+        body = dash_body(word, 0, START, updatedAt=updated, pickupAt=zulu(START), courier={"name": name})
+    else:
+        item = {"order_id": "X", "shipped_at": naive(START), "driver": {"name": name}}
+        body = {"method": "shipped_packages", "data": [item]}
+    source = draw(st.sampled_from([Source.PUSH, Source.PULL]))
+    received_at = START + draw(st.integers(0, 1)) * MINUTE
+    return Webhook(courier, encoded(body), received_at, source, draw(st.integers(1, 3)))
+
+
 # --- On the way -----------------------------------------------------------------------------------------------------
 
 
@@ -452,6 +471,8 @@ ARBITRARY: dict[str, st.SearchStrategy[list[Webhook]]] = {
     "kiriminaja instant": _set_of(
         kiriminaja_webhook([*KIRIMINAJA_METHODS, "validated_packages"], [*KIRIMINAJA_STATUSES, "flown"])
     ),
+    "dash tied": _set_of(tied_webhook("dash")),
+    "kiriminaja tied": _set_of(tied_webhook("kiriminaja")),
 }
 """Any webhooks of one shipment, by courier and (mostly) service."""
 
