@@ -38,6 +38,7 @@ bench: $(INSTALLED)
 
 schemas: $(INSTALLED)
 	$(BIN)/python -m schemas.export
+	$(BIN)/python -m tests.unit.schemas.examples
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt

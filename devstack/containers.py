@@ -69,12 +69,16 @@ class _Container:
 
     def _start(self, port: int, data: str, environment: Mapping[str, str], command: list[str] | None) -> None:
         container = DockerContainer(self._image, env=dict(environment), name=self._name, command=command)  # type: ignore[arg-type]  # the Docker API takes a list
-        self._docker = container
         ports: Any = {f"{port}/tcp": (HOST, self.host_port)}
         container.ports = ports
         if not self._home.is_fresh:
             container.with_volume_mapping(self._volume(), data, "rw")
-        container.start()
+        try:
+            container.start()
+        except DockerException:
+            container.get_docker_client().client.close()
+            raise
+        self._docker = container
 
     async def stop(self) -> None:
         if self._docker is not None:

@@ -15,7 +15,7 @@ from ingest.body import decode, encoding_of, wire_limit
 from ingest.credentials import Lock, opens
 from ingest.errors import BodyTooLargeError, BrokenEncodingError, BrokenOffError, UnavailableError
 from ingest.publisher import Publisher
-from ingest.records import raw_records
+from ingest.records import RawRecords
 from ingest.server import problem_response
 from runtime.metrics import IngestMetrics
 from schemas.couriers.base import Courier
@@ -143,7 +143,7 @@ class Door:
         )
         pieces = courier.split(body)
         try:
-            await self._publisher.publish(raw_records(pieces, webhook))
+            await self._publisher.publish(RawRecords(pieces, webhook))
         except UnavailableError:
             return problem_response(problems.UNAVAILABLE, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         self._metrics.last_accepted.labels(courier.name).set(webhook.received_at.timestamp())

@@ -17,5 +17,13 @@ class UnavailableError(IngestError):
     """No store can take the records now. A repeated webhook may be accepted."""
 
 
+class RefusedError(UnavailableError):
+    """Kafka takes none of the records because of what one of them is, now and later. The text says why."""
+
+
+class SpoolError(IngestError):
+    """The spool's disk is full or broken. The text says which."""
+
+
 class BrokenOffError(IngestError):
     """A body did not arrive whole. The text says why."""

@@ -7,17 +7,26 @@ sequence numbers do not survive a failed batch, and it asks only the brokers it 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    InvalidMessageError,
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    UnknownError,
+    UnsupportedForMessageFormatError,
+)
 
-from ingest.errors import UnavailableError
-from ingest.records import Record
+from ingest.errors import RefusedError, UnavailableError
+from ingest.records import Record, Records
 from runtime import kafka
 from runtime.errors import UnreachableError
 from schemas.partitioning import partition_of
@@ -35,11 +44,25 @@ PROBE_EVERY_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 2.0
 """How long they may take to answer."""
 
+SUSPECT_SECONDS: Final = 0.3
+"""A webhook that has waited so long has the brokers asked at once: usually Kafka takes a few milliseconds."""
+
 FLUSH_SECONDS: Final = 1.0
 """How long a producer may flush when it is replaced or at a stop. What was promised to couriers is durable already."""
 
 RECORDS_A_TURN: Final = 50
 """How many records of one webhook are enqueued before other requests get their turn: about 2 ms."""
+
+REFUSALS: Final = (
+    InvalidMessageError,
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    UnsupportedForMessageFormatError,
+    UnknownError,  # INVALID_RECORD (87), which aiokafka does not know by name, and what the broker stumbles over
+)
+"""What a broker says about a record that it will not take at any time."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +70,7 @@ log = structlog.get_logger(__name__)
 class Publisher(Protocol):
     """Keeps records for good."""
 
-    async def publish(self, records: Iterable[Record]) -> None:
+    async def publish(self, records: Records) -> None:
         """Keep records, those of one key in their order. Return once every one of them is durable.
 
         Raises:
@@ -71,47 +94,85 @@ class KafkaPublisher:
         self._timeout = timeout.total_seconds()
         self._producer: AIOKafkaProducer | None = None
         self._connected = asyncio.Event()
-        self._doubted = asyncio.Event()
+        self._stirred = asyncio.Event()
+        """Set where there is reason to look at once whether the brokers are there."""
+        self._waiting: set[asyncio.Timeout] = set()
+        """Of every `publish` that waits for Kafka."""
 
     @property
     def connected(self) -> bool:
         """Whether the brokers answered lately."""
         return self._connected.is_set()
 
-    async def publish(self, records: Iterable[Record]) -> None:
-        """Append records, each to its key's partition. See `Publisher`."""
+    async def until_connected(self) -> None:
+        """Wait for the brokers."""
+        await self._connected.wait()
+
+    async def publish(self, records: Records, within: float | None = None) -> None:
+        """Append records, each to its key's partition. See `Publisher`. `within`: seconds, instead of the timeout.
+
+        Raises:
+            RefusedError: one of them will never be taken. Which one shows when they are published one by one.
+            UnavailableError: otherwise.
+
+        """
+        seconds = self._timeout if within is None else within
         sent: list[asyncio.Future[Any]] = []
         producer: AIOKafkaProducer | None = None
         try:
-            async with asyncio.timeout(self._timeout) as deadline:
-                while (producer := self._producer) is None:
-                    await self._connected.wait()
-                for turn in _turns(records):
-                    await self._enqueue(producer, turn, sent)
-                    await asyncio.sleep(0)
-                    deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
-                await asyncio.gather(*sent)
+            async with asyncio.timeout(seconds) as deadline:
+                with self._watched(deadline):
+                    while (producer := self._producer) is None:
+                        await self._connected.wait()
+                    for turn in _turns(records):
+                        await self._enqueue(producer, turn, sent)
+                        await asyncio.sleep(0)
+                        deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+                    await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
             for future in sent:
                 _forget(future)
-            if producer is not None and producer is self._producer and not self._doubted.is_set():
+            if producer is not None and producer is self._producer:
                 log.warning("publishing failed", topic=self._topic, error=repr(error))
-                self._doubted.set()
+                self._doubt(producer, away=isinstance(error, TimeoutError))
+            if isinstance(error, REFUSALS):
+                raise RefusedError(repr(error)) from error
             raise UnavailableError("the raw topic does not take it") from error
 
     async def keep_connected(self) -> None:
         """Hold a working producer until cancelled; then flush it."""
         while True:
             self._producer = producer = await self._connect()
-            self._doubted.clear()
             self._connected.set()
             log.info("kafka connected", topic=self._topic)
             try:
                 await self._until_in_doubt(producer)
             finally:
-                self._connected.clear()
-                self._producer = None
+                self._doubt(producer, away=False)
                 await kafka.stop(producer, FLUSH_SECONDS)
+
+    @contextmanager
+    def _watched(self, deadline: asyncio.Timeout) -> Iterator[None]:
+        """Have the brokers looked at when this takes long, and end it at once when they are not there."""
+        suspicion = asyncio.get_running_loop().call_later(SUSPECT_SECONDS, self._stirred.set)
+        self._waiting.add(deadline)
+        try:
+            yield
+        finally:
+            suspicion.cancel()
+            self._waiting.discard(deadline)
+
+    def _doubt(self, producer: AIOKafkaProducer, *, away: bool) -> None:
+        """Give a producer up. Where the brokers are away nobody waits for them any longer."""
+        if producer is not self._producer:
+            return
+        self._producer = None
+        self._connected.clear()
+        self._stirred.set()
+        if away:
+            for deadline in self._waiting:
+                if not deadline.expired():
+                    deadline.reschedule(asyncio.get_running_loop().time())
 
     async def _enqueue(
         self, producer: AIOKafkaProducer, records: Iterable[Record], sent: list[asyncio.Future[Any]]
@@ -130,17 +191,22 @@ class KafkaPublisher:
             sent.append(future)
 
     async def _until_in_doubt(self, producer: AIOKafkaProducer) -> None:
-        while not self._doubted.is_set():
+        while self._producer is producer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_EVERY_SECONDS):
-                    await self._doubted.wait()
-            if not self._doubted.is_set() and not await _answers(producer):
-                log.warning("kafka does not answer", topic=self._topic)
+                    await self._stirred.wait()
+            if self._producer is not producer:
                 return
+            if not await _answers(producer):
+                log.warning("kafka does not answer", topic=self._topic)
+                self._doubt(producer, away=True)
+                return
+            await asyncio.sleep(SUSPECT_SECONDS)
+            self._stirred.clear()
 
     async def _connect(self) -> AIOKafkaProducer:
         said = False
-        for pause in _pauses():
+        for pause in pauses():
             try:
                 return await self._started()
             except (KafkaError, OSError, UnreachableError) as error:
@@ -196,7 +262,7 @@ def _turns(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield turn
 
 
-def _pauses() -> Iterator[float]:
+def pauses() -> Iterator[float]:
     """Seconds, each pause up to twice the last, at random so that many doors do not knock at once."""
     longest = FIRST_PAUSE_SECONDS
     while True:

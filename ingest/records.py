@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,16 +22,39 @@ class Record(msgspec.Struct, frozen=True):
     timestamp_ms: int
 
 
-def raw_records(pieces: Sequence[Piece], webhook: Provenance) -> Iterator[Record]:
-    """Make one record of each piece of a webhook's body, in the body's order.
+class Records(Protocol):
+    """Records that can be gone through more than once."""
 
-    `webhook` holds for all of them but for each one's place. The record's timestamp is the time received, its key
-    the shipment_id, or the digest of its bytes when they name no shipment.
+    def __len__(self) -> int:
+        """Count them."""
+        ...
+
+    def __iter__(self) -> Iterator[Record]:
+        """Go through them in order."""
+        ...
+
+
+class RawRecords(msgspec.Struct, frozen=True):
+    """One record of each piece of a webhook's body, in the body's order.
+
+    They are made anew at each iteration: those of the largest body take twenty times its bytes. `webhook` holds for
+    all of them but for each one's place. A record's timestamp is the time received, its key the shipment_id, or the
+    digest of its bytes when they name no shipment.
     """
-    timestamp_ms = (webhook.received_at - _EPOCH) // timedelta(milliseconds=1)
-    for item, piece in enumerate(pieces, start=1):
-        provenance = msgspec.structs.replace(webhook, item=item, items=len(pieces))
-        yield Record(_key(piece, webhook), piece.value, provenance.headers(), timestamp_ms)
+
+    pieces: Sequence[Piece]
+    webhook: Provenance
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.pieces)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Make them one by one."""
+        timestamp_ms = (self.webhook.received_at - _EPOCH) // timedelta(milliseconds=1)
+        for item, piece in enumerate(self.pieces, start=1):
+            provenance = msgspec.structs.replace(self.webhook, item=item, items=len(self.pieces))
+            yield Record(_key(piece, self.webhook), piece.value, provenance.headers(), timestamp_ms)
 
 
 def _key(piece: Piece, webhook: Provenance) -> bytes:

@@ -1,20 +1,27 @@
 """`waybill ingest`: the door and its admin port, until told to stop."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 from aiohttp import web
 
 from ingest.app import Door, Gate
 from ingest.credentials import make_lock
-from ingest.publisher import connected_publisher
+from ingest.publisher import Publisher, connected_publisher
 from ingest.server import DoorServer
-from runtime import kafka, lifecycle
+from ingest.spool import Spool, open_spool
+from ingest.spooling import spooling_publisher
+from runtime import lifecycle
 from runtime.admin import admin_server, listen
+from runtime.kafka import new_producer
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import Settings
 from schemas.couriers import COURIERS, Courier
@@ -47,36 +54,72 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then finish what is in flight.
 
     Raises:
-        SetupError: a port cannot be listened on.
+        SetupError: a port cannot be listened on, or the spool's directory cannot be used.
 
     """
     gates = gates_of(settings)
     registry = new_registry()
-    async with connected_publisher(
-        partial(kafka.new_producer, settings, "waybill-ingest"),
-        settings.topic(Topic.RAW),
-        settings.ingest_publish_timeout,
-    ) as publisher:
+    metrics = IngestMetrics(registry)
+    async with keeping(settings, metrics) as kept, AsyncExitStack() as opened:
         door = Door(
             gates,
-            publisher,
-            IngestMetrics(registry),
+            kept.publisher,
+            metrics,
             account=settings.account,
             max_body_bytes=settings.ingest_max_body_bytes,
             now=partial(datetime.now, UTC),
         )
-        async with admin_server(
-            settings.admin_host, settings.ingest_admin_port, registry, lambda: {"kafka": publisher.connected}
-        ) as admin_port:
-            runner = web.ServerRunner(DoorServer(door.handle, door.count_error), shutdown_timeout=CLOSE_SECONDS)
-            await runner.setup()
-            try:
-                port = await listen(runner, settings.ingest_host, settings.ingest_port)
-                log.info("ingest ready", port=port, admin_port=admin_port, couriers=sorted(gates))
-                await stop.wait()
-                await _drain(runner, door)
-            finally:
-                await runner.cleanup()
+        admin_port = await opened.enter_async_context(
+            admin_server(settings.admin_host, settings.ingest_admin_port, registry, kept.parts, kept.taking)
+        )
+        runner = web.ServerRunner(DoorServer(door.handle, door.count_error), shutdown_timeout=CLOSE_SECONDS)
+        await runner.setup()
+        opened.push_async_callback(runner.cleanup)
+        port = await listen(runner, settings.ingest_host, settings.ingest_port)
+        log.info("ingest ready", port=port, admin_port=admin_port, couriers=sorted(gates))
+        await stop.wait()
+        await _drain(runner, door)
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """What keeps the records, and what the admin port says of it."""
+
+    publisher: Publisher
+    parts: Callable[[], Mapping[str, bool]]
+    taking: Callable[[], str | None]
+
+
+@asynccontextmanager
+async def keeping(settings: Settings, metrics: IngestMetrics) -> AsyncIterator[Keeping]:
+    """Give what the settings ask for: Kafka, and the spool for when it is away.
+
+    Raises:
+        SetupError: the spool's directory is in use by another process, or cannot be used.
+
+    """
+    async with AsyncExitStack() as opened:
+        spool: Spool | None = None
+        if settings.ingest_spool_dir is not None:
+            spool = await opened.enter_async_context(
+                open_spool(
+                    Path(settings.ingest_spool_dir),
+                    max_bytes=settings.ingest_spool_max_bytes,
+                    max_age=settings.ingest_spool_max_age,
+                    now_ms=lambda: time.time_ns() // 1_000_000,
+                )
+            )
+        kafka = await opened.enter_async_context(
+            connected_publisher(
+                partial(new_producer, settings, "waybill-ingest"),
+                settings.topic(Topic.RAW),
+                settings.ingest_publish_timeout,
+            )
+        )
+        if spool is None:
+            yield Keeping(kafka, lambda: {"kafka": kafka.connected}, lambda: "kafka" if kafka.connected else None)
+            return
+        spooling = await opened.enter_async_context(spooling_publisher(kafka, spool, metrics))
+        yield Keeping(spooling, lambda: {"kafka": kafka.connected, "spool": spool.takes}, lambda: spooling.taking)
 
 
 async def _drain(runner: web.ServerRunner, door: Door) -> None:

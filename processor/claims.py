@@ -4,16 +4,34 @@ Postgres leads: its cursor says what is applied. The group's committed offset sa
 our mark; without the mark somebody moved it with Kafka's own tools.
 """
 
+from enum import StrEnum
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
+from schemas.records import RawRecord
+
 MARK: Final = "waybill/1"
 """Stands in the metadata of every offset that the processor commits."""
 
+MEND: Final = "`waybill recover` mends it"
 
-class Cursor(msgspec.Struct, frozen=True):
-    """A partition's cursor as the claim took it over. Everything before `emitted` is known to be published."""
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """A raw record as it was applied: by it a topic is known again."""
+
+    offset: int
+    digest: bytes
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition's cursor as the claim took it over. Everything before `emitted` is known to be published.
+
+    `incarnation` tells stored coordinates of one log from those of another under its name. `recovery` numbers what
+    `waybill recover` did; a mark of another number belongs to another life of the cursor. `last` is the last record
+    applied. While a recovery is under way, records before `recover_until` are applied without publishing.
+    """
 
     raw_topic: str
     partitions: int
@@ -21,6 +39,15 @@ class Cursor(msgspec.Struct, frozen=True):
     next_offset: int
     emitted: int
     epoch: int
+    incarnation: int = 0
+    recovery: int = 0
+    last: Fingerprint | None = None
+    recover_until: int | None = None
+
+    @property
+    def stream(self) -> "Stream":
+        """What was read up to here, and for whom."""
+        return Stream(self.raw_topic, self.partitions, self.consumer_group)
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -30,9 +57,12 @@ class Committed(msgspec.Struct, frozen=True):
     metadata: str
 
     @property
-    def ours(self) -> bool:
-        """Whether the processor committed it."""
-        return self.metadata == MARK
+    def recovery(self) -> int | None:
+        """The recovery whose mark it carries; None if the processor did not commit it."""
+        if self.metadata == MARK:
+            return 0
+        number = self.metadata.removeprefix(f"{MARK}:")
+        return int(number) if number != self.metadata and number.isdecimal() else None
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -42,12 +72,29 @@ class Stream(msgspec.Struct, frozen=True):
     partitions: int
     consumer_group: str
 
+    def __str__(self) -> str:
+        """Say it for an operator."""
+        return f"{self.raw_topic} with {self.partitions} partitions, group {self.consumer_group}"
+
 
 class Log(msgspec.Struct, frozen=True):
     """The partition's first offset and the one behind its last."""
 
     start: int
     end: int
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """All that a claim reads before it decides.
+
+    `found` is the digest of the record at the offset of the cursor's last one; None if there is none.
+    """
+
+    cursor: Cursor
+    committed: Committed | None
+    log: Log
+    stream: Stream
+    found: bytes | None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -60,32 +107,107 @@ class Resume(msgspec.Struct, frozen=True):
     ignored: bool = False
 
 
+class Trouble(StrEnum):
+    """What stops a partition until an operator has looked."""
+
+    INTERRUPTED = "interrupted"
+    STREAM = "stream"
+    ANEW = "anew"
+    RETENTION = "retention"
+    RESTORED = "restored"
+
+
 class Halt(msgspec.Struct, frozen=True):
     """Stop the partition. `why` is one sentence for the operator."""
 
+    trouble: Trouble
     why: str
 
 
-def decide(cursor: Cursor, committed: Committed | None, log: Log, stream: Stream) -> Resume | Halt:
+def mark(recovery: int) -> str:
+    """Return the metadata of an offset committed by a claim."""
+    return f"{MARK}:{recovery}" if recovery else MARK
+
+
+def digest(record: RawRecord) -> bytes:
+    """Digest a raw record as Kafka has it."""
+    hashed = blake2b(msgspec.msgpack.encode((record.key, record.value, record.headers, record.timestamp_ms)))
+    return hashed.digest()[:16]
+
+
+def advanced(cursor: Cursor, last: RawRecord, emitted: int) -> Cursor:
+    """Return the cursor behind the last record of a batch. `emitted` is what the claim knows to be published."""
+    return msgspec.structs.replace(
+        cursor,
+        next_offset=last.offset + 1,
+        emitted=max(cursor.emitted, emitted),
+        last=Fingerprint(last.offset, digest(last)),
+    )
+
+
+def decide(sight: Sight) -> Resume | Halt:
     """Decide how a claim goes on."""
-    remembered = Stream(cursor.raw_topic, cursor.partitions, cursor.consumer_group)
-    if remembered != stream:
-        return Halt(f"the database belongs to {_named(remembered)}, not to {_named(stream)}")
-    if log.end < cursor.next_offset:
-        return Halt(f"the log ends at {log.end}, before the next offset {cursor.next_offset}: records are missing")
-    if log.start > cursor.next_offset:
-        return Halt(f"the log starts at {log.start}, behind the next offset {cursor.next_offset}: retention passed it")
-    if committed is None:
-        return Resume(cursor.emitted)
-    if not committed.ours:
-        return Resume(min(committed.offset, cursor.emitted), ignored=committed.offset > cursor.emitted)
-    if committed.offset > cursor.next_offset:
+    cursor, log = sight.cursor, sight.log
+    if cursor.recover_until is not None:
         return Halt(
-            f"offset {committed.offset} is published, but the database only knows up to {cursor.next_offset}: "
-            "it is older than the topics"
+            Trouble.INTERRUPTED, "a recovery is under way, or was interrupted: `waybill recover` run again finishes it"
         )
+    if cursor.stream != sight.stream:
+        return Halt(
+            Trouble.STREAM,
+            f"the database belongs to {cursor.stream}, not to {sight.stream}: set that right, or {MEND}",
+        )
+    if log.end < cursor.next_offset:
+        return Halt(
+            Trouble.ANEW,
+            f"the log ends at {log.end}, before the next offset {cursor.next_offset}: the topic was made anew or has "
+            f"lost its newest records; {MEND}",
+        )
+    if is_anew(sight):
+        return Halt(
+            Trouble.ANEW,
+            f"the record at offset {cursor.next_offset - 1} is not the one that was applied: this is another topic "
+            f"under the same name; {MEND}",
+        )
+    if log.start > cursor.next_offset:
+        return Halt(
+            Trouble.RETENTION,
+            f"the log starts at {log.start}, behind the next offset {cursor.next_offset}: retention has removed "
+            f"records before they were applied; {MEND}",
+        )
+    if is_restored(sight):
+        assert sight.committed is not None
+        return Halt(
+            Trouble.RESTORED,
+            f"everything before offset {sight.committed.offset} is published, but the database, at "
+            f"{cursor.next_offset}, does not know all of it: it was restored from a backup; {MEND}",
+        )
+    return emission(cursor, sight.committed)
+
+
+def emission(cursor: Cursor, committed: Committed | None) -> Resume:
+    """Decide from where stored outputs are to be published, if the database is not older than the topics."""
+    if committed is None or (committed.recovery is not None and committed.recovery < cursor.recovery):
+        return Resume(cursor.emitted)
+    if committed.recovery is None:
+        return Resume(min(committed.offset, cursor.emitted), ignored=committed.offset > cursor.emitted)
     return Resume(committed.offset)
 
 
-def _named(stream: Stream) -> str:
-    return f"{stream.raw_topic} with {stream.partitions} partitions, group {stream.consumer_group}"
+def is_anew(sight: Sight) -> bool:
+    """Whether the log is not the one that the cursor was moved along.
+
+    A last record that retention has removed proves nothing.
+    """
+    last, log = sight.cursor.last, sight.log
+    if log.end < sight.cursor.next_offset:
+        return True
+    return last is not None and log.start <= last.offset and sight.found != last.digest
+
+
+def is_restored(sight: Sight) -> bool:
+    """Whether more was published than the database knows of."""
+    cursor, committed = sight.cursor, sight.committed
+    if committed is None or committed.recovery is None or committed.recovery < cursor.recovery:
+        return False
+    return committed.recovery > cursor.recovery or committed.offset > cursor.next_offset

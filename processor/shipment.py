@@ -43,7 +43,7 @@ class Folded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changed(msgspec.Struct, frozen=True, gc=False):
-    """An event. `says` is set where the webhook came late: the event then shows what it said."""
+    """An event. `late`: the webhook came late, and the event shows what it said."""
 
     type: EventType
     previous: Status | None

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -12,20 +12,27 @@ from runtime.errors import SetupError
 Readiness = Callable[[], Mapping[str, bool]]
 """Says of each part a service needs whether it works. Called at every question; must not wait."""
 
+Taking = Callable[[], str | None]
+"""Says which of the parts does the work now, where one of them is enough; None if none does."""
+
 SHUTDOWN_SECONDS: Final = 1.0
 """How long an answer in the making may take when the service stops. The drain has 8 s for everything."""
 
 
 @asynccontextmanager
-async def admin_server(host: str, port: int, registry: CollectorRegistry, readiness: Readiness) -> AsyncIterator[int]:
+async def admin_server(
+    host: str, port: int, registry: CollectorRegistry, readiness: Readiness, taking: Taking | None = None
+) -> AsyncIterator[int]:
     """Serve the admin port and give its number (port 0 takes a free one).
+
+    A service is ready when all its parts work; with `taking`, when one of them does what the service is for.
 
     Raises:
         SetupError: the port cannot be listened on.
 
     """
     runner = web.AppRunner(
-        _app(registry, readiness), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
+        _app(registry, readiness, taking), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
     )
     await runner.setup()
     try:
@@ -49,14 +56,18 @@ async def listen(runner: web.BaseRunner, host: str, port: int) -> int:
     return bound
 
 
-def _app(registry: CollectorRegistry, readiness: Readiness) -> web.Application:
+def _app(registry: CollectorRegistry, readiness: Readiness, taking: Taking | None) -> web.Application:
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(_request: web.Request) -> web.Response:
         parts = dict(readiness())
         ready = all(parts.values())
-        body = {"status": "ready" if ready else "not ready", "parts": parts}
+        body: dict[str, Any] = {"parts": parts}
+        if taking is not None:
+            body["taking"] = taking()
+            ready = body["taking"] is not None
+        body = {"status": "ready" if ready else "not ready", **body}
         return web.json_response(body, status=200 if ready else 503)
 
     async def metrics(_request: web.Request) -> web.Response:

@@ -94,12 +94,12 @@ async def find_topics(admin: Any, names: Iterable[str], configs: list[str]) -> d
         # All topics are listed: asking for one by name may create it.
         listed = {topic["topic"]: topic for topic in await admin.describe_topics()}
         existing = sorted(sought & listed.keys())
-        values = await _configs(admin, existing, configs) if existing else {}
+        values = await _configs(admin, existing, configs) if existing and configs else {}
     return {
         name: FoundTopic(
             len(listed[name]["partitions"]),
             min((len(partition["replicas"]) for partition in listed[name]["partitions"]), default=0),
-            values[name],
+            values.get(name, {}),
         )
         for name in existing
     }

@@ -34,7 +34,7 @@ def configure_logging(level: str, format_: str, stream: TextIO | None = None) ->
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
-    final: list[Processor] = [_console(out)] if console else [*_exceptions(), _json()]
+    final: list[Processor] = [*_exceptions(), _console(out) if console else _json()]
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -103,7 +103,7 @@ def _json() -> Processor:
 
 
 def _console(out: TextIO) -> Processor:
-    # The default formatter of exceptions shows local variables: bodies and secrets among them.
+    # The default formatter of exceptions shows local variables, bodies and secrets among them.
     return structlog.dev.ConsoleRenderer(
         colors=out.isatty(), timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
     )

@@ -63,6 +63,14 @@ class IngestMetrics:
             "How long the oldest record has waited in the spool.",
             registry=registry,
         )
+        self.spool_drained = Counter(
+            "waybill_ingest_spool_drained_total", "Records brought from the spool to Kafka.", registry=registry
+        )
+        self.spool_refused = Counter(
+            "waybill_ingest_spool_refused_total",
+            "Records that Kafka refused for good. They lie in the spool's table `refused` for an operator.",
+            registry=registry,
+        )
 
 
 class ProcessorMetrics:

@@ -121,6 +121,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Setting(".waybill/spool", "keeps webhooks while Kafka is away; empty: no spool", values.text_or_none),
     ]
+    ingest_spool_max_bytes: Annotated[
+        int,
+        Setting(
+            "1073741824",
+            "how much the spool may hold; then 503. A gibibyte: some hours of a busy shop's webhooks",
+            values.whole(1, 999_999_999_999),
+        ),
+    ]
+    ingest_spool_max_age: Annotated[
+        timedelta,
+        Setting(
+            "3d",
+            "how long a webhook may wait in the spool; then 503. A long weekend, far below Kafka's 30 d",
+            values.duration,
+        ),
+    ]
     ingest_publish_timeout: Annotated[
         timedelta,
         Setting("2s", "how long a webhook waits for Kafka; then the spool, or 503", values.duration),

@@ -93,5 +93,5 @@ def read_provenance(headers: Iterable[tuple[str, bytes]], timestamp_ms: int) -> 
             command_id=texts.get("command-id"),
             content_type=texts.get("content-type"),
         )
-    except (KeyError, ValueError, OverflowError, OSError) as error:
+    except (KeyError, ValueError) as error:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, f"the record's headers: {error!r}") from error

@@ -5,6 +5,7 @@ mixed up on the way. *Arbitrary sets* are bodies of any words, counts and times,
 Everything ends as raw records, so that the real reading is exercised.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,17 +23,47 @@ from schemas.vocabulary import Service, Source, Status, TimeSource
 START = datetime(2025, 3, 1, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
-DASH_KNOWN = (
-    "QUEUEING PREPARING ALLOCATING VERIFIED NOT_VERIFIED PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_DELIVERY "
-    "FAILED COMPLETED CANCELLED PENDING_RETURN IN_RETURN RETURNED"
-).split()
-DASH_LOGISTIC = "PREPARING VERIFIED NOT_VERIFIED PENDING_DELIVERY IN_DELIVERY FAILED COMPLETED PENDING_RETURN IN_RETURN RETURNED".split()  # noqa: E501
-DASH_DETAILS_ONLY = "PENDING_PAYMENT ON_HOLD FAILED_IN_RETURN DISPOSED".split()
-KIRIMINAJA_METHODS = (
-    "processed_packages shipped_packages canceled_packages finished_packages returned_packages "
-    "return_finished_packages problem_packages rejected_packages"
-).split()
-KIRIMINAJA_STATUSES = "picked_up sent no_driver delivered cancel return returned".split()
+DASH_KNOWN = [
+    "QUEUEING",
+    "PREPARING",
+    "ALLOCATING",
+    "VERIFIED",
+    "NOT_VERIFIED",
+    "PENDING_PICKUP",
+    "PICKING_UP",
+    "PENDING_DELIVERY",
+    "IN_DELIVERY",
+    "FAILED",
+    "COMPLETED",
+    "CANCELLED",
+    "PENDING_RETURN",
+    "IN_RETURN",
+    "RETURNED",
+]
+DASH_LOGISTIC = [
+    "PREPARING",
+    "VERIFIED",
+    "NOT_VERIFIED",
+    "PENDING_DELIVERY",
+    "IN_DELIVERY",
+    "FAILED",
+    "COMPLETED",
+    "PENDING_RETURN",
+    "IN_RETURN",
+    "RETURNED",
+]
+DASH_DETAILS_ONLY = ["PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "DISPOSED"]
+KIRIMINAJA_METHODS = [
+    "processed_packages",
+    "shipped_packages",
+    "canceled_packages",
+    "finished_packages",
+    "returned_packages",
+    "return_finished_packages",
+    "problem_packages",
+    "rejected_packages",
+]
+KIRIMINAJA_STATUSES = ["picked_up", "sent", "no_driver", "delivered", "cancel", "return", "returned"]
 
 
 @dataclass(frozen=True)
@@ -122,9 +153,7 @@ odd_json = st.recursive(
 
 
 def encoded(value: Any) -> bytes:
-    """JSON as a careless sender writes it: numbers of any size, lone surrogates escaped."""
-    import json  # noqa: PLC0415 - msgspec refuses what must be sent here
-
+    """JSON as a careless sender writes it: numbers of any size, lone surrogates escaped. msgspec would refuse."""
     return json.dumps(value).encode()
 
 
@@ -299,8 +328,7 @@ def kiriminaja_express_life(draw: st.DrawFn) -> list[Webhook]:
     for method, going_back in steps:
         at += draw(st.sampled_from([MINUTE, 60 * MINUTE]))
         items: Any = [
-            kiriminaja_item(method, at, reference, complete=complete, going_back=going_back)
-            for reference in references
+            kiriminaja_item(method, at, reference, complete=complete, going_back=going_back) for reference in references
         ]
         if method == "problem_packages":
             items = [{**item, "reason": draw(st.sampled_from(["rumah kosong", "alamat"]))} for item in items]

@@ -15,11 +15,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from devstack import tools
+from devstack.containers import KAFKA_IMAGE, POSTGRES_IMAGE
 from devstack.ports import free_ports
+from tests.conftest import lacking
 
 pytestmark = pytest.mark.docker
 
 ROOT: Final = Path(__file__).parents[2]
+IMAGES: Final = (KAFKA_IMAGE, POSTGRES_IMAGE, "python:3.13-slim")
 UP_SECONDS: Final = 900.0
 """The first time, images are fetched and ours is built."""
 
@@ -66,16 +69,27 @@ def run(command: list[str], environment: Mapping[str, str]) -> subprocess.Comple
 def compose() -> list[str]:
     """Compose v2 where Docker has it, else version 1."""
     if not tools.docker_answers():
-        pytest.skip("no Docker engine answers")
-    if shutil.which("docker") and run(["docker", "compose", "version"], os.environ).returncode == 0:
+        lacking("no Docker engine answers")
+    if not shutil.which("docker"):
+        lacking("Docker's command line is not installed")
+    if run(["docker", "compose", "version"], os.environ).returncode == 0:
         return ["docker", "compose"]
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    pytest.skip("Docker Compose is not installed")
+    if not shutil.which("docker-compose"):
+        lacking("Docker Compose is not installed")
+    return ["docker-compose"]
 
 
 @pytest.fixture(scope="module")
-def system(compose: list[str]) -> Iterator[System]:
+def images() -> None:
+    for image in IMAGES:
+        if run(["docker", "image", "inspect", image], os.environ).returncode:
+            pull = run(["docker", "pull", "--quiet", image], os.environ)
+            if pull.returncode:
+                lacking(f"the image {image} cannot be fetched: {pull.stdout[-300:]}")
+
+
+@pytest.fixture(scope="module")
+def system(compose: list[str], images: None) -> Iterator[System]:
     system = System(compose)
     try:
         system.run("up", "--build", "--detach")

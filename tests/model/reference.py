@@ -180,7 +180,7 @@ def read_dash(body: dict[str, Any], received_at: datetime) -> Said:
 def read_kiriminaja(body: dict[str, Any], received_at: datetime, zone: tzinfo) -> Said:
     """One item's body, whose package repeats nothing that matters here."""
     method = body["method"]
-    data = body.get("data", body.get("packages"))
+    data: Any = body.get("data", body.get("packages"))
     item = data[0] if isinstance(data, list) else data
     instant = method == "update_instant_packages"
     word = item["status"] if instant else method
@@ -200,9 +200,7 @@ def read_kiriminaja(body: dict[str, Any], received_at: datetime, zone: tzinfo) -
     )
 
 
-def _believed_times(
-    body: dict[str, Any], names: set[str], zone: tzinfo, received_at: datetime
-) -> dict[str, datetime]:
+def _believed_times(body: dict[str, Any], names: set[str], zone: tzinfo, received_at: datetime) -> dict[str, datetime]:
     times = {}
     for name in names:
         moment = read_moment(body.get(name), zone)
@@ -250,12 +248,31 @@ KIRIMINAJA_TIMES = {
     "rejected_packages": "rejected_at",
     **dict.fromkeys(("no_driver", "picked_up", "sent", "delivered", "return", "returned", "cancel"), "event_date"),
 }
-LOGISTIC_WORDS = "PREPARING NOT_VERIFIED VERIFIED PENDING_DELIVERY IN_DELIVERY COMPLETED PENDING_RETURN IN_RETURN RETURNED"
+LOGISTIC_WORDS = (
+    "PREPARING NOT_VERIFIED VERIFIED PENDING_DELIVERY IN_DELIVERY COMPLETED PENDING_RETURN IN_RETURN RETURNED"
+)
 EXPRESS_WORDS = "QUEUEING ALLOCATING PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_DELIVERY COMPLETED"
-TABLE_ORDER = (
-    "CREATED ALLOCATING NO_DRIVER VERIFIED NOT_VERIFIED PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_TRANSIT "
-    "IN_DELIVERY FAILED DELIVERED RETURNING RETURNED CANCELLED LOST DAMAGED SEIZED CLAIM_SETTLED"
-).split()
+TABLE_ORDER = [
+    "CREATED",
+    "ALLOCATING",
+    "NO_DRIVER",
+    "VERIFIED",
+    "NOT_VERIFIED",
+    "PENDING_PICKUP",
+    "PICKING_UP",
+    "PENDING_DELIVERY",
+    "IN_TRANSIT",
+    "IN_DELIVERY",
+    "FAILED",
+    "DELIVERED",
+    "RETURNING",
+    "RETURNED",
+    "CANCELLED",
+    "LOST",
+    "DAMAGED",
+    "SEIZED",
+    "CLAIM_SETTLED",
+]
 STAGES = {
     0: {"CREATED", "PENDING_PICKUP"},
     1: {"IN_TRANSIT", "PENDING_DELIVERY", "FAILED", "IN_DELIVERY", "NO_DRIVER", "RETURNING", "LOST", "DAMAGED"},
@@ -392,9 +409,9 @@ def fold(courier: str, observations: Sequence[Observation]) -> Folded:
                 details[name] = getattr(one.details, name) or details[name]
             continue
         new = str(one.status)
-        if status is None:
-            accepted, path = True, []
-        else:
+        path: list[str] = []
+        accepted = True
+        if status is not None:
             accepted, path = judge(courier, service, status, count, one)
         judged = Judged(one, at, accepted, status, tuple(path))
         result.judged.append(judged)
@@ -487,9 +504,7 @@ class ReferenceShipment:
         others = self.counting(self.copies)
         service = decide_service(self.courier, [*others, one])
         mine = when(self.courier, service, one).at
-        return any(
-            other.status == one.status and when(self.courier, service, other).at == mine for other in others
-        )
+        return any(other.status == one.status and when(self.courier, service, other).at == mine for other in others)
 
     def _decide(self, one: Observation, before: Folded, after: Folded, *, again: bool, twin: bool) -> Arrival:
         changed = before.snapshot != after.snapshot
@@ -521,9 +536,7 @@ class ReferenceShipment:
     def _in_turn(self, mine: Judged, previous: str | None, before: Folded, after: Folded) -> bool:
         service = after.service
         behind = all(
-            place(self.courier, service, judged.observation) < mine.place
-            for judged in before.judged
-            if judged.accepted
+            place(self.courier, service, judged.observation) < mine.place for judged in before.judged if judged.accepted
         )
         last = [judged for judged in after.judged if judged.accepted][-1]
         return behind and mine.accepted and last is mine and mine.before == previous

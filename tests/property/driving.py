@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -52,7 +53,7 @@ def plan_in_batches(readings: Sequence[Reading], cuts: Iterable[int]) -> list[Pl
     edges = [0, *sorted(cuts), len(readings)]
     shipments: dict[str, Shipment] = {}
     plans = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         plans.append(plan(readings[start:end], shipments, RAW_TOPIC, NOW))
         shipments.update(plans[-1].shipments)
     return plans
@@ -61,7 +62,9 @@ def plan_in_batches(readings: Sequence[Reading], cuts: Iterable[int]) -> list[Pl
 def refolded(shipment: Shipment, rows: Iterable[ObservationRow]) -> Shipment:
     """The shipment as a restarted processor reads it back from the kept rows."""
     history = [
-        (row.observation, _refusal(row)) for row in rows if row.kept and row.observation.shipment_id == shipment.shipment_id
+        (row.observation, _refusal(row))
+        for row in rows
+        if row.kept and row.observation.shipment_id == shipment.shipment_id
     ]
     courier = COURIERS[shipment.shipment_id.partition(":")[0]]
     return rebuild(courier, shipment.shipment_id, shipment.version, history)

@@ -1,5 +1,7 @@
 """Order and repetition do not matter, and neither does how the state was reached."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ def test_a_state_read_back_is_the_state_that_was_built(kind: str, data: st.DataO
 def test_what_events_may_say(kind: str, data: st.DataObject) -> None:
     """Versions without gaps; a final status left only by a correction; recoveries only where a failure was counted."""
     records = data.draw(st.permutations(raw_records(data.draw(WEBHOOKS[kind], "webhooks"))), "order")
-    last: dict[str, dict[str, object]] = {}
+    last: dict[str, dict[str, Any]] = {}
     for plan in plan_in_batches(readings_of(records), []):
         for output in plan.outputs:
             if output.version is None:
@@ -75,7 +77,7 @@ def test_what_events_may_say(kind: str, data: st.DataObject) -> None:
             last[event["shipment_id"]] = event
 
 
-def _check_event(event: dict[str, object], before: dict[str, object] | None) -> None:
+def _check_event(event: dict[str, Any], before: dict[str, Any] | None) -> None:
     moved = event["status"] != event["previous_status"]
     late = event["type"] in {EventType.CORRECTED, EventType.HISTORY_ADDED}
     assert (event["observed"] is not None) == late
@@ -93,7 +95,7 @@ def _check_event(event: dict[str, object], before: dict[str, object] | None) -> 
         _check_dash_recovery(event, before)
 
 
-def _check_dash_recovery(event: dict[str, object], before: dict[str, object]) -> None:
+def _check_dash_recovery(event: dict[str, Any], before: dict[str, Any]) -> None:
     """A recovery comes behind a counted failure, told or found out by the raised count."""
     recovered = event["transition"] == Transition.RECOVERY
     if (event["previous_status"], event["status"]) == (Status.FAILED, Status.PENDING_DELIVERY):
@@ -101,9 +103,6 @@ def _check_dash_recovery(event: dict[str, object], before: dict[str, object]) ->
     if recovered:
         assert event["service"] == "logistic"
         count, known = event["failed_count"], before["failed_count"]
-        assert isinstance(count, int)
-        assert isinstance(known, int)
         assert count >= 1
-        told = event["previous_status"] == Status.FAILED and event["skipped"] == []
+        told = event["previous_status"] == Status.FAILED and Status.FAILED not in event["skipped"]
         assert count >= known if told else count > known
-

@@ -13,13 +13,17 @@ from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import AnomalyKind, EventType, Outcome
 from tests.property.driving import decoded, plan_in_batches, readings_of
-from tests.strategies import WEBHOOKS, Webhook, dash_body, encoded, odd_json, raw_records, renumbered, START
+from tests.strategies import START, WEBHOOKS, Webhook, dash_body, encoded, odd_json, raw_records, renumbered
 
 MAX_MESSAGE_BYTES = 1_048_576
 """What a broker takes by default."""
 
-broken_bodies = st.sampled_from([b"", b"{", b"[]", b"\xff", b'{"deliveryID":5,"status":"FAILED"}', b'{"status":"FAILED"}'])
-broken = st.builds(lambda courier, body: Webhook(courier, body, START), st.sampled_from(["dash", "kiriminaja"]), broken_bodies)
+broken_bodies = st.sampled_from(
+    [b"", b"{", b"[]", b"\xff", b'{"deliveryID":5,"status":"FAILED"}', b'{"status":"FAILED"}']
+)
+broken = st.builds(
+    lambda courier, body: Webhook(courier, body, START), st.sampled_from(["dash", "kiriminaja"]), broken_bodies
+)
 any_kind = st.sampled_from(list(WEBHOOKS.values())).flatmap(lambda kind: kind)
 
 
@@ -78,9 +82,7 @@ def test_nothing_is_lost(log: list[RawRecord]) -> None:
 @given(log=logs())
 def test_ids_are_unique_and_causes_in_order(log: list[RawRecord]) -> None:
     (plan,) = plan_in_batches(readings_of(log), [])
-    ids = [
-        decoded(output.value)["id"] for output in plan.outputs if output.topic in {Topic.EVENTS, Topic.ANOMALIES}
-    ]
+    ids = [decoded(output.value)["id"] for output in plan.outputs if output.topic in {Topic.EVENTS, Topic.ANOMALIES}]
     assert len(ids) == len(set(ids))
     places = [(output.cause, output.ordinal) for output in plan.outputs]
     assert places == sorted(set(places))
@@ -97,7 +99,7 @@ def test_everything_written_can_be_published_and_read(log: list[RawRecord]) -> N
             assert event["id"] == f"{event['shipment_id']}/{event['version']}"
 
 
-@example(more={name: "\ud800\x00" * 5000 for name in ("trackingURL", "failedReason", "providerOrderID")})
+@example(more=dict.fromkeys(("trackingURL", "failedReason", "providerOrderID"), "�\x00" * 5000))
 @example(more={"courier": {"name": "é" * 100_000, "phone": "\x00" * 100_000}})
 @example(more={"media": [{"url": "\x01" * 2048, "type": "\x02" * 9999}] * 400})
 @example(more={"failedReason": "\x01" * 100_000, "recipient": {"actualRecipientName": "\x1f" * 100_000}})

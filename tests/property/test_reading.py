@@ -32,8 +32,30 @@ every_courier = pytest.mark.parametrize("courier", COURIERS)
 PROVENANCE = {name: Provenance(courier=name, received_at=START) for name in COURIERS}
 
 keys = st.sampled_from(
-    "deliveryID status failedCount media quote recipient courier trackingURL updatedAt pickupAt failedAt method data "
-    "packages order_id awb date driver service_type shipped_at returned_at payment".split()
+    [
+        "deliveryID",
+        "status",
+        "failedCount",
+        "media",
+        "quote",
+        "recipient",
+        "courier",
+        "trackingURL",
+        "updatedAt",
+        "pickupAt",
+        "failedAt",
+        "method",
+        "data",
+        "packages",
+        "order_id",
+        "awb",
+        "date",
+        "driver",
+        "service_type",
+        "shipped_at",
+        "returned_at",
+        "payment",
+    ]
 )
 words = st.sampled_from(
     [*DASH_KNOWN, *DASH_DETAILS_ONLY, *KIRIMINAJA_METHODS, *KIRIMINAJA_STATUSES, "update_instant_packages", "X", "Y"]
@@ -71,7 +93,9 @@ envelopes = st.fixed_dictionaries(
 
 def read(courier: str, value: bytes, **provenance: Any) -> Observation | UnreadableError:
     try:
-        return COURIERS[courier].read(value, msgspec.structs.replace(PROVENANCE[courier], **provenance), zone_of(courier, Source.PUSH))
+        return COURIERS[courier].read(
+            value, msgspec.structs.replace(PROVENANCE[courier], **provenance), zone_of(courier, Source.PUSH)
+        )
     except UnreadableError as error:
         return error
 

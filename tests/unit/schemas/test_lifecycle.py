@@ -191,7 +191,9 @@ def test_final_statuses(service: str) -> None:
     final = set(FINAL[service].split())
     assert {str(status) for status in table.statuses if table.is_final(status)} == final
     assert {str(status) for status in table.statuses if status not in table.edges} == final
-    assert all(table.is_final(Status(name)) for name in "DELIVERED RETURNED CANCELLED SEIZED CLAIM_SETTLED".split())
+    assert all(
+        table.is_final(Status(name)) for name in ["DELIVERED", "RETURNED", "CANCELLED", "SEIZED", "CLAIM_SETTLED"]
+    )
     assert table.is_final(Status.FAILED) is (service == "dash express")
 
 

@@ -32,15 +32,51 @@ ODD: dict[str, bytes] = {
     "object": b'{"name":5,"phone":[],"amount":"x","actualRecipientName":{},"\\ud800":1}',
     "deep": b"[" * 190 + b"]" * 190,
 }
-DASH_FIELDS = """
-    providerOrderID failedCount courier trackingURL weight sender recipient origin destination packages media quote
-    createdAt updatedAt pickupAt completedAt failedAt failedReason cancelledAt cancelledReason
-""".split()
-KIRIMINAJA_FIELDS = """
-    awb date shipped_at finished_at returned_at rejected_at canceled_at reason cancel_reason rejection_note event_date
-    service service_name service_type driver live_track_url live_tracking_url shipping_price shipping_cost
-    insurance_amount detail
-""".split()
+DASH_FIELDS = [
+    "providerOrderID",
+    "failedCount",
+    "courier",
+    "trackingURL",
+    "weight",
+    "sender",
+    "recipient",
+    "origin",
+    "destination",
+    "packages",
+    "media",
+    "quote",
+    "createdAt",
+    "updatedAt",
+    "pickupAt",
+    "completedAt",
+    "failedAt",
+    "failedReason",
+    "cancelledAt",
+    "cancelledReason",
+]
+KIRIMINAJA_FIELDS = [
+    "awb",
+    "date",
+    "shipped_at",
+    "finished_at",
+    "returned_at",
+    "rejected_at",
+    "canceled_at",
+    "reason",
+    "cancel_reason",
+    "rejection_note",
+    "event_date",
+    "service",
+    "service_name",
+    "service_type",
+    "driver",
+    "live_track_url",
+    "live_tracking_url",
+    "shipping_price",
+    "shipping_cost",
+    "insurance_amount",
+    "detail",
+]
 
 
 def with_field(body: dict[str, Any], field: str, value: bytes) -> bytes:
@@ -126,7 +162,9 @@ def test_long_reasons_are_cut_and_pictures_limited() -> None:
 
 
 def test_unstorable_characters_become_replacements() -> None:
-    observation = read("dash", b'{"deliveryID":"DE-1","status":"FAILED","failedReason":"a\\u0000b\\ud800c\\ud83d\\udce6"}')
+    observation = read(
+        "dash", b'{"deliveryID":"DE-1","status":"FAILED","failedReason":"a\\u0000b\\ud800c\\ud83d\\udce6"}'
+    )
     assert observation.details.reason == "a\ufffdb\ufffdc\U0001f4e6"
 
 

@@ -1,0 +1,80 @@
+"""Clients made from settings, on a real broker: durable, read committed, fenced, and gone in time."""
+
+import asyncio
+import time
+
+import pytest
+from aiokafka.errors import ProducerFenced
+from aiokafka.structs import TopicPartition
+
+from runtime import kafka, topics
+from runtime.errors import UnreachableError
+from runtime.settings import Settings, load_settings
+from schemas.topics import Topic
+
+
+@pytest.fixture
+async def settings(kafka_bootstrap_servers: str, topic_prefix: str) -> Settings:
+    made = load_settings(
+        {
+            "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
+            "WAYBILL_TOPIC_PREFIX": topic_prefix,
+            "WAYBILL_TOPIC_PARTITIONS": "2",
+            "WAYBILL_TOPIC_REPLICATION_FACTOR": "1",
+        }
+    )
+    await topics.apply(made)
+    return made
+
+
+async def test_the_largest_body_passes(settings: Settings) -> None:
+    producer = kafka.new_producer(settings, "test")
+    reader = kafka.new_reader(settings, "test", settings.topic(Topic.RAW))
+    await kafka.start(producer)
+    await kafka.start(reader)
+    body = b"x" * (2 * settings.ingest_max_body_bytes)
+    sent = await producer.send_and_wait(settings.topic(Topic.RAW), body, key=b"k")
+    record = await asyncio.wait_for(reader.getone(), 10)
+    assert (record.partition, record.value) == (sent.partition, body)
+    await asyncio.gather(kafka.stop(producer), kafka.stop(reader))
+
+
+async def test_a_second_producer_fences_the_first_and_its_transaction_is_never_seen(settings: Settings) -> None:
+    topic = settings.topic(Topic.EVENTS)
+    zombie = kafka.new_transactional_producer(settings, settings.transactional_id(0))
+    await kafka.start(zombie)
+    await zombie.begin_transaction()
+    await zombie.send_and_wait(topic, b"zombie", partition=0)
+
+    heir = kafka.new_transactional_producer(settings, settings.transactional_id(0))
+    await kafka.start(heir)
+    async with heir.transaction():
+        await heir.send_and_wait(topic, b"heir", partition=0)
+    with pytest.raises(ProducerFenced):
+        await zombie.commit_transaction()
+
+    reader = kafka.new_reader(settings, "test")
+    reader.assign([TopicPartition(topic, 0)])
+    await kafka.start(reader)
+    assert (await asyncio.wait_for(reader.getone(), 10)).value == b"heir"
+    await asyncio.gather(*(kafka.stop(client) for client in (zombie, heir, reader)))
+
+
+async def test_a_broker_that_does_not_answer_is_not_waited_for(unused_tcp_port: int) -> None:
+    settings = load_settings({"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{unused_tcp_port}"})
+    for client in (kafka.new_producer(settings, "test"), kafka.new_group_consumer(settings, "test")):
+        with pytest.raises(UnreachableError):
+            await kafka.start(client)
+
+
+async def test_a_silent_broker_holds_neither_start_nor_stop() -> None:
+    """A port that takes connections and never answers, as a frozen broker does."""
+    server = await asyncio.start_server(lambda _reader, _writer: asyncio.Event().wait(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = load_settings({"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"})
+    producer = kafka.new_producer(settings, "test")
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match="does not answer within 1 s"):
+        await kafka.start(producer, within=1.0)
+    assert time.monotonic() - began < 1.0 + 2 * kafka.GIVE_UP_SECONDS + 0.5
+    server.close()

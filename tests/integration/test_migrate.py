@@ -1,0 +1,105 @@
+"""`waybill migrate` and the connections' settings, on a real database."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from cli.main import main
+from runtime.errors import SetupError
+from runtime.migrations import Migration, MigrationError, load_migrations, migrate, require_current_schema
+from runtime.postgres import SESSION, connect, open_pool
+from runtime.settings import Settings, load_settings
+
+FIRST = Migration(1, "parcels", "CREATE TABLE parcels (name text); INSERT INTO parcels VALUES ('one');")
+SECOND = Migration(2, "weights", "ALTER TABLE parcels ADD weight integer;")
+BROKEN = Migration(2, "broken", "CREATE TABLE half (); SELECT nonsense;")
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return load_settings({"WAYBILL_DATABASE_URL": database_url})
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def test_each_migration_is_applied_once(settings: Settings, database: Any) -> None:
+    assert await migrate(settings, (FIRST,)) == (FIRST,)
+    assert await migrate(settings, (FIRST, SECOND)) == (SECOND,)
+    assert await migrate(settings, (FIRST, SECOND)) == ()
+    assert await database.fetch("SELECT name, weight FROM parcels") == [("one", None)]
+    rows = await database.fetch("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
+    assert [tuple(row) for row in rows] == [(1, "parcels", FIRST.checksum), (2, "weights", SECOND.checksum)]
+
+
+async def test_two_at_once_apply_each_once(settings: Settings, database: Any) -> None:
+    slow = Migration(1, "slow", "CREATE TABLE slow (); SELECT pg_sleep(0.3);")
+    done = await asyncio.gather(*(migrate(settings, (slow,)) for _ in range(3)))
+    assert sorted(done, key=len) == [(), (), (slow,)]
+
+
+async def test_a_failing_migration_leaves_nothing_of_itself(settings: Settings, database: Any) -> None:
+    with pytest.raises(MigrationError, match="migration 0002_broken fails: column"):
+        await migrate(settings, (FIRST, BROKEN))
+    assert await database.fetchval("SELECT to_regclass('half')") is None
+    assert await database.fetchval("SELECT array_agg(version) FROM schema_migrations") == [1]
+    assert await migrate(settings, (FIRST, SECOND)) == (SECOND,)
+
+
+async def test_a_changed_file_and_a_newer_database_are_refused(settings: Settings) -> None:
+    await migrate(settings, (FIRST, SECOND))
+    with pytest.raises(MigrationError, match="was changed"):
+        await migrate(settings, (Migration(1, "parcels", "SELECT 1"), SECOND))
+    with pytest.raises(MigrationError, match="does not know"):
+        await migrate(settings, (FIRST,))
+
+
+async def test_a_service_can_tell_that_the_schema_is_old(settings: Settings, database: Any) -> None:
+    with pytest.raises(MigrationError, match="lacks migration 0001_parcels: run `waybill migrate`"):
+        await require_current_schema(database, (FIRST,))
+    await migrate(settings, (FIRST,))
+    await require_current_schema(database, (FIRST,))
+
+
+async def test_the_bundled_schema_is_applied_and_commented(settings: Settings, database: Any) -> None:
+    assert await migrate(settings) == load_migrations()
+    bare = await database.fetch("""
+        SELECT c.relname, a.attname
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT a.attisdropped
+          AND (a.attnum > 0 AND col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid) IS NULL)
+    """)
+    assert [tuple(row) for row in bare] == []
+
+
+def test_the_command(database_url: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WAYBILL_DATABASE_URL", database_url)
+    assert main(["migrate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["applied"][0]["version"] == 1
+    assert main(["migrate"]) == 0
+    assert capsys.readouterr().out == "the database's schema is up to date\n"
+
+
+async def test_sessions_have_their_settings(settings: Settings) -> None:
+    async with await open_pool(settings, "test", 2) as pool, pool.acquire() as connection:
+        shown = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in SESSION}
+        assert shown == {**SESSION, "tcp_user_timeout": "10s"} or shown == SESSION
+        assert await connection.fetchval("SHOW application_name") == "waybill-test"
+
+
+async def test_commits_that_may_be_forgotten_are_refused(settings: Settings, database: Any) -> None:
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    with pytest.raises(SetupError, match="synchronous_commit = off"):
+        await connect(settings, "test")
+    with pytest.raises(SetupError, match="synchronous_commit = off"):
+        await open_pool(settings, "test", 1)

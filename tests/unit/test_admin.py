@@ -1,0 +1,69 @@
+"""The admin port, over real HTTP, and the metrics it shows."""
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from runtime.admin import admin_server
+from runtime.errors import SetupError
+from runtime.metrics import IngestMetrics, ProcessorMetrics, new_registry
+
+INGEST = {
+    "waybill_ingest_requests",
+    "waybill_ingest_request_duration_seconds",
+    "waybill_ingest_last_accepted_timestamp_seconds",
+    "waybill_ingest_spool_records",
+    "waybill_ingest_spool_oldest_age_seconds",
+}
+PROCESSOR = {
+    "waybill_processor_observations",
+    "waybill_processor_dead_letters",
+    "waybill_processor_lag_records",
+    "waybill_processor_event_delay_seconds",
+    "waybill_processor_commit_duration_seconds",
+    "waybill_processor_claims",
+}
+
+
+async def get(port: int, path: str) -> tuple[int, str, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}{path}") as response,
+    ):
+        return response.status, response.content_type, await response.text()
+
+
+async def test_health_and_readiness() -> None:
+    parts = {"kafka": False, "postgres": True}
+    async with admin_server("127.0.0.1", 0, new_registry(), lambda: parts) as port:
+        assert (await get(port, "/healthz"))[0] == 200
+        status, content_type, body = await get(port, "/readyz")
+        assert (status, content_type) == (503, "application/json")
+        assert '"kafka": false' in body
+        parts["kafka"] = True
+        assert (await get(port, "/readyz"))[0] == 200
+        assert (await get(port, "/nothing"))[0] == 404
+
+
+@pytest.mark.parametrize(("metrics", "names"), [(IngestMetrics, INGEST), (ProcessorMetrics, PROCESSOR)])
+async def test_every_documented_metric_is_shown(metrics, names) -> None:
+    registry = new_registry()
+    metrics(registry)
+    async with admin_server("127.0.0.1", 0, registry, dict) as port:
+        status, content_type, body = await get(port, "/metrics")
+    assert (status, content_type) == (200, "text/plain")
+    shown = {family.name for family in text_string_to_metric_families(body)}
+    assert names | {"waybill_build_info"} <= shown
+
+
+async def test_counters_end_in_total() -> None:
+    registry = new_registry()
+    IngestMetrics(registry).requests.labels("dash", "200").inc()
+    assert registry.get_sample_value("waybill_ingest_requests_total", {"courier": "dash", "code": "200"}) == 1
+
+
+async def test_a_taken_port_is_one_clear_line() -> None:
+    async with admin_server("127.0.0.1", 0, new_registry(), dict) as port:
+        with pytest.raises(SetupError, match=f"cannot listen on 127.0.0.1:{port}: "):
+            async with admin_server("127.0.0.1", port, new_registry(), dict):
+                pass

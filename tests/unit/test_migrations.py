@@ -1,0 +1,55 @@
+"""Which migrations a database still needs, and what does not fit together."""
+
+from pathlib import Path
+
+import pytest
+
+from runtime.migrations import Migration, MigrationError, load_migrations, pending
+
+ONE, TWO, THREE = (Migration(number, f"step_{number}", f"select {number}") for number in (1, 2, 3))
+
+
+def applied(*migrations: Migration) -> dict[int, str]:
+    return {migration.version: migration.checksum for migration in migrations}
+
+
+def test_an_empty_database_needs_all_in_order() -> None:
+    assert pending((TWO, ONE, THREE), {}) == (ONE, TWO, THREE)
+
+
+def test_a_database_needs_what_it_lacks() -> None:
+    assert pending((ONE, TWO, THREE), applied(ONE, TWO)) == (THREE,)
+    assert pending((ONE,), applied(ONE)) == ()
+
+
+def test_a_changed_file_is_refused() -> None:
+    with pytest.raises(MigrationError, match="0001_step_1 was changed"):
+        pending((Migration(1, "step_1", "select 100"), TWO), applied(ONE))
+
+
+def test_a_newer_database_is_refused() -> None:
+    with pytest.raises(MigrationError, match="migration 0002, which this version of Waybill does not know"):
+        pending((ONE,), applied(ONE, TWO))
+
+
+def test_a_file_put_before_an_applied_one_is_refused() -> None:
+    with pytest.raises(MigrationError, match="0002_step_2 comes before 0003"):
+        pending((ONE, TWO, THREE), applied(ONE, THREE))
+
+
+def test_files_are_read_in_order_and_others_ignored(tmp_path: Path) -> None:
+    (tmp_path / "0002_more.sql").write_text("select 2")
+    (tmp_path / "0001_first.sql").write_text("select 1")
+    (tmp_path / "__init__.py").write_text("")
+    assert [str(migration) for migration in load_migrations(tmp_path)] == ["0001_first", "0002_more"]
+
+
+def test_two_files_with_one_number_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "0001_first.sql").write_text("select 1")
+    (tmp_path / "0001_second.sql").write_text("select 2")
+    with pytest.raises(MigrationError, match="have the same number"):
+        load_migrations(tmp_path)
+
+
+def test_the_bundled_migrations_are_found() -> None:
+    assert load_migrations()[0].version == 1
