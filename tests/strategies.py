@@ -442,6 +442,17 @@ def tied_webhook(draw: st.DrawFn, courier: str) -> Webhook:
     return Webhook(courier, encoded(body), received_at, source, draw(st.integers(1, 3)))
 
 
+@st.composite
+def proven_late(draw: st.DrawFn) -> list[Webhook]:
+    """A Dash delivery taken as LOGISTIC until its last webhook proves EXPRESS: the order is computed anew."""
+    either = dash_webhook(["PENDING_DELIVERY", "IN_DELIVERY", "FAILED", "COMPLETED", "ON_HOLD"], marks=False)
+    unproven = draw(st.lists(either, min_size=1, max_size=5))
+    word = draw(st.sampled_from(["PICKING_UP", "PENDING_DELIVERY", "IN_DELIVERY", "COMPLETED", "FAILED"]))
+    at = START + draw(st.integers(0, 6)) * MINUTE
+    body = dash_body(word, draw(st.integers(0, 1)), at, trackingURL="https://t/1")
+    return [*unproven, Webhook("dash", encoded(body), at)]
+
+
 # --- On the way -----------------------------------------------------------------------------------------------------
 
 
@@ -499,6 +510,7 @@ ARBITRARY: dict[str, st.SearchStrategy[list[Webhook]]] = {
     "kiriminaja instant": _set_of(
         kiriminaja_webhook([*KIRIMINAJA_METHODS, "validated_packages"], [*KIRIMINAJA_STATUSES, "flown"])
     ),
+    "dash proven late": proven_late(),
     "dash tied": _set_of(tied_webhook("dash")),
     "kiriminaja tied": _set_of(tied_webhook("kiriminaja")),
 }

@@ -69,7 +69,11 @@ async def test_a_broker_that_does_not_answer_is_not_waited_for(unused_tcp_port: 
 
 async def test_a_silent_broker_holds_neither_start_nor_stop() -> None:
     """A port that takes connections and never answers, as a frozen broker does."""
-    server = await asyncio.start_server(lambda _reader, _writer: asyncio.Event().wait(), "127.0.0.1", 0)
+
+    async def say_nothing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     settings = load_settings({"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"})
     producer = kafka.new_producer(settings, "test")

@@ -81,7 +81,7 @@ async def test_the_bundled_schema_is_applied_and_commented(settings: Settings, d
     assert [tuple(row) for row in bare] == []
 
 
-def test_the_command(database_url: str, monkeypatch, capsys) -> None:
+def test_the_command(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WAYBILL_DATABASE_URL", database_url)
     assert main(["migrate", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["applied"][0]["version"] == 1

@@ -127,7 +127,9 @@ async def test_looking_makes_no_topic(settings: Settings) -> None:
         await admin.close()
 
 
-def test_the_commands_exit_codes(environ: dict[str, str], monkeypatch, capsys) -> None:
+def test_the_commands_exit_codes(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert main(["topics", "check"]) == 1

@@ -1,7 +1,10 @@
 """The admin port, over real HTTP, and the metrics it shows."""
 
+from collections.abc import Callable
+
 import aiohttp
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.admin import admin_server
@@ -46,7 +49,9 @@ async def test_health_and_readiness() -> None:
 
 
 @pytest.mark.parametrize(("metrics", "names"), [(IngestMetrics, INGEST), (ProcessorMetrics, PROCESSOR)])
-async def test_every_documented_metric_is_shown(metrics, names) -> None:
+async def test_every_documented_metric_is_shown(
+    metrics: Callable[[CollectorRegistry], object], names: set[str]
+) -> None:
     registry = new_registry()
     metrics(registry)
     async with admin_server("127.0.0.1", 0, registry, dict) as port:

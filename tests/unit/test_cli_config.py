@@ -15,7 +15,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def test_config_shows_the_settings_in_force(monkeypatch, capsys) -> None:
+def test_config_shows_the_settings_in_force(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("WAYBILL_INGEST_PORT", "8099")
     monkeypatch.setenv("WAYBILL_DASH_SECRETS", "hunter2")
     assert main(["config"]) == 0
@@ -25,14 +27,16 @@ def test_config_shows_the_settings_in_force(monkeypatch, capsys) -> None:
     assert "hunter2" not in out
 
 
-def test_config_as_json(capsys) -> None:
+def test_config_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["WAYBILL_TOPIC_PARTITIONS"] == "12"
 
 
 @pytest.mark.parametrize("command", [["config"], ["migrate"], ["topics", "check"], ["ingest"], ["processor"]])
-def test_wrong_settings_are_a_line_each_and_exit_2(command, monkeypatch, capsys) -> None:
+def test_wrong_settings_are_a_line_each_and_exit_2(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("WAYBILL_INGEST_PORT", "x")
     monkeypatch.setenv("WAYBILL_LOG_LEVEL", "y")
     assert main(command) == 2
@@ -44,26 +48,26 @@ def test_wrong_settings_are_a_line_each_and_exit_2(command, monkeypatch, capsys)
     ]
 
 
-def test_an_unknown_setting_is_told(monkeypatch, capsys) -> None:
+def test_an_unknown_setting_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WAYBILL_INGEST_PROT", "1")
     assert main(["config"]) == 0
     assert capsys.readouterr().err == "waybill: WAYBILL_INGEST_PROT is no setting of this version\n"
 
 
-def test_ingest_without_a_courier_is_exit_2(capsys) -> None:
+def test_ingest_without_a_courier_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ingest"]) == 2
     assert "no courier is on: set WAYBILL_KIRIMINAJA_TOKENS or WAYBILL_DASH_SECRETS" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["topics"], ["config", "--nonsense"]])
-def test_wrong_usage_is_exit_2(arguments, capsys) -> None:
+def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     assert "usage: waybill" in capsys.readouterr().err
 
 
-def test_help_names_every_command(capsys) -> None:
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
@@ -71,7 +75,9 @@ def test_help_names_every_command(capsys) -> None:
     assert all(command in out for command in ("up", "ingest", "processor", "migrate", "topics", "config"))
 
 
-def test_a_database_that_is_away_is_one_line_and_exit_1(monkeypatch, capsys, unused_tcp_port) -> None:
+def test_a_database_that_is_away_is_one_line_and_exit_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unused_tcp_port: int
+) -> None:
     monkeypatch.setenv("WAYBILL_DATABASE_URL", f"postgresql://u:hunter2@127.0.0.1:{unused_tcp_port}/d")
     assert main(["migrate"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -79,7 +85,9 @@ def test_a_database_that_is_away_is_one_line_and_exit_1(monkeypatch, capsys, unu
 
 
 @pytest.mark.parametrize("verb", ["apply", "check"])
-def test_a_broker_that_is_away_is_one_line_and_exit_1(verb, monkeypatch, capsys, unused_tcp_port) -> None:
+def test_a_broker_that_is_away_is_one_line_and_exit_1(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unused_tcp_port: int
+) -> None:
     monkeypatch.setenv("WAYBILL_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{unused_tcp_port}")
     assert main(["topics", verb]) == 1
     (line,) = capsys.readouterr().err.splitlines()

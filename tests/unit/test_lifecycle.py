@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import IO
 
 import pytest
 
@@ -56,10 +57,15 @@ def start(service: str) -> subprocess.Popen[str]:
     )
 
 
+def first_line(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_gives_0(number: signal.Signals) -> None:
     with start("drains") as process:
-        assert process.stdout.readline() == "ready\n"
+        assert first_line(process.stdout) == "ready\n"
         process.send_signal(number)
         out, _ = process.communicate(timeout=10)
     assert (out, process.returncode) == ("drained\n", 0)
@@ -68,7 +74,7 @@ def test_a_signal_drains_and_gives_0(number: signal.Signals) -> None:
 @pytest.mark.parametrize("service", ["lingers", "clings"])
 def test_what_does_not_drain_is_cut_off(service: str) -> None:
     with start(service) as process:
-        process.stdout.readline()
+        first_line(process.stdout)
         began = time.monotonic()
         process.terminate()
         process.communicate(timeout=10)
@@ -78,9 +84,9 @@ def test_what_does_not_drain_is_cut_off(service: str) -> None:
 
 def test_a_second_signal_stops_at_once() -> None:
     with start("lingers") as process:
-        process.stdout.readline()
+        first_line(process.stdout)
         process.send_signal(signal.SIGINT)
-        assert "stopping" in process.stderr.readline()
+        assert "stopping" in first_line(process.stderr)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
     assert process.returncode == 1

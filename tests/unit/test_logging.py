@@ -56,9 +56,9 @@ def test_libraries_take_the_same_way() -> None:
     assert (line["event"], line["logger"], line["level"]) == ("Unable connect to broker", "aiokafka.client", "error")
 
 
-def test_what_a_library_repeats_is_written_once_a_while(monkeypatch) -> None:
+def test_what_a_library_repeats_is_written_once_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     stream = io.StringIO()
     logs.configure_logging("info", "json", stream)
     logger = logging.getLogger("aiokafka.client")
@@ -68,7 +68,7 @@ def test_what_a_library_repeats_is_written_once_a_while(monkeypatch) -> None:
     now += logs.REPEAT_AFTER
     logger.error("Unable connect to broker")
     written = lines(stream)
-    assert [line["event"].rsplit(" ", 1)[1] for line in written] == ["broker", "another", "broker"]
+    assert [str(line["event"]).rsplit(" ", 1)[1] for line in written] == ["broker", "another", "broker"]
     assert written[-1]["left_out"] == 4
 
 
@@ -104,7 +104,7 @@ def test_a_terminal_gets_readable_lines() -> None:
         assert json.loads(screen.readline())["event"] == "hello"
 
 
-def test_loggers_follow_when_standard_error_is_replaced(monkeypatch) -> None:
+def test_loggers_follow_when_standard_error_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     logs.configure_logging("info", "json")
     logger = structlog.get_logger().bind()
     for _ in range(2):

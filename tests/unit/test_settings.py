@@ -1,5 +1,6 @@
 """Every setting, its default, and what is said about a wrong one."""
 
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from zoneinfo import ZoneInfo
 
@@ -55,7 +56,7 @@ DEFAULTS = {
 }
 
 
-def files(**contents: str):
+def files(**contents: str) -> Callable[[str], str]:
     def read(path: str) -> str:
         if path not in contents:
             raise FileNotFoundError(2, "No such file or directory")
@@ -67,7 +68,7 @@ def files(**contents: str):
 NO_FILES = files()
 
 
-def problems(environ: dict[str, str], read_file=NO_FILES) -> tuple[str, ...]:
+def problems(environ: dict[str, str], read_file: Callable[[str], str] = NO_FILES) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
         load_settings(environ, read_file)
     return caught.value.problems
