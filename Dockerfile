@@ -22,7 +22,7 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/waybill waybill \
-    && install --directory --owner=waybill --group=waybill --mode=0700 /var/lib/waybill
+    && install --directory --owner=waybill --group=waybill --mode=0700 /var/lib/waybill /var/lib/waybill/spool
 COPY --from=build /opt/waybill /opt/waybill
 ENV PATH=/opt/waybill/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /var/lib/waybill

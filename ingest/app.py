@@ -3,7 +3,8 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,14 +12,20 @@ import msgspec
 from aiohttp import web
 
 from ingest import problems
-from ingest.body import decode, encoding_of, wire_limit
+from ingest.body import IDENTITY, decode, encoding_of, wire_limit
 from ingest.credentials import Lock, opens
-from ingest.errors import BodyTooLargeError, BrokenEncodingError, BrokenOffError, UnavailableError
+from ingest.errors import (
+    BodyTooLargeError,
+    BrokenEncodingError,
+    BrokenOffError,
+    OverloadedError,
+    UnavailableError,
+)
 from ingest.publisher import Publisher
 from ingest.records import RawRecords
-from ingest.server import problem_response
+from ingest.server import problem_response, try_later
 from runtime.metrics import IngestMetrics
-from schemas.couriers.base import Courier
+from schemas.couriers.base import Courier, Piece
 from schemas.records import Provenance
 
 WEBHOOKS: Final = "/webhooks/"
@@ -27,8 +34,17 @@ HEALTH: Final = "/healthz"
 BODY_SECONDS: Final = 15.0
 """How long a body may take to arrive. Couriers send a few kilobytes at once; the rest hold connections."""
 
-RETRY_AFTER_SECONDS: Final = 5
-"""When to come again after a 503: a broker's new leader is there by then."""
+BODIES_BYTES: Final = 24 * 1024 * 1024
+"""How many bytes of bodies may be in memory at once, from their arrival to the answer; beyond, 503. Thousands of usual
+webhooks. Each byte may be there five times over, in pieces and in batches on their way to Kafka."""
+
+BODY_LIMITS_IN_MEMORY: Final = 20
+"""At least so many bodies of just the limit fit, whatever the limit is."""
+
+PIECE_BYTES: Final = 256
+MAX_PIECES_BYTES: Final = 16 * 1024 * 1024
+"""What an item of a body counts beside its bytes, and all items of one body at most: bodies may consist of hundreds of
+thousands of tiny ones, of which one body at a time fits into memory."""
 
 UNKNOWN_COURIER: Final = ""
 """The metrics' label of requests for no courier that is on."""
@@ -47,6 +63,31 @@ class Accepted(msgspec.Struct, frozen=True):
     status: str
     webhook_id: str
     records: int
+
+
+class Room:
+    """The memory for bodies."""
+
+    def __init__(self, size: int) -> None:
+        """Hold at most so many bytes."""
+        self._left = size
+
+    @contextmanager
+    def taken(self) -> Iterator[Callable[[int], None]]:
+        """Give what takes bytes, and raises OverloadedError where there are no more. They return at the end."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if count > self._left:
+                raise OverloadedError
+            self._left -= count
+            mine += count
+
+        try:
+            yield take
+        finally:
+            self._left += mine
 
 
 class Door:
@@ -68,6 +109,7 @@ class Door:
         self._metrics = metrics
         self._account = account
         self._max_body_bytes = max_body_bytes
+        self._room = Room(max(BODIES_BYTES, BODY_LIMITS_IN_MEMORY * max_body_bytes))
         self._now = now
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -116,23 +158,26 @@ class Door:
         if not opens(gate.lock, request.headers.getall(gate.lock.header, ())):
             challenge = f'{gate.lock.challenge} realm="{gate.courier.name}"'
             return problem_response(problems.UNAUTHORIZED, {"WWW-Authenticate": challenge})
-        try:
-            body = await self._read(request)
-        except BodyTooLargeError:
-            response = problem_response(problems.BODY_TOO_LARGE)
-            response.force_close()
-            return response
-        except BrokenEncodingError:
-            return problem_response(problems.BROKEN_ENCODING)
-        except BrokenOffError:
-            response = problem_response(problems.MALFORMED_REQUEST)
-            response.force_close()
-            return response
-        if not body:
-            return problem_response(problems.EMPTY_BODY)
-        return await self._accept(gate.courier, body, request.headers.get("Content-Type"))
+        with self._room.taken() as take:
+            try:
+                body = await self._read(request, take)
+                if not body:
+                    return problem_response(problems.EMPTY_BODY)
+                pieces = gate.courier.split(body)
+                take(min(PIECE_BYTES * (len(pieces) - 1), MAX_PIECES_BYTES))
+                return await self._accept(gate.courier, pieces, request.headers.get("Content-Type"))
+            except BodyTooLargeError:
+                return _closing(problem_response(problems.BODY_TOO_LARGE))
+            except OverloadedError:
+                return _closing(try_later(problems.OVERLOADED))
+            except UnavailableError:
+                return try_later(problems.UNAVAILABLE)
+            except BrokenEncodingError:
+                return problem_response(problems.BROKEN_ENCODING)
+            except BrokenOffError:
+                return _closing(problem_response(problems.MALFORMED_REQUEST))
 
-    async def _accept(self, courier: Courier, body: bytes, content_type: str | None) -> web.Response:
+    async def _accept(self, courier: Courier, pieces: list[Piece], content_type: str | None) -> web.Response:
         webhook_id = str(uuid.uuid4())
         webhook = Provenance(
             courier=courier.name,
@@ -141,21 +186,18 @@ class Door:
             webhook_id=webhook_id,
             content_type=_storable(content_type),
         )
-        pieces = courier.split(body)
-        try:
-            await self._publisher.publish(RawRecords(pieces, webhook))
-        except UnavailableError:
-            return problem_response(problems.UNAVAILABLE, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        await self._publisher.publish(RawRecords(pieces, webhook))
         self._metrics.last_accepted.labels(courier.name).set(webhook.received_at.timestamp())
         return _json_response(Accepted("accepted", webhook_id, len(pieces)))
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        """Read and decompress a body, of which no more than the limit is ever kept.
+    async def _read(self, request: web.BaseRequest, take: Callable[[int], None]) -> bytes:
+        """Read and decompress a body, of which no more than the limit is ever kept. `take` is told what comes.
 
         Raises:
             BodyTooLargeError: at once, where the request's head tells.
             BrokenEncodingError: it cannot be decompressed.
             BrokenOffError: it did not all come.
+            OverloadedError: there is no memory for it.
 
         """
         encoding = encoding_of(request.headers.getall("Content-Encoding", ()))
@@ -169,21 +211,31 @@ class Door:
                     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                     request.writer.output_size = 0  # the answer itself has not begun
                 async for chunk in request.content.iter_any():
-                    wire += chunk
-                    if len(wire) > limit:
+                    if len(wire) + len(chunk) > limit:
                         raise BodyTooLargeError
+                    take(len(chunk))
+                    wire += chunk
         except web.RequestPayloadError as error:
             raise BrokenOffError("not framed as HTTP says") from error
         except (TimeoutError, ConnectionError) as error:
             request.protocol.force_close()
             raise BrokenOffError("too slow, or the sender is gone") from error
-        return decode(bytes(wire), encoding, self._max_body_bytes)
+        body = decode(bytes(wire), encoding, self._max_body_bytes)
+        if encoding != IDENTITY:
+            take(len(body))
+        return body
 
 
 def _health(request: web.BaseRequest) -> web.Response:
     if request.method not in ("GET", "HEAD"):
         return problem_response(problems.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
     return _json_response({"status": "ok"})
+
+
+def _closing(response: web.Response) -> web.Response:
+    """Close the connection behind an answer: the rest of the body is not wanted."""
+    response.force_close()
+    return response
 
 
 def _json_response(value: Any) -> web.Response:

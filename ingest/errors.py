@@ -17,6 +17,10 @@ class UnavailableError(IngestError):
     """No store can take the records now. A repeated webhook may be accepted."""
 
 
+class OverloadedError(IngestError):
+    """Too much is in memory already. A repeated webhook may be accepted."""
+
+
 class RefusedError(UnavailableError):
     """Kafka takes none of the records because of what one of them is, now and later. The text says why."""
 

@@ -36,4 +36,5 @@ BROKEN_ENCODING: Final = _problem(
 )
 MALFORMED_REQUEST: Final = _problem(400, "malformed-request", "Malformed request", "This is no valid HTTP request.")
 UNAVAILABLE: Final = _problem(503, "unavailable", "Unavailable", "The webhook cannot be kept right now. Send it again.")
+OVERLOADED: Final = _problem(503, "overloaded", "Overloaded", "Too much is under way here. Send the webhook again.")
 INTERNAL_ERROR: Final = _problem(500, "internal-error", "Internal error", "The webhook was not kept. Send it again.")

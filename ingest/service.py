@@ -1,6 +1,7 @@
 """`waybill ingest`: the door and its admin port, until told to stop."""
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from aiohttp import web
 from ingest.app import Door, Gate
 from ingest.credentials import make_lock
 from ingest.publisher import Publisher, connected_publisher
-from ingest.server import DoorServer
+from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.spool import Spool, open_spool
 from ingest.spooling import spooling_publisher
 from runtime import lifecycle
@@ -32,6 +33,9 @@ DRAIN_SECONDS: Final = 4.0
 
 CLOSE_SECONDS: Final = 0.5
 """How long connections may take to close after that."""
+
+OTHER_FILES: Final = 128
+"""Open files beside the connections: the spool's, Kafka's, the admin port's."""
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +76,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         admin_port = await opened.enter_async_context(
             admin_server(settings.admin_host, settings.ingest_admin_port, registry, kept.parts, kept.taking)
         )
-        runner = web.ServerRunner(DoorServer(door.handle, door.count_error), shutdown_timeout=CLOSE_SECONDS)
+        server = DoorServer(door.handle, door.count_error, _connections_allowed())
+        runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
         await runner.setup()
         opened.push_async_callback(runner.cleanup)
         port = await listen(runner, settings.ingest_host, settings.ingest_port)
@@ -120,6 +125,19 @@ async def keeping(settings: Settings, metrics: IngestMetrics) -> AsyncIterator[K
             return
         spooling = await opened.enter_async_context(spooling_publisher(kafka, spool, metrics))
         yield Keeping(spooling, lambda: {"kafka": kafka.connected, "spool": spool.takes}, lambda: spooling.taking)
+
+
+def _connections_allowed() -> int:
+    """Raise the limit of open files as far as it goes, and return how many connections fit under it."""
+    wanted = MAX_CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < wanted:
+            log.warning("few open files allowed", limit=soft, wanted=wanted)
+            return max(1, soft - OTHER_FILES)
+    return MAX_CONNECTIONS
 
 
 async def _drain(runner: web.ServerRunner, door: Door) -> None:

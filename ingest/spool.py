@@ -18,6 +18,12 @@ from ingest.spool_file import Spooled, SpoolFile
 DOUBT_SECONDS: Final = 5.0
 """How long a spool whose disk failed counts as one that takes nothing: as long as a 503 asks couriers to wait."""
 
+COMMIT_SECONDS: Final = 5.0
+"""How long a webhook waits for the disk; a few milliseconds when all is well. Then the courier gets its 503."""
+
+COMMIT_RECORDS: Final = 2_000
+"""How many records one commit is for, but for a webhook that has more: about 50 ms, so that nobody waits for long."""
+
 BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 """How much is drained at once: it must reach a broker within seconds over a slow line, and fits into memory."""
@@ -46,7 +52,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._max_age = max_age
         self._now_ms = now_ms
-        self._waiting: list[tuple[Records, asyncio.Future[None]]] = []
+        self._waiting: dict[asyncio.Future[None], Records] = {}
         self._undecided = 0
         self._changed = asyncio.Condition()
         self._complained = False
@@ -74,17 +80,26 @@ class Spool:
         """Keep records, behind all others. Return once they are synced to disk.
 
         Raises:
-            UnavailableError: the spool is full or its disk failed. None of them is kept.
+            UnavailableError: the spool is full or its disk failed: none of them is kept. Or the disk does not answer:
+                then they may be kept later.
 
         """
         if full := self._full():
             self._complain(full)
             raise UnavailableError(full)
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((records, decided))
+        self._waiting[decided] = records
         self._undecided += len(records)
         await self._tell()
-        await decided
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await decided
+        except TimeoutError as error:
+            self._fail("its disk does not answer")
+            raise UnavailableError("the spool's disk does not answer") from error
+        finally:
+            if self._waiting.pop(decided, None) is not None:
+                self._undecided -= len(records)
 
     async def settled(self) -> None:
         """Wait until nothing is on its way into it."""
@@ -110,28 +125,28 @@ class Spool:
 
     async def tidy(self) -> None:
         """Leave nothing of what is gone on the disk. Raises SpoolError."""
-        await self._run(self._file.tidy)
+        while await self._run(self._file.tidy):
+            pass
 
     async def keep_committing(self) -> None:
-        """Write what waits, all of it at once, again and again until cancelled."""
+        """Write what waits, one commit for all of it, again and again until cancelled."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._waiting)
             await self._commit()
 
     async def _commit(self) -> None:
-        group, self._waiting = self._waiting, []
+        group = self._next_group()
         failure: UnavailableError | None = None
         try:
-            await self._run(self._file.append, [records for records, _ in group])
+            await self._run(self._file.append, group.values())
         except SpoolError as error:
-            self._complain(str(error))
-            self._failed_at = asyncio.get_running_loop().time()
+            self._fail(str(error))
             failure = UnavailableError("the spool's disk does not take it")
         else:
             self._complained = False
             self._failed_at = None
-        for records, decided in group:
+        for decided, records in group.items():
             self._undecided -= len(records)
             if decided.cancelled():  # nobody waits for it any more
                 continue
@@ -140,6 +155,15 @@ class Spool:
             else:
                 decided.set_exception(failure)
         await self._tell()
+
+    def _next_group(self) -> dict[asyncio.Future[None], Records]:
+        group: dict[asyncio.Future[None], Records] = {}
+        room = COMMIT_RECORDS
+        while self._waiting and room > 0:
+            decided = next(iter(self._waiting))
+            group[decided] = self._waiting.pop(decided)
+            room -= len(group[decided])
+        return group
 
     async def _tell(self) -> None:
         async with self._changed:
@@ -155,6 +179,10 @@ class Spool:
         if self.oldest_age_seconds > self._max_age.total_seconds():
             return f"its oldest record waits longer than the limit, {self._max_age}"
         return None
+
+    def _fail(self, reason: str) -> None:
+        self._complain(reason)
+        self._failed_at = asyncio.get_running_loop().time()
 
     def _complain(self, reason: str) -> None:
         """Say once what is wrong, until the spool takes a record again."""

@@ -109,6 +109,12 @@ class ProcessorMetrics:
             buckets=COMMIT_SECONDS,
             registry=registry,
         )
+        self.store_up = Gauge(
+            "waybill_processor_store_up",
+            "Whether a store (postgres, kafka) answers: 1 or 0.",
+            ["store"],
+            registry=registry,
+        )
         self.claims = Counter(
             "waybill_processor_claims_total",
             "Partitions claimed, by why.",

@@ -27,6 +27,11 @@ MAX_BODY_BYTES: Final = (100 * 1024 * 1024 - MESSAGE_OVERHEAD_BYTES) // 2
 record may be twice the body and its overhead."""
 
 
+DLQ_WINDOW_RECORDS: Final = 1_000
+"""Over how many of a partition's newest records the dead letters' share is judged: enough that a courier's bad hour
+or a handful of garbage is no flood, few enough that a bad deploy spoils little."""
+
+
 class Setting(msgspec.Struct, frozen=True):
     """How one setting is written: default, meaning, how its text is read.
 
@@ -147,6 +152,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ]
     processor_group_id: Annotated[
         str, Setting("waybill-processor", "the consumer group that shares the partitions", values.group)
+    ]
+    dlq_max_ratio: Annotated[
+        float,
+        Setting(
+            "0.5",
+            f"stops a partition when more of its newest {DLQ_WINDOW_RECORDS} records give no observation; 1: never",
+            values.ratio,
+        ),
     ]
     log_level: Annotated[
         str,

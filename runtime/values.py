@@ -68,6 +68,14 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def ratio(text: str) -> float:
+    """Read a share from 0 to 1."""
+    stripped = text.strip()
+    if not re.fullmatch(r"0|1|[01]?\.\d{1,9}", stripped, re.ASCII) or float(stripped) > 1:
+        raise ValueError("must be a number from 0 to 1")
+    return float(stripped)
+
+
 def text(text: str) -> str:
     """Read a text that must not be empty."""
     if not text.strip():

@@ -34,14 +34,18 @@ class TopicStore:
         self._settings = settings
 
     async def kept(self, count: int) -> Sequence[Kept]:
+        found = await self.everything()
+        assert len(found) == count
+        return found
+
+    async def everything(self) -> Sequence[Kept]:
         reader = clients.new_reader(self._settings, "test", self._settings.topic(Topic.RAW))
         await clients.start(reader)
         try:
-            ends = await reader.end_offsets(reader.assignment())
-            assert sum(ends.values()) == count
+            total = sum((await reader.end_offsets(reader.assignment())).values())
             found: list[Kept] = []
             async with asyncio.timeout(DEADLINE):
-                while len(found) < count:
+                while len(found) < total:
                     batches = await reader.getmany(timeout_ms=500)
                     found += [kept_record(record) for records in batches.values() for record in records]
             return found
@@ -168,15 +172,28 @@ class Process:
         assert self.process.returncode is None, self.log
         return bool(self.port)
 
-    async def post(self) -> tuple[int, dict[str, str]]:
+    async def post(self, body: bytes = DELIVERY) -> tuple[int, dict[str, str]]:
         url = f"http://127.0.0.1:{self.port}/webhooks/dash"
-        async with self.client.post(url, data=DELIVERY, headers=DASH) as response:
+        async with self.client.post(url, data=body, headers=DASH) as response:
             await response.read()
             return response.status, {**response.headers}
 
-    async def ready(self) -> bool:
+    async def readiness(self) -> tuple[int, dict[str, Any]]:
         async with self.client.get(f"http://127.0.0.1:{self.admin_port}/readyz") as response:
-            return response.status == 200
+            return response.status, await response.json()
+
+    async def ready(self) -> bool:
+        return (await self.readiness())[0] == 200
+
+    async def takes(self, part: str | None) -> bool:
+        """Whether this part keeps the next record."""
+        return bool((await self.readiness())[1]["taking"] == part)
+
+    async def metrics(self) -> dict[str, float]:
+        """Read the metrics that have no labels."""
+        async with self.client.get(f"http://127.0.0.1:{self.admin_port}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        return {name: float(value) for name, _, value in (line.partition(" ") for line in lines) if name != "#"}
 
     async def not_ready(self) -> bool:
         return not await self.ready()

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,8 +14,8 @@ from aiohttp import web
 from ingest.app import Door
 from ingest.errors import UnavailableError
 from ingest.publisher import Publisher
-from ingest.records import Record
-from ingest.server import DoorServer
+from ingest.records import Record, Records
+from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.service import gates_of
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import Settings, load_settings
@@ -29,6 +29,7 @@ SETTINGS = {
     "WAYBILL_KIRIMINAJA_TOKENS": "kiriminaja-token",
     "WAYBILL_INGEST_PORT": "0",
     "WAYBILL_INGEST_ADMIN_PORT": "0",
+    "WAYBILL_INGEST_SPOOL_DIR": "",
 }
 
 
@@ -60,7 +61,7 @@ class FakePublisher:
         self.let_go = asyncio.Event()
         self.let_go.set()
 
-    async def publish(self, records: Iterable[Record]) -> None:
+    async def publish(self, records: Records) -> None:
         self.entered.set()
         await self.let_go.wait()
         if not self.available:
@@ -127,7 +128,10 @@ def settings_with(**environ: str) -> Settings:
 
 @asynccontextmanager
 async def running_door(
-    publisher: Publisher, settings: Settings | None = None, now: Callable[[], datetime] | None = None
+    publisher: Publisher,
+    settings: Settings | None = None,
+    now: Callable[[], datetime] | None = None,
+    max_connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[RunningDoor]:
     settings = settings or settings_with()
     registry = new_registry()
@@ -139,7 +143,7 @@ async def running_door(
         max_body_bytes=settings.ingest_max_body_bytes,
         now=now or (lambda: datetime.now(UTC)),
     )
-    runner = web.ServerRunner(DoorServer(door.handle, door.count_error), shutdown_timeout=0.5)
+    runner = web.ServerRunner(DoorServer(door.handle, door.count_error, max_connections), shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
 
