@@ -71,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     _offer_json(check)
     check.set_defaults(command=_topics_check)
 
+    recover = commands.add_parser(
+        "recover", help="mend what stopped a partition: restored database, topic made anew, retention passed"
+    )
+    recover.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    recover.add_argument("--yes", action="store_true", help="do it without asking")
+    _offer_json(recover)
+    recover.set_defaults(command=_recover)
+
     config = commands.add_parser("config", help="show the settings in force, secrets masked")
     _offer_json(config)
     config.set_defaults(command=_config)
@@ -122,6 +130,15 @@ def _topics_check(arguments: argparse.Namespace) -> int:
     from cli.topics import check  # noqa: PLC0415
 
     return _once(check, json=arguments.json)
+
+
+def _recover(arguments: argparse.Namespace) -> int:
+    if not (arguments.yes or arguments.dry_run or (sys.stdin.isatty() and not arguments.json)):
+        complain("say --yes or --dry-run where nobody can be asked")
+        return USAGE
+    from cli.recover import recover  # noqa: PLC0415
+
+    return asyncio.run(recover(_start(), json=arguments.json, dry_run=arguments.dry_run, yes=arguments.yes))
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """The processor's side of Kafka: one transaction a batch, with the outputs and the raw offset."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.claims import MARK
+from processor.claims import Stream, mark
 from processor.outputs import Message
 from processor.steps import Reached, Step
 from runtime import kafka
@@ -19,18 +19,30 @@ from schemas.topics import Topic
 KAFKA_ERRORS: Final = (KafkaError, IllegalOperation, ConsumerStoppedError, OSError, TimeoutError)
 """What Kafka's clients raise when the brokers are away, or when another claim has fenced us."""
 
+HomeOf = Callable[[bytes], int]
+"""Says which partition a key belongs to."""
+
 log = structlog.get_logger(__name__)
 
 
 class Emitter:
     """The transactional producer of one claim. After any error it is of no more use: close it and claim again."""
 
-    def __init__(self, settings: Settings, partition: int, reached: Reached) -> None:
-        """Prepare; nothing is fenced before `open`."""
+    def __init__(
+        self, settings: Settings, stream: Stream, partition: int, reached: Reached, home_of: HomeOf | None = None
+    ) -> None:
+        """Prepare; nothing is fenced before `open`.
+
+        `stream` says whose offset is committed. Messages go to the partition of the same number, or where `home_of`
+        says.
+        """
         self._settings = settings
         self._partition = partition
         self._reached = reached
-        self._producer = kafka.new_transactional_producer(settings, settings.transactional_id(partition))
+        self._home_of = home_of
+        self._group = stream.consumer_group
+        self._raw = TopicPartition(stream.raw_topic, partition)
+        self._producer = kafka.new_transactional_producer(settings, f"{stream.consumer_group}-{partition}")
         self._seconds = settings.kafka_transaction_timeout.total_seconds()
 
     async def open(self) -> None:
@@ -41,8 +53,10 @@ class Emitter:
         """Let the producer go."""
         await kafka.stop(self._producer)
 
-    async def publish(self, messages: Iterable[Message], next_offset: int) -> None:
+    async def publish(self, messages: Iterable[Message], next_offset: int | None, recovery: int) -> None:
         """Publish messages, and that everything before `next_offset` is published, or nothing at all.
+
+        `recovery` is the cursor's. Without `next_offset` only the messages are published.
 
         An error leaves open whether it was published: the next claim finds out.
         """
@@ -50,10 +64,9 @@ class Emitter:
             await self._producer.begin_transaction()
             await asyncio.gather(*await self._send(messages))
             self._reached(Step.SENT)
-            raw = TopicPartition(self._settings.topic(Topic.RAW), self._partition)
-            await self._producer.send_offsets_to_transaction(
-                {raw: OffsetAndMetadata(next_offset, MARK)}, self._settings.group_id
-            )
+            if next_offset is not None:
+                offset = OffsetAndMetadata(next_offset, mark(recovery))
+                await self._producer.send_offsets_to_transaction({self._raw: offset}, self._group)
             self._reached(Step.OFFSETS_ADDED)
             await self._producer.commit_transaction()
         self._reached(Step.EMITTED)
@@ -61,23 +74,24 @@ class Emitter:
     async def _send(self, messages: Iterable[Message]) -> list[Awaitable[Any]]:
         """Hand the messages over in whole batches, several times faster than one by one. Return the deliveries."""
         deliveries: list[Awaitable[Any]] = []
-        open_batches: dict[Topic, Any] = {}
+        open_batches: dict[tuple[Topic, int], Any] = {}
         for message in messages:
-            batch = open_batches.get(message.topic)
+            place = message.topic, self._home_of(message.key or b"") if self._home_of else self._partition
+            batch = open_batches.get(place)
             if batch is None or not _append(batch, message):
                 if batch is not None:
-                    deliveries.append(await self._send_batch(message.topic, batch))
-                batch = open_batches[message.topic] = self._producer.create_batch()
+                    deliveries.append(await self._send_batch(*place, batch))
+                batch = open_batches[place] = self._producer.create_batch()
                 if not _append(batch, message):
                     raise KafkaError(f"a message of {len(message.value)} bytes does not fit into an empty batch")
-        for topic, batch in open_batches.items():
-            deliveries.append(await self._send_batch(topic, batch))
+        for place, batch in open_batches.items():
+            deliveries.append(await self._send_batch(*place, batch))
         return deliveries
 
-    async def _send_batch(self, topic: Topic, batch: Any) -> Awaitable[Any]:
+    async def _send_batch(self, topic: Topic, partition: int, batch: Any) -> Awaitable[Any]:
         batch.close()
         delivery: Awaitable[Any] = await self._producer.send_batch(
-            batch, self._settings.topic(topic), partition=self._partition
+            batch, self._settings.topic(topic), partition=partition
         )
         return delivery
 

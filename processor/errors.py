@@ -14,4 +14,12 @@ class UnstorableError(ProcessorError):
 
 
 class HaltError(ProcessorError):
-    """Stop this partition: going on would skip or repeat something. An operator must look."""
+    """Stop this partition: going on would skip or repeat something. An operator must look, then start us again."""
+
+
+class MendableError(HaltError):
+    """Stop this partition until `waybill recover` has mended it. Then go on without a restart."""
+
+
+class RecoveryError(ProcessorError):
+    """A recovery cannot go on. Running it again goes on where it stopped."""

@@ -90,7 +90,7 @@ def fold(courier: Courier, service: Service, entries: Iterable[Entry]) -> tuple[
     judged = []
     for entry in entries:
         if entry.observation.status is None:
-            background = _merge(background, _lasting(entry.observation.details), moved=False)
+            background = _merge(background, entry.observation.details, moved=False)
             judged.append(entry)
             continue
         snapshot, verdict = advance(courier, service, snapshot, entry.observation, background)
@@ -162,13 +162,8 @@ def _failed_count(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: 
     return entered + (snapshot.failed_count if snapshot else 0)
 
 
-def _lasting(details: Details) -> Details:
-    """Drop what belongs to a status: a word without one never gives it."""
-    return msgspec.structs.replace(details, reason=None, description=None, proofs=())
-
-
 def _merge(old: Details, new: Details, *, moved: bool) -> Details:
-    """Take the newer value of each field that is given. A move empties what belongs to the status."""
+    """Take the newer value of each field that is given. A move, the first status too, empties what belongs to one."""
     return Details(
         order_id=new.order_id or old.order_id,
         awb=new.awb or old.awb,

@@ -9,8 +9,13 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from processor.worker import Shared, Worker
 
-HAND_OVER_SECONDS: Final = 5.0
-"""How long a worker whose partition has gone elsewhere may finish its batch; the new owner has fenced it by then."""
+HAND_OVER_SECONDS: Final = 2.5
+"""How long a worker whose partition has gone elsewhere, or that is to stop, may finish its batch: many times what one
+takes. Cut short, it is the next claim that finishes it."""
+
+CANCELLED_SECONDS: Final = 3.0
+"""How long a cancelled worker may take to let its clients go. With `HAND_OVER_SECONDS` before and the consumer's end
+behind it a stop stays within the lifecycle's 8 s, whatever does not answer."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +80,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
     def _dismiss(self, partition: int) -> None:
         worker, task = self._tasks.pop(partition)
         worker.stop()
+        if not worker.working:
+            task.cancel()  # there is no batch to finish, and a claim may wait long
         leaving = asyncio.create_task(_hand_over(partition, task))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
@@ -89,4 +96,4 @@ async def _hand_over(partition: int, task: asyncio.Task[None]) -> None:
     if not done:
         log.warning("worker cancelled", partition=partition)
         task.cancel()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=CANCELLED_SECONDS)

@@ -1,10 +1,18 @@
 """How a halted partition is mended. Pure."""
 
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from processor.claims import Cursor, Halt, Sight, Trouble, decide, emission, is_anew, is_restored
+from processor.outputs import Origin, Output, event_output
+from processor.shipment import Changed, Shipment
+from schemas.couriers import COURIERS
+from schemas.events import RawCoordinates, State, state_after
+from schemas.observation import Observation
+from schemas.records import RawRecord
+from schemas.vocabulary import EventType, Source, Transition
 
 SAYS: Final = {
     Trouble.INTERRUPTED: "finish what an interrupted recovery began",
@@ -70,6 +78,42 @@ def mend(sight: Sight, moment: int) -> Mend | None:
     return Mend(halt.trouble, halt.why, publish_from, cursor, lost, _steps(sight, cursor, publish_from, lost))
 
 
+def correction(
+    shipment: Shipment,
+    said: Observation,
+    raw: tuple[str, int, int],
+    published: State | None,
+    place: tuple[int, int, int],
+    now: datetime,
+) -> Output | None:
+    """Return the correction of a shipment whose published state differs from what the database derives; else None.
+
+    `said` is what was said last about it, `raw` that record's topic, partition and offset. `place` is the correction's
+    among the stored outputs: partition, cause, ordinal. Its version is the first that nobody was given.
+    """
+    snapshot = shipment.snapshot
+    assert snapshot is not None
+    topic, partition, offset = raw
+    origin = Origin(topic, RawRecord(partition, offset, None, b"", (), 0), now)
+    version = (published or shipment).version + 1
+    previous = published.status if published else None
+    moved = published is not None and published.status is not snapshot.status
+    change = Changed(EventType.CORRECTED, previous, transition=Transition.CORRECTION if moved else None, late=True)
+    output = event_output(COURIERS[said.courier], origin, said, snapshot, change, version)
+    assert output.event is not None
+    if published is not None and _content(state_after(output.event)) == _content(published):
+        return None
+    home, cause, ordinal = place
+    return msgspec.structs.replace(output, partition=home, cause=cause, ordinal=ordinal)
+
+
+def _content(state: State) -> State:
+    """Leave only what the fold gives: neither version, nor which webhook was the last, nor when."""
+    return msgspec.structs.replace(
+        state, version=0, received_at="", recorded_at="", source=Source.PUSH, raw=RawCoordinates("", 0, 0)
+    )
+
+
 def _unpublished(sight: Sight) -> int | None:
     from_ = emission(sight.cursor, sight.committed).emit_from
     return from_ if from_ < sight.cursor.next_offset else None
@@ -93,7 +137,8 @@ def _steps(sight: Sight, cursor: Cursor, publish_from: int | None, lost: int) ->
 def _derivation(cursor: Cursor) -> tuple[str, ...]:
     if cursor.recover_until is None:
         return ()
+    again = f"apply offsets {cursor.next_offset} to {cursor.recover_until} again without publishing"
     return (
-        f"apply offsets {cursor.next_offset} to {cursor.recover_until} again without publishing",
+        *([again] if cursor.next_offset < cursor.recover_until else []),
         "compare every shipment with shipment.state and issue one shipment.corrected where they differ",
     )

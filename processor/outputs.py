@@ -70,6 +70,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     topic: str
     record: RawRecord
     recorded_at: datetime
+    incarnation: int = 0
+    """Tells the record's coordinates from those of another log under the topic's name."""
 
     @property
     def raw(self) -> RawCoordinates:
@@ -77,9 +79,9 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
         return RawCoordinates(self.topic, self.record.partition, self.record.offset)
 
 
-def anomaly_id(shipment_id: str, record: RawRecord, kind: AnomalyKind) -> str:
-    """Name an anomaly: one of a kind for each raw record."""
-    return f"{shipment_id}/anomaly/{record.at}/{kind}"
+def anomaly_id(shipment_id: str, at: str, incarnation: int, kind: AnomalyKind) -> str:
+    """Name an anomaly: one of a kind for each raw record, `at` being its coordinates."""
+    return f"{shipment_id}/anomaly/{f'{incarnation}/' if incarnation else ''}{at}/{kind}"
 
 
 def event_output(
@@ -138,7 +140,7 @@ def anomaly_output(
 ) -> Output:
     """Write an anomaly. `status` is the shipment's, if there is one."""
     anomaly = Anomaly(
-        id=anomaly_id(observation.shipment_id, origin.record, kind),
+        id=anomaly_id(observation.shipment_id, origin.record.at, origin.incarnation, kind),
         kind=kind,
         shipment_id=observation.shipment_id,
         courier=observation.courier,

@@ -80,15 +80,24 @@ def read(record: RawRecord, zone_of: ZoneOf, partitions: int) -> Reading:
     return Read(record, observation)
 
 
-def plan(readings: Sequence[Reading], shipments: Mapping[str, Shipment], raw_topic: str, now: datetime) -> Plan:
-    """Plan a batch, in offset order, from the shipments as they are; those not among them are new."""
+def plan(
+    readings: Sequence[Reading],
+    shipments: Mapping[str, Shipment],
+    raw_topic: str,
+    now: datetime,
+    incarnation: int = 0,
+) -> Plan:
+    """Plan a batch, in offset order, from the shipments as they are; those not among them are new.
+
+    `incarnation` tells the records' coordinates from those of another log under the topic's name.
+    """
     touched: dict[str, Shipment] = {}
     changed: dict[str, Observation] = {}
     rows: list[ObservationRow] = []
     outputs: list[Output] = []
     dead_letters: list[Unreadable] = []
     for reading in readings:
-        origin = Origin(raw_topic, reading.record, now)
+        origin = Origin(raw_topic, reading.record, now, incarnation)
         if isinstance(reading, Unreadable):
             outputs.append(dead_letter(origin, reading.error))
             dead_letters.append(reading)
@@ -109,7 +118,7 @@ def _plan_one(
     origin: Origin, observation: Observation, before: Shipment
 ) -> tuple[ObservationRow, Shipment, list[Output]]:
     courier = COURIERS[observation.courier]
-    refusal = anomaly_id(before.shipment_id, origin.record, AnomalyKind.ILLEGAL_TRANSITION)
+    refusal = anomaly_id(before.shipment_id, origin.record.at, origin.incarnation, AnomalyKind.ILLEGAL_TRANSITION)
     applied = apply(courier, before, observation, refusal)
     after = applied.shipment
     status = after.snapshot.status if after.snapshot else None

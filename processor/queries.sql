@@ -1,14 +1,28 @@
 -- name: create_cursor
--- A partition seen for the first time starts at the log's first record.
-insert into cursors (raw_partition, raw_topic, partitions, consumer_group, epoch, next_offset, emitted, updated_at)
-values ($1, $2, $3, $4, 0, $5, $5, now())
+-- A partition seen for the first time starts at the log's first record, unless the other cursors belong to another
+-- stream. Its coordinates are of the newest incarnation: of an older one it may have left some behind.
+insert into cursors (
+    raw_partition, raw_topic, partitions, consumer_group, epoch, next_offset, emitted, incarnation, updated_at
+)
+select $1, $2::text, $3::integer, $4::text, 0, $5, $5, coalesce(max(incarnation), 0), now()
+from cursors
+having coalesce(bool_and((raw_topic, partitions, consumer_group) = ($2::text, $3::integer, $4::text)), true)
 on conflict (raw_partition) do nothing
 
 -- name: claim_cursor
 -- Waits for an open commit of the claim before; from here on that claim cannot write.
 update cursors set epoch = $2, updated_at = now()
-where raw_partition = $1
-returning raw_topic, partitions, consumer_group, next_offset, emitted
+where raw_partition = $1 and recover_until is null
+returning raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
+    last_offset, last_digest, recover_until
+
+-- name: look_at_cursor
+-- The partition's cursor; else another one, at first one of another stream.
+select raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
+    last_offset, last_digest, recover_until
+from cursors
+order by raw_partition = $1 desc, (raw_topic, partitions, consumer_group) = ($2::text, $3::integer, $4::text)
+limit 1
 
 -- name: blockers
 -- Who holds the lock another session of our own role waits for.
@@ -18,22 +32,25 @@ where pid = any (pg_blocking_pids($1)) and usename = current_user
 
 -- name: advance_cursor
 -- No row: the claim is lost.
-update cursors set next_offset = $4, emitted = greatest(emitted, $5), updated_at = now()
+update cursors
+set next_offset = $4, emitted = greatest(emitted, $5), last_offset = $6, last_digest = $7, updated_at = now()
 where raw_partition = $1 and epoch = $2 and next_offset = $3
 returning next_offset
 
 -- name: note_emitted
+-- No row: the claim is lost.
 update cursors set emitted = greatest(emitted, $3), updated_at = now()
 where raw_partition = $1 and epoch = $2
+returning emitted
 
 -- name: load_versions
-select shipment_id, version from shipments where shipment_id = any ($1::text[])
+select shipment_id, courier, version from shipments where shipment_id = any ($1::text[])
 
 -- name: load_observations
-select shipment_id, raw_partition, raw_offset, anomaly_kind, reading
+select shipment_id, incarnation, raw_partition, raw_offset, anomaly_kind, reading
 from observations
 where shipment_id = any ($1::text[]) and kept
-order by raw_partition, raw_offset
+order by incarnation, raw_partition, raw_offset
 
 -- name: upsert_shipments
 insert into shipments (
@@ -67,6 +84,55 @@ on conflict (shipment_id) do update set
 -- name: outputs_between
 select topic, cause_offset, ordinal, key, value, headers, shipment_id, version, recorded_at
 from outputs
-where raw_partition = $1 and cause_offset >= $2 and cause_offset < $3
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
 order by cause_offset, ordinal
-limit $4
+limit $5
+
+-- name: all_cursors
+select raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
+    last_offset, last_digest, recover_until
+from cursors
+order by raw_partition
+
+-- name: claim_for_recovery
+update cursors set epoch = $2, updated_at = now()
+where raw_partition = $1
+returning raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
+    last_offset, last_digest, recover_until
+
+-- name: begin_recovery
+-- No row: a processor has claimed the partition meanwhile.
+update cursors
+set raw_topic = $3, partitions = $4, consumer_group = $5, next_offset = $6, emitted = $7, incarnation = $8,
+    recovery = $9, recover_until = $10, last_offset = $11, last_digest = $12, updated_at = now()
+where raw_partition = $1 and epoch = $2
+returning raw_partition
+
+-- name: delete_cursors
+delete from cursors where raw_partition = any ($1::integer[])
+
+-- name: hold_cursor
+select raw_partition from cursors where raw_partition = $1 and epoch = $2 for update
+
+-- name: finish_recovery
+update cursors set emitted = $3, recover_until = null, updated_at = now()
+where raw_partition = $1 and epoch = $2
+returning raw_partition
+
+-- name: page_of_shipments
+select shipment_id from shipments where shipment_id > $1 order by shipment_id limit $2
+
+-- name: newest_observations
+select distinct on (shipment_id) shipment_id, raw_partition, raw_offset, reading
+from observations
+where shipment_id = any ($1::text[])
+order by shipment_id, incarnation desc, recorded_at desc, raw_offset desc
+
+-- name: delete_outputs
+delete from outputs
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
+
+-- name: set_versions
+update shipments set version = wanted.version, updated_at = now()
+from unnest($1::text[], $2::bigint[]) as wanted (shipment_id, version)
+where shipments.shipment_id = wanted.shipment_id

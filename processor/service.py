@@ -1,29 +1,38 @@
 """The processor as a service: clients, group, admin port, orderly stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, TypeVar
 
 import structlog
+from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.claims import Stream
+from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
+from processor.health import Condition, Health, StoreName
 from processor.steps import Reached, no_one
-from processor.store import Store
+from processor.store import DATABASE_ERRORS, Store
 from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, lifecycle
 from runtime.admin import admin_server
 from runtime.errors import UnreachableError
 from runtime.metrics import ProcessorMetrics, new_registry
-from runtime.postgres import open_pool
+from runtime.postgres import Pool, open_pool
 from runtime.settings import Settings
 from schemas.topics import Topic
 
 CONNECTIONS: Final = 10
 """Database connections of one processor: batches of that many partitions are written side by side."""
 
+LEAVE_SECONDS: Final = 1.0
+"""How long the consumer may take to leave the group, and the pool to close: behind the workers' end, within the
+lifecycle's 8 s."""
+
 log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
 
 
 def run(settings: Settings) -> int:
@@ -34,15 +43,17 @@ def run(settings: Settings) -> int:
 async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_one) -> None:
     """Process until `stop` is set. `reached` hears of every step.
 
-    While Kafka or PostgreSQL is away at the start, it waits for them.
+    While Kafka, PostgreSQL or the topic is away, at the start or later, it waits for them.
     """
     registry = new_registry()
     metrics = ProcessorMetrics(registry)
+    health = Health(metrics)
     groups: list[Group] = []
 
     def readiness() -> Mapping[str, bool]:
         workers = [worker for group in groups for worker in group.workers]
         return {
+            **health.parts,
             "assigned": bool(workers),
             "claimed": all(worker.working or worker.halted for worker in workers),
             "running": not any(worker.halted for worker in workers),
@@ -50,44 +61,106 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
 
     async with admin_server(settings.admin_host, settings.processor_admin_port, registry, readiness) as port:
         log.info("processor started", topic=settings.topic(Topic.RAW), group=settings.group_id, admin_port=port)
-        attempt = 0
+        waiting_for, attempt = "", 0
         while not stop.is_set():
             try:
-                async with _shared(settings, metrics, reached) as shared:
-                    await _process(shared, groups, stop)
-            except UnreachableError as error:
-                attempt += 1
-                if attempt == 1:
-                    log.warning("waiting", reason=str(error))
+                async with AsyncExitStack() as opened:
+                    opening = opened.enter_async_context(_shared(settings, metrics, health, reached))
+                    if (shared := await _unless(stop, opening)) is not None:
+                        waiting_for, attempt = "", 0
+                        await _process(shared, groups, stop)
+            except (UnreachableError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
+                if type(error).__name__ != waiting_for:
+                    log.warning("waiting", reason=str(error) or repr(error))
+                waiting_for, attempt = type(error).__name__, attempt + 1
                 await pause(attempt, stop)
 
 
 async def _process(shared: Shared, groups: list[Group], stop: asyncio.Event) -> None:
+    """Work in the group until `stop`, or until the consumer or a worker fails for good."""
     group = Group(shared)
     groups.append(group)
     shared.consumer.subscribe([shared.stream.raw_topic], listener=group)
-    stopping = asyncio.ensure_future(stop.wait())
     try:
-        await kafka.start(shared.consumer)
-        await asyncio.wait((stopping, group.failed), return_when=asyncio.FIRST_COMPLETED)
+        if await _unless(stop, _started(shared)) is None:
+            return
+        ends = [group.failed, *kafka.background(shared.consumer)]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((stopping, *ends), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
         if group.failed.done():
             group.failed.result()
+        if not stop.is_set():
+            raise UnreachableError("the consumer has ended by itself")
     finally:
-        stopping.cancel()
         await group.stop()
         groups.remove(group)
 
 
+async def _started(shared: Shared) -> bool:
+    await kafka.start(shared.consumer)
+    return True
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Do this work, or give it up when `stop` is set."""
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        stopping.cancel()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 @asynccontextmanager
-async def _shared(settings: Settings, metrics: ProcessorMetrics, reached: Reached) -> AsyncIterator[Shared]:
-    raw_topic = settings.topic(Topic.RAW)
-    async with kafka.admin_client(settings) as admin, await open_pool(settings, "processor", CONNECTIONS) as pool:
-        found = await kafka_admin.find_topics(admin, [raw_topic], [])
-        if raw_topic not in found:
-            raise UnreachableError(f"topic {raw_topic} is missing: `waybill topics apply` makes it")
-        stream = Stream(raw_topic, found[raw_topic].partitions, settings.group_id)
+async def _shared(
+    settings: Settings, metrics: ProcessorMetrics, health: Health, reached: Reached
+) -> AsyncIterator[Shared]:
+    """Open both stores. Whichever is away is named in `health`."""
+    async with AsyncExitStack() as opened:
+        admin = await _noted(health, StoreName.KAFKA, opened.enter_async_context(kafka.admin_client(settings)))
+        pool = await _noted(health, StoreName.POSTGRES, open_pool(settings, "processor", CONNECTIONS))
+        opened.push_async_callback(_close_pool, pool)
+        stream = await _stream(settings, admin)
+        watching = asyncio.create_task(health.watch(settings, admin, stream.raw_topic, pool))
+        opened.push_async_callback(_end, watching)
         consumer = kafka.new_group_consumer(settings, "waybill-processor")
-        try:
-            yield Shared(settings, stream, consumer, admin, Store(pool, stream, reached), metrics, reached)
-        finally:
-            await kafka.stop(consumer)
+        opened.push_async_callback(kafka.stop, consumer, LEAVE_SECONDS)
+        yield Shared(settings, stream, consumer, admin, Store(pool, reached), metrics, reached)
+
+
+async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -> Result:
+    try:
+        opened = await opening
+    except UnreachableError as error:
+        health.saw(store, Condition.AWAY, str(error))
+        raise
+    health.saw(store, Condition.WORKS)
+    return opened
+
+
+async def _stream(settings: Settings, admin: AIOKafkaAdminClient) -> Stream:
+    raw_topic = settings.topic(Topic.RAW)
+    found = await kafka_admin.find_topics(admin, [raw_topic], [])
+    if raw_topic not in found:
+        raise UnreachableError(f"topic {raw_topic} is missing: `waybill topics apply` makes it")
+    return Stream(raw_topic, found[raw_topic].partitions, settings.group_id)
+
+
+async def _close_pool(pool: Pool) -> None:
+    """Close the connections; cut those on which PostgreSQL does not answer."""
+    try:
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await pool.close()
+    except (TimeoutError, *DATABASE_ERRORS) as error:
+        log.warning("database connections cut", error=repr(error))
+        pool.terminate()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))

@@ -54,7 +54,7 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Duplicate(msgspec.Struct, frozen=True, gc=False):
-    """Known already."""
+    """Known already: a copy, or a pulled entry that says nothing new."""
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):

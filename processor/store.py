@@ -9,9 +9,9 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from processor.claims import Cursor, Stream
+from processor.claims import Cursor, Fingerprint, Stream
 from processor.errors import ClaimLostError, UnstorableError
-from processor.outputs import Output
+from processor.outputs import Output, anomaly_id
 from processor.plan import ObservationRow, Plan
 from processor.shipment import Shipment, rebuild
 from processor.steps import Reached, Step
@@ -28,12 +28,18 @@ CLAIM_PATIENCE_SECONDS: Final = 5.0
 STORED_CHUNK: Final = 2_000
 """Stored outputs published in one Kafka transaction by a claim."""
 
-DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+DATABASE_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a statement that is given up leaves its connection in the middle of an answer
+    OSError,
+    TimeoutError,
+)
 """What asyncpg raises when the server is away, or will not do what is asked just now."""
 
 _Q: Final = load_queries("processor")
 _REFUSED: Final = ("22", "54", "23502", "23514")
-"""SQLSTATE classes that blame the data: bad data, limits exceeded, not null, check. All others wait and retry."""
+"""SQLSTATE classes that blame the data: bad data, limits exceeded, not null, check."""
 
 _json: Final = msgspec.json.Encoder().encode
 _read_observation: Final = msgspec.json.Decoder(Observation).decode
@@ -51,19 +57,18 @@ class Chunk(msgspec.Struct, frozen=True):
 class Store:
     """One raw topic's tables."""
 
-    def __init__(self, pool: Pool, stream: Stream, reached: Reached) -> None:
+    def __init__(self, pool: Pool, reached: Reached) -> None:
         """Keep the pool. Every method takes a connection for its own time."""
         self._pool = pool
-        self._stream = stream
         self._reached = reached
 
-    async def claim(self, partition: int, log_start: int) -> Cursor:
+    async def claim(self, partition: int, stream: Stream, log_start: int) -> Cursor:
         """Take a partition over: from now on no earlier claim can write it.
 
-        A partition seen for the first time starts at `log_start`.
+        A partition seen for the first time starts at `log_start`. While a recovery is under way, or where the
+        database belongs to another stream, the cursor is only looked at.
         """
         epoch = secrets.randbits(63)
-        stream = self._stream
         async with self._pool.acquire() as connection:
             await connection.execute(
                 _Q["create_cursor"], partition, stream.raw_topic, stream.partitions, stream.consumer_group, log_start
@@ -77,7 +82,27 @@ class Store:
                 row = await claiming
             finally:
                 claiming.cancel()
-        return Cursor(**dict(row), epoch=epoch)
+        if row is not None:
+            return read_cursor(row)
+        return await self.look(partition, stream, log_start)
+
+    async def look(self, partition: int, stream: Stream, log_start: int) -> Cursor:
+        """Return a partition's cursor without claiming it, or how it would begin."""
+        async with self._pool.acquire() as connection:
+            row = await connection.fetchrow(
+                _Q["look_at_cursor"], partition, stream.raw_topic, stream.partitions, stream.consumer_group
+            )
+        if row is not None and row["raw_partition"] == partition:
+            return read_cursor(row)
+        known = stream if row is None else read_cursor(row).stream
+        return Cursor(
+            raw_topic=known.raw_topic,
+            partitions=known.partitions,
+            consumer_group=known.consumer_group,
+            next_offset=log_start,
+            emitted=log_start,
+            epoch=0,
+        )
 
     async def load(self, shipment_ids: Iterable[str]) -> dict[str, Shipment]:
         """Return those of the shipments that anything is known of."""
@@ -85,19 +110,23 @@ class Store:
         if not ids:
             return {}
         async with self._pool.acquire() as connection:
-            versions = dict(await connection.fetch(_Q["load_versions"], ids))
+            known = await connection.fetch(_Q["load_versions"], ids)
             rows = await connection.fetch(_Q["load_observations"], ids)
-        histories: dict[str, list[tuple[Observation, str | None]]] = {}
-        for shipment_id, partition, offset, kind, reading in rows:
-            refusal = f"{shipment_id}/anomaly/{partition}:{offset}/{kind}" if kind == _ILLEGAL else None
-            histories.setdefault(shipment_id, []).append((_read_observation(reading), refusal))
+        versions = {shipment_id: version for shipment_id, _, version in known}
+        couriers = {shipment_id: courier for shipment_id, courier, _ in known}
+        histories: dict[str, list[tuple[Observation, str | None]]] = {shipment_id: [] for shipment_id in versions}
+        for shipment_id, incarnation, partition, offset, kind, reading in rows:
+            refusal = anomaly_id(shipment_id, f"{partition}:{offset}", incarnation, _ILLEGAL)
+            observation = _read_observation(reading)
+            couriers[shipment_id] = observation.courier
+            histories.setdefault(shipment_id, []).append((observation, refusal if kind == _ILLEGAL else None))
         return {
-            shipment_id: rebuild(COURIERS[history[0][0].courier], shipment_id, versions.get(shipment_id, 0), history)
+            shipment_id: rebuild(COURIERS[couriers[shipment_id]], shipment_id, versions.get(shipment_id, 0), history)
             for shipment_id, history in histories.items()
         }
 
-    async def apply(self, partition: int, cursor: Cursor, after: int, emitted: int, plan: Plan, now: datetime) -> None:
-        """Write a batch and move the cursor from `cursor.next_offset` to `after`, in one transaction.
+    async def apply(self, partition: int, held: Cursor, moved: Cursor, plan: Plan, now: datetime) -> None:
+        """Write a batch and move the cursor from `held` to `moved`, in one transaction.
 
         Raises:
             ClaimLostError: another claim has taken the partition over.
@@ -105,14 +134,22 @@ class Store:
 
         """
         shipments = _shipment_columns(plan, now)
-        observations = [_observation_record(row, now) for row in plan.observations]
-        outputs = [_output_record(output) for output in plan.outputs]
+        observations = [_observation_record(row, held.incarnation, now) for row in plan.observations]
+        outputs = [output_record(output, held.incarnation) for output in plan.outputs]
+        assert moved.last is not None
         try:
             async with self._pool.acquire() as connection, connection.transaction():
-                moved = await connection.fetchval(
-                    _Q["advance_cursor"], partition, cursor.epoch, cursor.next_offset, after, emitted
+                advanced = await connection.fetchval(
+                    _Q["advance_cursor"],
+                    partition,
+                    held.epoch,
+                    held.next_offset,
+                    moved.next_offset,
+                    moved.emitted,
+                    moved.last.offset,
+                    moved.last.digest,
                 )
-                if moved is None:
+                if advanced is None:
                     raise ClaimLostError("another claim has taken the partition over")
                 if shipments:
                     await connection.execute(_Q["upsert_shipments"], *shipments)
@@ -121,35 +158,69 @@ class Store:
                         "observations", records=observations, columns=_OBSERVATION_COLUMNS
                     )
                 if outputs:
-                    await connection.copy_records_to_table("outputs", records=outputs, columns=_OUTPUT_COLUMNS)
+                    await connection.copy_records_to_table("outputs", records=outputs, columns=OUTPUT_COLUMNS)
                 self._reached(Step.WRITTEN)
         except asyncpg.PostgresError as error:
-            if (error.sqlstate or "").startswith(_REFUSED):
+            if blames_data(error.sqlstate):
                 raise UnstorableError(f"{error.sqlstate}: {type(error).__name__}") from error
             raise
         except UnicodeEncodeError as error:
             raise UnstorableError("a text that is no UTF-8") from error
 
     async def note_emitted(self, partition: int, cursor: Cursor, emitted: int) -> None:
-        """Remember how far is published, when no batch comes along to carry it."""
-        async with self._pool.acquire() as connection:
-            await connection.execute(_Q["note_emitted"], partition, cursor.epoch, emitted)
+        """Remember how far is published, when no batch comes along to carry it.
 
-    async def stored(self, partition: int, start: int, end: int) -> AsyncIterator[Chunk]:
-        """Return the outputs stored for the causes from `start` up to `end`, in chunks. The last ends at `end`."""
+        Raises:
+            ClaimLostError: another claim has taken the partition over.
+
+        """
+        async with self._pool.acquire() as connection:
+            noted = await connection.fetchval(_Q["note_emitted"], partition, cursor.epoch, emitted)
+        if noted is None:
+            raise ClaimLostError("another claim has taken the partition over")
+
+    async def stored(self, partition: int, cursor: Cursor, start: int) -> AsyncIterator[Chunk]:
+        """Return the outputs stored for the causes from `start` up to the cursor, in chunks. The last ends there."""
+        end = cursor.next_offset
         while start < end:
-            async with self._pool.acquire() as connection:
-                rows = await connection.fetch(_Q["outputs_between"], partition, start, end, STORED_CHUNK)
+            rows = await self._outputs(partition, cursor, start, end, STORED_CHUNK)
             outputs = [_stored_output(partition, row) for row in rows]
             if len(outputs) < STORED_CHUNK:
                 yield Chunk(outputs, end)
                 return
             start = outputs[-1].cause
-            yield Chunk([output for output in outputs if output.cause < start], start)
+            if outputs[0].cause == start:
+                # One cause has more, as the corrections of a recovery may: they are published together.
+                rows = await self._outputs(partition, cursor, start, start + 1, None)
+                start += 1
+                yield Chunk([_stored_output(partition, row) for row in rows], start)
+            else:
+                yield Chunk([output for output in outputs if output.cause < start], start)
+
+    async def _outputs(self, partition: int, cursor: Cursor, start: int, end: int, limit: int | None) -> list[Any]:
+        async with self._pool.acquire() as connection:
+            rows: list[Any] = await connection.fetch(
+                _Q["outputs_between"], partition, cursor.incarnation, start, end, limit
+            )
+        return rows
+
+
+def blames_data(sqlstate: str | None) -> bool:
+    """Whether an error is the data's fault. All others wait and retry."""
+    return (sqlstate or "").startswith(_REFUSED)
+
+
+def read_cursor(row: Any) -> Cursor:
+    """Read a row of `cursors`."""
+    values = dict(row)
+    del values["raw_partition"]
+    offset, found = values.pop("last_offset"), values.pop("last_digest")
+    return Cursor(**values, last=None if offset is None else Fingerprint(offset, found))
 
 
 _ILLEGAL: Final = AnomalyKind.ILLEGAL_TRANSITION
 _OBSERVATION_COLUMNS: Final = (
+    "incarnation",
     "shipment_id",
     "raw_partition",
     "raw_offset",
@@ -160,7 +231,8 @@ _OBSERVATION_COLUMNS: Final = (
     "reading",
     "recorded_at",
 )
-_OUTPUT_COLUMNS: Final = (
+OUTPUT_COLUMNS: Final = (
+    "incarnation",
     "raw_partition",
     "cause_offset",
     "ordinal",
@@ -215,8 +287,9 @@ def _shipment_record(plan: Plan, name: str, now: datetime) -> tuple[Any, ...]:
     )
 
 
-def _observation_record(row: ObservationRow, now: datetime) -> tuple[Any, ...]:
+def _observation_record(row: ObservationRow, incarnation: int, now: datetime) -> tuple[Any, ...]:
     return (
+        incarnation,
         row.observation.shipment_id,
         row.record.partition,
         row.record.offset,
@@ -229,8 +302,10 @@ def _observation_record(row: ObservationRow, now: datetime) -> tuple[Any, ...]:
     )
 
 
-def _output_record(output: Output) -> tuple[Any, ...]:
+def output_record(output: Output, incarnation: int) -> tuple[Any, ...]:
+    """Return an output's row, for `OUTPUT_COLUMNS`."""
     return (
+        incarnation,
         output.partition,
         output.cause,
         output.ordinal,

@@ -7,7 +7,7 @@ be published then comes from the database, never from memory.
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -18,9 +18,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from processor.claims import MARK, Committed, Cursor, Halt, Log, Stream, decide
+from processor.claims import Committed, Cursor, Halt, Log, Resume, Sight, Stream, advanced, decide, digest, mark
 from processor.emitter import KAFKA_ERRORS, Emitter
-from processor.errors import ClaimLostError, HaltError, UnstorableError
+from processor.errors import ClaimLostError, HaltError, MendableError, UnstorableError
+from processor.flood import Window, is_flood, slid
 from processor.outputs import batch_messages
 from processor.plan import Plan, Read, Reading, Unreadable, plan, read
 from processor.shipment import Shipment
@@ -28,7 +29,7 @@ from processor.steps import Reached, Step
 from processor.store import DATABASE_ERRORS, Store
 from runtime.errors import UnreachableError
 from runtime.metrics import ProcessorMetrics
-from runtime.settings import Settings
+from runtime.settings import DLQ_WINDOW_RECORDS, Settings
 from schemas.records import RawRecord, UnreadableError
 from schemas.vocabulary import DeadLetterReason
 
@@ -37,6 +38,9 @@ MAX_BATCH: Final = 2_000
 
 FETCH_SECONDS: Final = 0.25
 """How long a fetch waits for records: a worker that is to stop notices within this time."""
+
+REREAD_SECONDS: Final = 10.0
+"""How long a claim waits for the record applied last, which it reads again: milliseconds when all is well."""
 
 REMEMBER_SECONDS: Final = 1.0
 """When idle so long, the database is told how far is published."""
@@ -78,11 +82,13 @@ class Worker:
         self._shared = shared
         self._raw = TopicPartition(shared.stream.raw_topic, partition)
         self._stopping = asyncio.Event()
+        self._stream = shared.stream
+        self._cursor: Cursor | None = None
         self._shipments: dict[str, Shipment] = {}
         self._emitter: Emitter | None = None
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
-        self._remembered = 0
+        self._window = Window()
 
     @property
     def working(self) -> bool:
@@ -95,48 +101,84 @@ class Worker:
 
     async def run(self) -> None:
         """Claim and work until stopped."""
-        reason, attempt, known = "assigned", 0, ""
+        reason, attempt = "assigned", 0
         while not self._stopping.is_set():
             try:
                 cursor = await self._claim(reason)
                 log.info("partition claimed", partition=self.partition, reason=reason, offset=cursor.next_offset)
-                attempt, known = 0, ""
-                await self._work(cursor)
+                attempt, self.halted = 0, None
+                await self._work()
+            except MendableError as error:
+                self._halt(error)
+                await self._drop_claim()
+                await self._wait_until_mended()
+                reason = "mended"
             except HaltError as error:
-                self.halted = str(error)
-                log.error("partition halted", partition=self.partition, why=self.halted)  # noqa: TRY400
+                self._halt(error)
+                with suppress(*DOUBTS):  # what is stored is published; else the next claim does it
+                    await self._remember()
+                await self._drop_claim()
                 await self._stopping.wait()
             except DOUBTS as error:
                 reason, attempt = type(error).__name__, attempt + 1
-                if reason != known:
+                if attempt == 1:
                     log.warning("claiming again", partition=self.partition, why=repr(error))
-                    known = reason
             finally:
                 await self._drop_claim()
             await pause(attempt, self._stopping)
 
+    def _halt(self, error: HaltError) -> None:
+        if self._raw in self._shared.consumer.assignment():
+            self._shared.consumer.pause(self._raw)
+        if self.halted != str(error):
+            self.halted = str(error)
+            log.error("partition halted", partition=self.partition, why=self.halted)
+
+    async def _wait_until_mended(self) -> None:
+        """Look, without claiming, until the partition can go on."""
+        attempt = 0
+        while not self._stopping.is_set():
+            attempt += 1
+            await pause(attempt, self._stopping)
+            with suppress(*DOUBTS):
+                stream, log_range = await self._stream_now(), await self._log_range()
+                cursor = await self._shared.store.look(self.partition, stream, log_range.start)
+                if isinstance(decide(await self._sight(cursor, stream, log_range)), Resume):
+                    log.info("partition mended", partition=self.partition)
+                    return
+
     async def _claim(self, reason: str) -> Cursor:
         shared = self._shared
-        self._emitter = Emitter(shared.settings, self.partition, shared.reached)
+        stream = await self._stream_now()
+        self._emitter = Emitter(shared.settings, stream, self.partition, shared.reached)
         await self._emitter.open()
         shared.reached(Step.FENCED)
         log_range = await self._log_range()
-        cursor = await shared.store.claim(self.partition, log_range.start)
+        cursor = await shared.store.claim(self.partition, stream, log_range.start)
         shared.reached(Step.CURSOR_CLAIMED)
-        committed = await self._committed()
-        decision = decide(cursor, committed, log_range, shared.stream)
+        sight = await self._sight(cursor, stream, log_range)
+        decision = decide(sight)
         if isinstance(decision, Halt):
-            raise HaltError(decision.why)
+            if await shared.store.look(self.partition, stream, log_range.start) != cursor:
+                raise ClaimLostError("another claim has taken the partition over")
+            raise MendableError(decision.why)
         if decision.ignored:
             log.warning("committed offset ignored: moved ahead by hand", partition=self.partition)
-        await self._publish_again(decision.emit_from, cursor, committed)
+        await self._publish_again(decision.emit_from, cursor, sight.committed)
         shared.reached(Step.PUBLISHED_AGAIN)
         shared.metrics.claims.labels(reason).inc()
-        self._emitted, self._remembered = cursor.next_offset, cursor.emitted
+        self._stream, self._cursor, self._emitted = stream, cursor, cursor.next_offset
         self.position = cursor.next_offset
         shared.consumer.seek(self._raw, cursor.next_offset)
         shared.consumer.resume(self._raw)
         return cursor
+
+    async def _stream_now(self) -> Stream:
+        """Return what is read with the partition count that the topic has now."""
+        (topic,) = await self._shared.admin.describe_topics([self._raw.topic])
+        if topic["error_code"]:
+            raise UnreachableError(f"topic {self._raw.topic} is not there")
+        return msgspec.structs.replace(self._shared.stream, partitions=len(topic["partitions"]))
 
     async def _log_range(self) -> Log:
         consumer = self._shared.consumer
@@ -144,50 +186,69 @@ class Worker:
         end = await consumer.end_offsets([self._raw])
         return Log(start[self._raw], end[self._raw])
 
-    async def _committed(self) -> Committed | None:
-        found = await self._shared.admin.list_consumer_group_offsets(
-            self._shared.settings.group_id, partitions=[self._raw]
-        )
-        committed = found.get(self._raw)
-        return None if committed is None or committed.offset < 0 else Committed(committed.offset, committed.metadata)
+    async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log) -> Sight:
+        """Read what remains to be read. The cursor is claimed by now, so nobody else moves the committed offset."""
+        committed = await committed_offset(self._shared.admin, stream, self.partition)
+        found = await self._found(cursor, log_range)
+        return Sight(cursor, committed, log_range, stream, found)
+
+    async def _found(self, cursor: Cursor, log_range: Log) -> bytes | None:
+        """Read the record again that was applied last, if the log still reaches there."""
+        last, consumer = cursor.last, self._shared.consumer
+        if last is None or not log_range.start <= last.offset < log_range.end:
+            return None
+        consumer.pause(self._raw)
+        try:
+            async with asyncio.timeout(REREAD_SECONDS):
+                while True:
+                    if self._raw in consumer.paused():  # at first, and after a rebalance, which moves the position too
+                        consumer.seek(self._raw, last.offset)
+                        consumer.resume(self._raw)
+                    fetched = await consumer.getmany(self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=1)
+                    for record in fetched.get(self._raw, ()):
+                        if record.offset >= last.offset:
+                            return digest(raw_record(record)) if record.offset == last.offset else None
+        finally:
+            if self._raw in consumer.assignment():
+                consumer.pause(self._raw)
 
     async def _publish_again(self, start: int, cursor: Cursor, committed: Committed | None) -> None:
         """Publish what is stored but not known to be published, and leave our mark on the committed offset."""
         assert self._emitter is not None
         if start < cursor.next_offset:
             log.info("publishing stored outputs", partition=self.partition, start=start, end=cursor.next_offset)
-            async for chunk in self._shared.store.stored(self.partition, start, cursor.next_offset):
-                await self._emitter.publish(batch_messages(chunk.outputs), chunk.end)
-        elif committed != Committed(cursor.next_offset, MARK):
-            await self._emitter.publish((), cursor.next_offset)
+            async for chunk in self._shared.store.stored(self.partition, cursor, start):
+                await self._emitter.publish(batch_messages(chunk.outputs), chunk.end, cursor.recovery)
+        elif committed != Committed(cursor.next_offset, mark(cursor.recovery)):
+            await self._emitter.publish((), cursor.next_offset, cursor.recovery)
 
     async def _drop_claim(self) -> None:
-        self.position = None
+        self.position = self._cursor = None
         self._shipments.clear()
         if self._emission is not None:
             self._emission.cancel()
             await asyncio.wait([self._emission])
             self._emission = None
         if self._emitter is not None:
-            await self._emitter.close()
-            self._emitter = None
+            emitter, self._emitter = self._emitter, None
+            await emitter.close()
 
-    async def _work(self, cursor: Cursor) -> None:
+    async def _work(self) -> None:
         last_batch = monotonic()
         while not self._stopping.is_set():
             records = await self._fetch()
             if records:
-                cursor = await self._process(cursor, records)
+                await self._process(records)
                 last_batch = monotonic()
             elif monotonic() - last_batch > REMEMBER_SECONDS:
-                await self._remember(cursor)
-        await self._remember(cursor)
+                await self._remember()
+        await self._remember()
 
     async def _fetch(self) -> list[RawRecord]:
         fetched = await self._shared.consumer.getmany(
             self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=MAX_BATCH
         )
-        records = [_raw_record(record) for record in fetched.get(self._raw, ())]
+        records = [raw_record(record) for record in fetched.get(self._raw, ())]
         if records:
             self.position = records[-1].offset + 1
         self._measure_lag()
@@ -199,46 +260,44 @@ class Worker:
         if end is not None and self.position is not None:
             self._shared.metrics.lag_records.labels(str(self.partition)).set(max(0, end - self.position))
 
-    async def _process(self, cursor: Cursor, records: Sequence[RawRecord]) -> Cursor:
-        settings, stream = self._shared.settings, self._shared.stream
-        readings = [read(record, settings.assumed_zone, stream.partitions) for record in records]
-        return await self._apply(cursor, readings, records[-1].offset + 1)
+    async def _process(self, records: Sequence[RawRecord]) -> None:
+        zone_of = self._shared.settings.assumed_zone
+        readings = [read(record, zone_of, self._stream.partitions) for record in records]
+        if any(is_misrouted(reading) for reading in readings) and await self._stream_now() != self._stream:
+            raise ClaimLostError("the topic has another partition count now")
+        await store_piecewise(self._store, readings)
 
-    async def _apply(self, cursor: Cursor, readings: Sequence[Reading], after: int) -> Cursor:
-        """Store and publish a batch. One that the database refuses is cut in two until the culprit stands alone."""
-        try:
-            done = await self._store(cursor, readings, after)
-        except UnstorableError as error:
-            if len(readings) > 1:
-                half = len(readings) // 2
-                cursor = await self._apply(cursor, readings[:half], readings[half].record.offset)
-                return await self._apply(cursor, readings[half:], after)
-            if isinstance(readings[0], Unreadable):
-                raise HaltError(
-                    f"offset {readings[0].record.offset} cannot even be stored as it is: {error}"
-                ) from error
-            log.warning("unstorable record", partition=self.partition, offset=readings[0].record.offset)
-            refusal = UnreadableError(DeadLetterReason.UNSTORABLE, str(error))
-            done = await self._store(cursor, [Unreadable(readings[0].record, refusal)], after)
-        await self._emission_done()
-        self._emission = asyncio.create_task(self._emit(done, after))
-        return msgspec.structs.replace(cursor, next_offset=after)
-
-    async def _store(self, cursor: Cursor, readings: Sequence[Reading], after: int) -> Plan:
-        shared = self._shared
+    async def _store(self, readings: Sequence[Reading]) -> None:
+        """Store a batch, then publish it while the next one is stored."""
+        shared, cursor = self._shared, self._cursor
+        assert cursor is not None
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
-        missing = named - self._shipments.keys()
-        loaded = await shared.store.load(missing)
+        loaded = await shared.store.load(named - self._shipments.keys())
         now = datetime.now(UTC)
-        planned = plan(readings, {**self._shipments, **loaded}, shared.stream.raw_topic, now)
+        planned = plan(readings, {**self._shipments, **loaded}, self._raw.topic, now, cursor.incarnation)
+        window = self._judge(planned, len(readings))
         shared.reached(Step.PLANNED)
         started = monotonic()
-        await shared.store.apply(self.partition, cursor, after, self._emitted, planned, now)
+        moved = advanced(cursor, readings[-1].record, self._emitted)
+        await shared.store.apply(self.partition, cursor, moved, planned, now)
         shared.metrics.commit_duration.labels("postgres").observe(monotonic() - started)
         shared.reached(Step.STORED)
+        self._cursor, self._window = moved, window
         self._keep(planned.shipments)
-        self._remembered = max(self._remembered, self._emitted)
-        return planned
+        await self._emission_done()
+        self._emission = asyncio.create_task(self._emit(planned, moved))
+
+    def _judge(self, planned: Plan, records: int) -> Window:
+        """Halt before a flood of dead letters is stored."""
+        window = slid(self._window, records, len(planned.dead_letters), DLQ_WINDOW_RECORDS)
+        ratio = self._shared.settings.dlq_max_ratio
+        if is_flood(window, DLQ_WINDOW_RECORDS, ratio):
+            raise HaltError(
+                f"{window.dead} of the newest {window.records} records would be dead letters, more than "
+                f"WAYBILL_DLQ_MAX_RATIO={ratio:g} allows: roll back what was deployed and start again, or, if they are "
+                "garbage indeed, start again with WAYBILL_DLQ_MAX_RATIO=1"
+            )
+        return window
 
     def _keep(self, shipments: Mapping[str, Shipment]) -> None:
         """Keep the newest shipments in memory; the oldest go first."""
@@ -249,25 +308,27 @@ class Worker:
         for name in list(kept)[: max(0, len(kept) - CACHED_SHIPMENTS)]:
             del kept[name]
 
-    async def _emit(self, done: Plan, after: int) -> int:
+    async def _emit(self, done: Plan, moved: Cursor) -> int:
         assert self._emitter is not None
         started = monotonic()
-        await self._emitter.publish(batch_messages(done.outputs), after)
+        await self._emitter.publish(batch_messages(done.outputs), moved.next_offset, moved.recovery)
         self._shared.metrics.commit_duration.labels("kafka").observe(monotonic() - started)
         self._count(done)
-        return after
+        return moved.next_offset
 
     async def _emission_done(self) -> None:
         if self._emission is not None:
             emission, self._emission = self._emission, None
             self._emitted = await emission
 
-    async def _remember(self, cursor: Cursor) -> None:
+    async def _remember(self) -> None:
         """Tell the database how far is published, if it does not know."""
         await self._emission_done()
-        if self._remembered < self._emitted:
+        cursor = self._cursor
+        assert cursor is not None
+        if cursor.emitted < self._emitted:
             await self._shared.store.note_emitted(self.partition, cursor, self._emitted)
-            self._remembered = self._emitted
+            self._cursor = msgspec.structs.replace(cursor, emitted=self._emitted)
 
     def _count(self, done: Plan) -> None:
         metrics, now = self._shared.metrics, datetime.now(UTC)
@@ -279,6 +340,49 @@ class Worker:
             metrics.dead_letters.labels(unreadable.error.reason).inc()
 
 
+async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]], readings: Sequence[Reading]) -> None:
+    """Store a batch. One that the database refuses is cut in two until the culprit stands alone: a dead letter.
+
+    Raises:
+        HaltError: a dead letter cannot be stored either.
+
+    """
+    try:
+        await store(readings)
+    except UnstorableError as error:
+        if len(readings) > 1:
+            half = len(readings) // 2
+            await store_piecewise(store, readings[:half])
+            await store_piecewise(store, readings[half:])
+            return
+        (reading,) = readings
+        at = reading.record.at
+        if isinstance(reading, Unreadable):
+            raise HaltError(f"the record {at} cannot even be stored as it is: {error}") from error
+        log.warning("unstorable record", record=at)
+        await store([Unreadable(reading.record, UnreadableError(DeadLetterReason.UNSTORABLE, str(error)))])
+
+
+async def committed_offset(admin: AIOKafkaAdminClient, stream: Stream, partition: int) -> Committed | None:
+    """Return the group's committed offset for a partition, if it has one."""
+    raw = TopicPartition(stream.raw_topic, partition)
+    found = await admin.list_consumer_group_offsets(stream.consumer_group, partitions=[raw])
+    committed = found.get(raw)
+    return None if committed is None or committed.offset < 0 else Committed(committed.offset, committed.metadata)
+
+
+def is_misrouted(reading: Reading) -> bool:
+    """Whether a record's shipment belongs to another partition."""
+    return isinstance(reading, Unreadable) and reading.error.reason is DeadLetterReason.MISROUTED
+
+
+def raw_record(record: Any) -> RawRecord:
+    """Return what a consumer gives as a raw record."""
+    return RawRecord(
+        record.partition, record.offset, record.key, record.value or b"", tuple(record.headers), record.timestamp
+    )
+
+
 async def pause(attempt: int, stop: asyncio.Event) -> None:
     """Wait before another attempt, longer each time, until `stop` is set. Attempt 0 does not wait."""
     if attempt == 0:
@@ -287,9 +391,3 @@ async def pause(attempt: int, stop: asyncio.Event) -> None:
     wait = min(first * 2 ** (attempt - 1), longest) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), wait.total_seconds())
-
-
-def _raw_record(record: Any) -> RawRecord:
-    return RawRecord(
-        record.partition, record.offset, record.key, record.value or b"", tuple(record.headers), record.timestamp
-    )

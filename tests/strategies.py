@@ -445,12 +445,16 @@ def tied_webhook(draw: st.DrawFn, courier: str) -> Webhook:
 @st.composite
 def proven_late(draw: st.DrawFn) -> list[Webhook]:
     """A Dash delivery taken as LOGISTIC until its last webhook proves EXPRESS: the order is computed anew."""
-    either = dash_webhook(["PENDING_DELIVERY", "IN_DELIVERY", "FAILED", "COMPLETED", "ON_HOLD"], marks=False)
-    unproven = draw(st.lists(either, min_size=1, max_size=5))
-    word = draw(st.sampled_from(["PICKING_UP", "PENDING_DELIVERY", "IN_DELIVERY", "COMPLETED", "FAILED"]))
-    at = START + draw(st.integers(0, 6)) * MINUTE
-    body = dash_body(word, draw(st.integers(0, 1)), at, trackingURL="https://t/1")
-    return [*unproven, Webhook("dash", encoded(body), at)]
+    minutes = [*draw(st.lists(st.integers(0, 6), min_size=1, max_size=5, unique=True)), draw(st.integers(5, 7))]
+    webhooks = []
+    for place, minute in enumerate(minutes, start=1):
+        at = START + minute * MINUTE
+        word = draw(st.sampled_from(["PENDING_DELIVERY", "IN_DELIVERY", "IN_DELIVERY", "FAILED", "COMPLETED"]))
+        body = dash_body(word, draw(st.sampled_from([0, 0, 0, 1])), at)
+        if place == len(minutes):
+            body["trackingURL"] = "https://t/1"
+        webhooks.append(Webhook("dash", encoded(body), at))
+    return webhooks
 
 
 # --- On the way -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,116 @@
+"""Whether the stores answer, as a process last saw it. Each change is said once."""
+
+import asyncio
+from enum import StrEnum
+from typing import Final
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient
+
+from processor.emitter import KAFKA_ERRORS
+from processor.store import DATABASE_ERRORS
+from runtime.errors import SetupError
+from runtime.metrics import ProcessorMetrics
+from runtime.postgres import Connection, Pool, connect
+from runtime.settings import Settings
+
+ASK_EVERY_SECONDS: Final = 1.0
+"""How often each store is asked: a change is seen in `/readyz` and the metrics within this time and the answer's."""
+
+ANSWER_SECONDS: Final = 3.0
+"""How long an answer may take. A store that is there takes milliseconds; a busy event loop of ours adds some 100."""
+
+log = structlog.get_logger(__name__)
+
+
+class StoreName(StrEnum):
+    """The two stores, as `/readyz` and the metrics name them."""
+
+    KAFKA = "kafka"
+    POSTGRES = "postgres"
+
+
+class Condition(StrEnum):
+    """How a store was last seen."""
+
+    WORKS = "back"
+    AWAY = "away"
+    READ_ONLY = "read-only"
+    LEADERLESS = "without a leader"
+
+
+class Health:
+    """Keeps what was last seen of each store."""
+
+    def __init__(self, metrics: ProcessorMetrics) -> None:
+        """Begin without having seen either."""
+        self._metrics = metrics
+        self._seen: dict[StoreName, Condition] = {}
+        for store in StoreName:
+            metrics.store_up.labels(store).set(0)
+
+    @property
+    def parts(self) -> dict[str, bool]:
+        """Of each store, whether it works."""
+        return {store: self._seen.get(store) is Condition.WORKS for store in StoreName}
+
+    def saw(self, store: StoreName, condition: Condition, why: str = "") -> None:
+        """Take note of a store's condition. The first time that it works is nothing to tell."""
+        before = self._seen.get(store)
+        self._seen[store] = condition
+        self._metrics.store_up.labels(store).set(condition is Condition.WORKS)
+        if condition is before:
+            return
+        event = f"store {condition}"
+        if condition is not Condition.WORKS:
+            log.warning(event, store=store, why=why)
+        elif before is not None:
+            log.info(event, store=store)
+
+    async def watch(self, settings: Settings, admin: AIOKafkaAdminClient, topic: str, pool: Pool) -> None:
+        """Ask both stores again and again until cancelled: Kafka for the topic, PostgreSQL whether it can write.
+
+        When PostgreSQL is back, the pool's connections are made anew.
+        """
+        await asyncio.gather(self._watch_kafka(admin, topic), self._watch_postgres(settings, pool))
+
+    async def _watch_kafka(self, admin: AIOKafkaAdminClient, topic: str) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    (found,) = await admin.describe_topics([topic])
+                leaderless = [part["partition"] for part in found["partitions"] if part["leader"] < 0]
+                condition = Condition.LEADERLESS if leaderless else Condition.WORKS
+                self.saw(StoreName.KAFKA, condition, f"partitions {leaderless} of {topic}")
+            except KAFKA_ERRORS as error:
+                self.saw(StoreName.KAFKA, Condition.AWAY, _words(error))
+            await asyncio.sleep(ASK_EVERY_SECONDS)
+
+    async def _watch_postgres(self, settings: Settings, pool: Pool) -> None:
+        """Ask on a connection of our own: those of the pool may all be busy."""
+        while True:
+            try:
+                connection = await connect(settings, "processor-health")
+                try:
+                    await self._watch_session(connection, pool)
+                finally:
+                    connection.terminate()
+            except (SetupError, *DATABASE_ERRORS) as error:
+                self.saw(StoreName.POSTGRES, Condition.AWAY, _words(error))
+            await asyncio.sleep(ASK_EVERY_SECONDS)
+
+    async def _watch_session(self, connection: Connection, pool: Pool) -> None:
+        """Ask until it is read-only: a session may stay so when the database no longer is."""
+        while True:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                if await connection.fetchval("show transaction_read_only") == "on":
+                    self.saw(StoreName.POSTGRES, Condition.READ_ONLY)
+                    return
+            if not self.parts[StoreName.POSTGRES]:
+                await pool.expire_connections()
+            self.saw(StoreName.POSTGRES, Condition.WORKS)
+            await asyncio.sleep(ASK_EVERY_SECONDS)
+
+
+def _words(error: BaseException) -> str:
+    return (str(error) or repr(error)).splitlines()[0]

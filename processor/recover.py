@@ -1,0 +1,348 @@
+"""`waybill recover`: mends partitions that stand still because database and topics do not fit together.
+
+It takes a partition over as a worker does: fence, cursor, only then the committed offset. A recovery that is killed is
+seen by the next claim, and goes on where it stopped when it is run again: every step either changes nothing that was
+done before, or is one transaction. It publishes only what was stored before; corrections are stored, and published by
+the next claim.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from processor.claims import Cursor, Log, Sight, Stream, advanced, digest
+from processor.emitter import KAFKA_ERRORS, Emitter
+from processor.errors import ClaimLostError, RecoveryError
+from processor.mending import Mend, correction, mend
+from processor.outputs import Output, batch_messages
+from processor.plan import Read, Reading, plan, read
+from processor.recovery_store import PAGE, RecoveryStore
+from processor.steps import Reached, Step, no_one
+from processor.store import DATABASE_ERRORS, Store
+from processor.worker import MAX_BATCH, committed_offset, raw_record, store_piecewise
+from runtime import kafka
+from runtime.errors import UnreachableError
+from runtime.postgres import connect, open_pool
+from runtime.settings import Settings
+from schemas.events import State
+from schemas.partitioning import partition_of
+from schemas.topics import Topic
+
+ATTEMPTS: Final = 5
+"""How often the partitions are claimed: a processor that starts meanwhile may claim one first."""
+
+STALL_SECONDS: Final = 30.0
+"""How long the log may give no record before a recovery gives up."""
+
+FAILURES: Final = (*KAFKA_ERRORS, *DATABASE_ERRORS)
+"""What a recovery may die of when a store is away. Running it again goes on."""
+
+_LOCK: Final = 0x726563766572
+"""The advisory lock's number, "recver" in ASCII: one recovery at a time."""
+
+_decode_state: Final = msgspec.json.Decoder(State).decode
+
+Say = Callable[[str], None]
+"""Takes a line of progress."""
+
+
+class Recovery:
+    """The stores, as a recovery sees them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        admin: AIOKafkaAdminClient,
+        reader: AIOKafkaConsumer,
+        pool: Any,
+        reached: Reached,
+    ) -> None:
+        """Keep the clients, which are started."""
+        self._settings = settings
+        self._admin = admin
+        self._reader = reader
+        self._store = Store(pool, no_one)
+        self._tables = RecoveryStore(pool)
+        self._reached = reached
+
+    async def inspect(self) -> dict[int, Mend]:
+        """Return what is to be done, by partition. Changes nothing."""
+        stream, cursors = await self._stream(), await self._tables.cursors()
+        foreign = any(cursor.stream != stream for cursor in cursors.values())
+        mends: dict[int, Mend] = {}
+        for partition in range(stream.partitions):
+            if partition not in cursors and foreign:
+                continue
+            found = mend(await self._look(partition, stream), _moment())
+            if found is not None:
+                mends[partition] = found
+        return mends
+
+    async def run(self, say: Say) -> dict[int, Mend]:
+        """Mend what is to be mended, and return what was done.
+
+        Raises:
+            RecoveryError: another recovery is at work, or processors keep the partitions from us.
+
+        """
+        async with self._alone():
+            mends = await self._begin()
+            for partition, each in mends.items():
+                if each.cursor.recover_until is not None:
+                    cursor = await self._derive(partition, each.cursor, say)
+                    await self._compare(partition, cursor, say)
+                say(f"partition {partition}: mended")
+        return mends
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        connection = await connect(self._settings, "recover", unbounded=True)
+        try:
+            if not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
+                raise RecoveryError("another `waybill recover` is at work")
+            yield
+        finally:
+            connection.terminate()
+
+    async def _begin(self) -> dict[int, Mend]:
+        """Claim what needs mending, publish what is stored, and put the new cursors in place, all at once."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._try_to_begin()
+            except (ClaimLostError, *KAFKA_ERRORS) as error:
+                if attempt == ATTEMPTS:
+                    raise RecoveryError(f"the partitions could not be taken over: {error!r}") from error
+        raise AssertionError("unreachable")
+
+    async def _try_to_begin(self) -> dict[int, Mend]:
+        stream = await self._stream()
+        cursors = await self._tables.cursors()
+        gone = [partition for partition in cursors if partition >= stream.partitions]
+        mends: dict[int, Mend] = {}
+        for partition in await self.inspect():
+            log = await self._log(stream, partition)
+            if partition not in cursors:
+                await self._store.claim(partition, stream, log.start)
+            old = cursors[partition].stream if partition in cursors else stream
+            async with self._fence(partition, old, stream) as emitter:
+                cursor = await self._tables.claim(partition, secrets.randbits(63))
+                self._reached(Step.CURSOR_CLAIMED)
+                found = mend(await self._sight(partition, cursor, stream, log), _moment())
+                if found is None:
+                    continue
+                mends[partition] = found
+                if found.publish_from is not None:
+                    await self._publish(partition, cursor, found.publish_from, emitter)
+        for partition in gone:
+            await self._empty(partition, cursors[partition].stream, stream)
+        await self._tables.begin({partition: each.cursor for partition, each in mends.items()}, gone)
+        self._reached(Step.STORED)
+        return mends
+
+    async def _empty(self, partition: int, old: Stream, stream: Stream) -> None:
+        """Publish what is stored for a partition that the topic no longer has."""
+        async with self._fence(partition, old, stream) as emitter:
+            cursor = await self._tables.claim(partition, secrets.randbits(63))
+            await self._publish(partition, cursor, cursor.emitted, emitter)
+
+    @asynccontextmanager
+    async def _fence(self, partition: int, old: Stream, stream: Stream) -> AsyncIterator[Emitter]:
+        """Give the producer of a partition, having fenced its worker's."""
+
+        def home_of(key: bytes) -> int:
+            return partition_of(key, stream.partitions)
+
+        moved = old.partitions != stream.partitions
+        emitter = Emitter(self._settings, old, partition, self._reached, home_of if moved else None)
+        try:
+            await emitter.open()
+            yield emitter
+        finally:
+            await emitter.close()
+
+    async def _publish(self, partition: int, cursor: Cursor, start: int, emitter: Emitter) -> None:
+        """Publish what is stored from `start` on; the group's offset says so where its partition is still there."""
+        topics = await self._topics()
+        committable = partition < topics.get(cursor.raw_topic, 0)
+        async for chunk in self._store.stored(partition, cursor, start):
+            await emitter.publish(batch_messages(chunk.outputs), chunk.end if committable else None, cursor.recovery)
+            await self._store.note_emitted(partition, cursor, chunk.end)
+
+    async def _derive(self, partition: int, cursor: Cursor, say: Say) -> Cursor:
+        """Apply the records before `recover_until` without publishing."""
+        until = cursor.recover_until
+        assert until is not None
+        raw = TopicPartition(cursor.raw_topic, partition)
+        self._reader.assign([raw])
+        self._reader.seek(raw, cursor.next_offset)
+        while cursor.next_offset < until:
+            fetched = await self._reader.getmany(raw, timeout_ms=int(STALL_SECONDS * 1000), max_records=MAX_BATCH)
+            if not fetched:
+                raise RecoveryError(f"partition {partition} gives no record at offset {cursor.next_offset}")
+            records = [raw_record(record) for record in fetched[raw] if record.offset < until]
+            if not records:
+                break
+            zone_of = self._settings.assumed_zone
+            applying = _Applying(self._store, partition, cursor)
+            await store_piecewise(applying.store, [read(record, zone_of, cursor.partitions) for record in records])
+            cursor = applying.cursor
+            self._reached(Step.WRITTEN)
+            say(f"partition {partition}: applied again up to offset {cursor.next_offset} of {until}")
+        return cursor
+
+    async def _compare(self, partition: int, cursor: Cursor, say: Say) -> None:
+        """Compare the partition's shipments with what is published; store a correction for each that differs."""
+        await self._tables.forget_corrections(partition, cursor)
+        published = await self._published(partition)
+        corrections, seen = 0, set[str]()
+        async for page in self._tables.shipment_ids():
+            ids = [each for each in page if partition_of(each.encode(), cursor.partitions) == partition]
+            seen.update(ids)
+            corrections += await self._compare_page(partition, cursor, ids, published, corrections)
+        missing = sorted(published.keys() - seen)
+        for start in range(0, len(missing), PAGE):
+            page = missing[start : start + PAGE]
+            corrections += await self._compare_page(partition, cursor, page, published, corrections)
+        self._reached(Step.PLANNED)
+        emitted = cursor.next_offset - 1 if corrections else cursor.next_offset
+        await self._tables.finish(partition, cursor, emitted)
+        say(f"partition {partition}: {len(published)} published shipments compared, {corrections} corrected")
+
+    async def _compare_page(
+        self, partition: int, cursor: Cursor, ids: Sequence[str], published: Mapping[str, State | None], before: int
+    ) -> int:
+        shipments, said = await self._store.load(ids), await self._tables.newest(ids)
+        now = datetime.now(UTC)
+        versions: dict[str, int] = {}
+        lost: list[State] = []
+        outputs: list[Output] = []
+        for each in ids:
+            state = published.get(each)
+            shipment = shipments.get(each)
+            if each in published and state is None:
+                continue  # forgotten on purpose
+            if shipment is None or shipment.snapshot is None:
+                if state is not None and (shipment is None or not shipment.version):
+                    lost.append(state)
+                elif state is not None:
+                    versions[each] = state.version
+                continue
+            latest = said[each]
+            corrected = correction(
+                shipment,
+                latest.observation,
+                (cursor.raw_topic, latest.partition, latest.offset),
+                state,
+                (partition, cursor.next_offset - 1, before + len(outputs)),
+                now,
+            )
+            if corrected is not None:
+                outputs.append(corrected)
+                assert corrected.version is not None
+                versions[each] = corrected.version
+            elif state is not None and state.version != shipment.version:
+                versions[each] = state.version
+        await self._tables.correct(partition, cursor, versions, lost, outputs, now)
+        return len(outputs)
+
+    async def _published(self, partition: int) -> dict[str, State | None]:
+        """Return the newest published state of each of a partition's shipments; None where it was forgotten."""
+        topic = TopicPartition(self._settings.topic(Topic.STATE), partition)
+        self._reader.assign([topic])
+        await self._reader.seek_to_beginning(topic)
+        end = (await self._reader.end_offsets([topic]))[topic]
+        newest: dict[str, bytes | None] = {}
+        while await self._reader.position(topic) < end:
+            fetched = await self._reader.getmany(topic, timeout_ms=int(STALL_SECONDS * 1000), max_records=MAX_BATCH)
+            for record in fetched.get(topic, ()):
+                newest[record.key.decode()] = record.value
+        return {name: None if value is None else _decode_state(value) for name, value in newest.items()}
+
+    async def _look(self, partition: int, stream: Stream) -> Sight:
+        """Look at a partition that may be worked on. The committed offset comes first: the cursor is ahead of it."""
+        log = await self._log(stream, partition)
+        before = await self._store.look(partition, stream, log.start)
+        committed = await committed_offset(self._admin, before.stream, partition)
+        cursor = await self._store.look(partition, stream, log.start)
+        log = await self._log(stream, partition)
+        return Sight(cursor, committed, log, stream, await self._found(partition, cursor, stream, log))
+
+    async def _sight(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> Sight:
+        """Read what remains to be read of a claimed partition."""
+        committed = await committed_offset(self._admin, cursor.stream, partition)
+        return Sight(cursor, committed, log, stream, await self._found(partition, cursor, stream, log))
+
+    async def _found(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> bytes | None:
+        last = cursor.last
+        found = None
+        if last is not None and log.start <= last.offset < log.end:
+            raw = TopicPartition(stream.raw_topic, partition)
+            self._reader.assign([raw])
+            self._reader.seek(raw, last.offset)
+            fetched = await self._reader.getmany(raw, timeout_ms=int(STALL_SECONDS * 1000), max_records=1)
+            if not fetched:
+                raise RecoveryError(f"partition {partition} gives no record at offset {last.offset}")
+            (record,) = fetched[raw]
+            found = digest(raw_record(record)) if record.offset == last.offset else None
+        return found
+
+    async def _stream(self) -> Stream:
+        name = self._settings.topic(Topic.RAW)
+        partitions = (await self._topics()).get(name)
+        if partitions is None:
+            raise UnreachableError(f"topic {name} is missing: `waybill topics apply` makes it")
+        return Stream(name, partitions, self._settings.group_id)
+
+    async def _topics(self) -> dict[str, int]:
+        return {topic["topic"]: len(topic["partitions"]) for topic in await self._admin.describe_topics()}
+
+    async def _log(self, stream: Stream, partition: int) -> Log:
+        raw = TopicPartition(stream.raw_topic, partition)
+        start, end = await asyncio.gather(self._reader.beginning_offsets([raw]), self._reader.end_offsets([raw]))
+        return Log(start[raw], end[raw])
+
+
+class _Applying:
+    """Applies batches of a partition without publishing."""
+
+    def __init__(self, store: Store, partition: int, cursor: Cursor) -> None:
+        self._store = store
+        self._partition = partition
+        self.cursor = cursor
+
+    async def store(self, readings: Sequence[Reading]) -> None:
+        cursor, now = self.cursor, datetime.now(UTC)
+        loaded = await self._store.load({each.observation.shipment_id for each in readings if isinstance(each, Read)})
+        planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation)
+        last = readings[-1].record
+        moved = advanced(cursor, last, last.offset + 1)
+        await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(planned, outputs=()), now)
+        self.cursor = moved
+
+
+@asynccontextmanager
+async def open_recovery(settings: Settings, reached: Reached = no_one) -> AsyncIterator[Recovery]:
+    """Give a recovery with its clients. `reached` hears of every step.
+
+    Raises:
+        UnreachableError: Kafka or PostgreSQL cannot be reached.
+
+    """
+    reader = kafka.new_reader(settings, "waybill-recover")
+    async with kafka.admin_client(settings) as admin, await open_pool(settings, "recover", 2) as pool:
+        await kafka.start(reader)
+        try:
+            yield Recovery(settings, admin, reader, pool, reached)
+        finally:
+            await kafka.stop(reader)
+
+
+def _moment() -> int:
+    return int(datetime.now(UTC).timestamp())

@@ -1,0 +1,111 @@
+"""Every row of "when the cursors disagree", on the pure decision."""
+
+import msgspec
+import pytest
+
+from processor.claims import (
+    MARK,
+    Committed,
+    Cursor,
+    Fingerprint,
+    Halt,
+    Log,
+    Resume,
+    Sight,
+    Stream,
+    Trouble,
+    advanced,
+    decide,
+    digest,
+    mark,
+)
+from schemas.records import RawRecord
+
+STREAM = Stream("raw", 4, "group")
+LAST = RawRecord(0, 99, b"key", b"value", (("courier", b"dash"),), 1_700_000_000_000)
+CURSOR = Cursor(
+    raw_topic="raw",
+    partitions=4,
+    consumer_group="group",
+    next_offset=100,
+    emitted=80,
+    epoch=7,
+    recovery=5,
+    last=Fingerprint(99, digest(LAST)),
+)
+SIGHT = Sight(CURSOR, Committed(90, mark(5)), Log(0, 120), STREAM, digest(LAST))
+
+
+def seen(**changed: object) -> Sight:
+    return msgspec.structs.replace(SIGHT, **changed)
+
+
+def cursor(**changed: object) -> Cursor:
+    return msgspec.structs.replace(CURSOR, **changed)
+
+
+@pytest.mark.parametrize(
+    ("sight", "decision"),
+    [
+        (SIGHT, Resume(90)),
+        (seen(committed=Committed(100, mark(5))), Resume(100)),
+        (seen(committed=None), Resume(80)),
+        (seen(committed=Committed(30, "")), Resume(30)),
+        (seen(committed=Committed(95, "")), Resume(80, ignored=True)),
+        (seen(committed=Committed(500, "")), Resume(80, ignored=True)),
+        (seen(committed=Committed(30, f"{MARK}:x")), Resume(30)),
+        (seen(committed=Committed(500, mark(4))), Resume(80)),
+        (seen(committed=Committed(500, MARK)), Resume(80)),
+        (seen(log=Log(100, 120), found=None), Resume(90)),
+        (seen(log=Log(100, 100), found=None), Resume(90)),
+        (seen(cursor=cursor(last=None), found=None), Resume(90)),
+    ],
+)
+def test_it_goes_on(sight: Sight, decision: Resume) -> None:
+    assert decide(sight) == decision
+
+
+@pytest.mark.parametrize(
+    ("sight", "trouble"),
+    [
+        (seen(committed=Committed(101, mark(5))), Trouble.RESTORED),
+        (seen(committed=Committed(3, mark(6))), Trouble.RESTORED),
+        (seen(log=Log(0, 99)), Trouble.ANEW),
+        (seen(found=b"another"), Trouble.ANEW),
+        (seen(found=None), Trouble.ANEW),
+        (seen(log=Log(101, 120), found=None), Trouble.RETENTION),
+        (seen(stream=Stream("raw", 5, "group")), Trouble.STREAM),
+        (seen(stream=Stream("raw", 4, "other")), Trouble.STREAM),
+        (seen(stream=Stream("prefix.raw", 4, "group")), Trouble.STREAM),
+        (seen(cursor=cursor(recover_until=110)), Trouble.INTERRUPTED),
+    ],
+)
+def test_it_halts_with_the_command_that_mends_it(sight: Sight, trouble: Trouble) -> None:
+    decision = decide(sight)
+    assert isinstance(decision, Halt)
+    assert decision.trouble is trouble
+    assert "`waybill recover`" in decision.why
+
+
+@pytest.mark.parametrize("recovery", [0, 1, 1_795_000_000])
+def test_a_mark_names_its_recovery(recovery: int) -> None:
+    assert Committed(1, mark(recovery)).recovery == recovery
+
+
+@pytest.mark.parametrize("metadata", ["", "waybill", f"{MARK}:", f"{MARK}:-1", f"{MARK}0", "other"])
+def test_other_metadata_is_no_mark(metadata: str) -> None:
+    assert Committed(1, metadata).recovery is None
+
+
+def test_the_cursor_advances_behind_the_last_record_and_never_forgets_what_is_published() -> None:
+    record = msgspec.structs.replace(LAST, offset=130)
+    moved = advanced(CURSOR, record, 95)
+    assert (moved.next_offset, moved.emitted, moved.last) == (131, 95, Fingerprint(130, digest(record)))
+    assert advanced(CURSOR, record, 10).emitted == CURSOR.emitted
+
+
+@pytest.mark.parametrize(
+    "changed", [{"key": b"k"}, {"key": None}, {"value": b""}, {"headers": ()}, {"timestamp_ms": 1}]
+)
+def test_a_digest_tells_records_apart(changed: dict[str, object]) -> None:
+    assert digest(msgspec.structs.replace(LAST, **changed)) != digest(LAST)
