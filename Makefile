@@ -1,7 +1,7 @@
 # What a person types. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-docker bench schemas lock clean
+.PHONY: help run test test-docker chaos bench schemas lock clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -14,6 +14,7 @@ help:
 	@echo 'make run ONCE=1   the same, but stop when every expected event was seen (exit 1 if one is missing)'
 	@echo 'make test         everything CI checks: format, lint, types, layers, tests on a real broker and database'
 	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
+	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
 	@echo 'make bench        events a second against one message at a time, and the delay at 25 webhooks a second'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make lock         resolve the requirements anew'
@@ -31,6 +32,10 @@ test: $(INSTALLED)
 
 test-docker: $(INSTALLED)
 	WAYBILL_TEST_STACK=docker $(BIN)/pytest tests/integration tests/docker
+
+# WAYBILL_TEST_CHAOS=2 doubles the faults; WAYBILL_TEST_SEED=n repeats a plan.
+chaos: $(INSTALLED)
+	WAYBILL_TEST_CHAOS=$${WAYBILL_TEST_CHAOS:-1} WAYBILL_TEST_WRITE_RELIABILITY=1 $(BIN)/pytest tests/faults
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.backlog

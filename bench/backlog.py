@@ -30,11 +30,14 @@ SHARE: Final = 200
 WORDS: Final = ("preparing", "verified", "pending_delivery", "in_delivery", "failed", "completed")
 
 
-def backlog(count: int) -> list[Raw]:
-    """Make raw records of LOGISTIC parcels, six webhooks each, from the courier's own examples."""
+def backlog(count: int, start: int = 0) -> list[Raw]:
+    """Make raw records of LOGISTIC parcels, six webhooks each, from the courier's own examples.
+
+    `start` is how many records came before.
+    """
     examples = [msgspec.json.decode(sample(f"dash/logistic/{word}.json")) for word in WORDS]
     records = []
-    for first in range(0, count // len(WORDS), WINDOW):
+    for first in range(start // len(WORDS), (start + count) // len(WORDS), WINDOW):
         for minute, example in enumerate(examples):
             at = START + timedelta(minutes=minute)
             for number in range(first, first + WINDOW):

@@ -44,10 +44,10 @@ async def _supervise(service: Service) -> int:
         if stop.is_set():
             task.cancel()
             return
-        log.info("stopping", signal=name)
         stop.set()
         loop.call_later(DRAIN_SECONDS, task.cancel)
         loop.call_later(LAST_RESORT_SECONDS, os._exit, EXIT_FAILED)
+        log.info("stopping", signal=name)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)

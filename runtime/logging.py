@@ -1,6 +1,7 @@
 """Logs: one JSON object a line on stderr, or readable lines on a terminal. Libraries' own logs take the same way."""
 
 import logging
+import os
 import re
 import sys
 import time
@@ -11,12 +12,13 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-REPEAT_AFTER: Final = 60.0
-"""Seconds before a library's line is written again. aiokafka says at every retry that a broker is away; one line when
-it goes and one a minute while it stays away tell as much."""
+REPEAT_AFTER: Final = 600.0
+"""Seconds before a library's line is written again. aiokafka says at every retry that a broker is away, in several
+ways; each once when it goes and once in ten minutes while it stays away tell as much."""
 
 _REMEMBERED_LINES: Final = 256
 _DETAIL: Final = re.compile(r"\nDETAIL:.*")
+_STDERR: Final = 2
 _QUIET: Final = ("aiokafka", "aiohttp", "asyncio", "stamina")
 
 
@@ -26,6 +28,7 @@ def configure_logging(level: str, format_: str, stream: TextIO | None = None) ->
     `level` and `format_` are the settings `WAYBILL_LOG_LEVEL` and `WAYBILL_LOG_FORMAT`. Libraries are heard from
     `warning` on, at level `debug` from `info` on.
     """
+    _fill_standard_streams()
     out = cast("TextIO", _Stderr()) if stream is None else stream
     console = format_ == "console" or (format_ == "auto" and out.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -55,16 +58,42 @@ def configure_logging(level: str, format_: str, stream: TextIO | None = None) ->
 
 
 class _Stderr:
-    """Standard error as it is when a line is written: it may be replaced after loggers were made."""
+    """Standard error as it is when a line is written: it may be replaced after loggers were made.
 
-    def write(self, text: str, /) -> object:
-        return sys.stderr.write(text)
+    A service outlives whoever reads its lines: without a reader they go nowhere, and there is nobody to tell.
+    """
+
+    def write(self, text: str, /) -> None:
+        try:
+            if sys.stderr:
+                sys.stderr.write(text)
+        except (OSError, ValueError) as error:
+            _unheard(error)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        try:
+            if sys.stderr:
+                sys.stderr.flush()
+        except (OSError, ValueError) as error:
+            _unheard(error)
 
     def isatty(self) -> bool:
-        return sys.stderr.isatty()
+        return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
+def _unheard(error: OSError | ValueError) -> None:
+    """Lead standard error nowhere when its reader is gone. A full disk, or a stream closed by us, may pass."""
+    if isinstance(error, BrokenPipeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, _STDERR)
+        os.close(nowhere)
+
+
+def _fill_standard_streams() -> None:
+    """Open what this process was started without: libuv aborts where a descriptor of its own is one of the three."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        continue
+    os.close(opened)
 
 
 class _OncePerCondition(logging.Filter):

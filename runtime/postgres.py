@@ -11,8 +11,9 @@ from runtime.values import mask_url
 CONNECT_SECONDS: Final = 10.0
 """How long a connection may take: a server that is there answers in milliseconds, one that starts in seconds."""
 
-COMMAND_SECONDS: Final = 30.0
-"""How long the client waits for one statement: a batch takes well under a second."""
+COMMAND_SECONDS: Final = 15.0
+"""How long the client waits for one statement, and then as long again for its cancellation: a batch takes well under a
+second, and behind a network that swallows packets nobody waits longer than this."""
 
 CLOSE_SECONDS: Final = 3.0
 """How long a connection may take to say goodbye; then it is cut."""

@@ -9,7 +9,7 @@ from typing import IO
 import pytest
 
 SCRIPT = """
-import asyncio, sys
+import asyncio, logging, sys, structlog
 from runtime import lifecycle
 from runtime.errors import SetupError
 from runtime.logging import configure_logging
@@ -46,6 +46,13 @@ async def breaks(stop):
 
 async def ends(stop):
     return
+
+async def talks(stop):
+    print("ready", flush=True)
+    while not stop.is_set():
+        structlog.get_logger().info("of no interest")
+        logging.getLogger("library").warning("of no interest")
+        await asyncio.sleep(0.01)
 
 sys.exit(lifecycle.run(globals()[sys.argv[1]]))
 """
@@ -106,3 +113,22 @@ def test_without_a_signal(service: str, code: int, says: str, traceback: bool) -
     assert process.returncode == code
     assert says in err
     assert ("Traceback" in err) is traceback
+
+
+def test_a_service_outlives_whoever_reads_its_lines() -> None:
+    with start("talks") as process:
+        process.stdout.readline()
+        process.stderr.readline()
+        process.stderr.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_service_that_nobody_reads_from_the_start_stops_in_order() -> None:
+    command = ["sh", "-c", 'exec 2>&-; exec "$@"', "sh", sys.executable, "-c", SCRIPT, "talks"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(10) == 0

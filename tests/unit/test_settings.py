@@ -51,6 +51,7 @@ DEFAULTS = {
     "WAYBILL_PROCESSOR_GROUP_ID": "waybill-processor",
     "WAYBILL_KIRIMINAJA_PUSH_TIMEZONE": "Asia/Jakarta",
     "WAYBILL_KIRIMINAJA_PULL_TIMEZONE": "Asia/Jakarta",
+    "WAYBILL_DLQ_MAX_RATIO": "0.5",
     "WAYBILL_LOG_LEVEL": "info",
     "WAYBILL_LOG_FORMAT": "auto",
 }

@@ -1,0 +1,88 @@
+"""The real services as processes of their own, to be killed, frozen and started again."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from processor.steps import Step
+from tests.integration.system import until
+
+LOG_SHOWN: Final = 6_000
+STOP_SECONDS: Final = 10.0
+
+
+class Service:
+    """One service: the same command and environment at every start; one log for all of its lives."""
+
+    def __init__(self, command: str, environ: Mapping[str, str], log: Path) -> None:
+        self.frozen = False
+        self.starts = 0
+        self.process: asyncio.subprocess.Process | None = None
+        self._command = command
+        self._environ = {**os.environ, **environ}
+        self._log = log
+
+    async def start(self, *, freeze_at: Step | None = None, nth: int = 1) -> None:
+        """Start it. A processor may be told to freeze itself at a step."""
+        arguments = (
+            ["-c", f"import sys; from cli.main import main; sys.exit(main([{self._command!r}]))"]
+            if freeze_at is None
+            else ["-m", "tests.integration.dying_processor", freeze_at, str(nth), signal.SIGSTOP.name]
+        )
+        with self._log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, env=self._environ, stderr=log, stdout=log
+            )
+        self.starts += 1
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+    async def kill(self) -> None:
+        """SIGKILL it."""
+        assert self.process is not None
+        if self.running:
+            self.process.kill()
+        await self.process.wait()
+        self.frozen = False
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        self.frozen = True
+
+    def wake(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+        self.frozen = False
+
+    async def froze_itself(self, seconds: float) -> None:
+        """Wait until it has stopped at its step."""
+
+        async def stopped() -> bool:
+            assert self.process is not None
+            assert self.running, f"ended:\n{self.log_tail()}"
+            return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
+
+        await until(stopped, seconds)
+        self.frozen = True
+
+    async def stop(self) -> int:
+        """SIGTERM it. Return the exit code, which must come in time."""
+        assert self.process is not None
+        self.process.terminate()
+        async with asyncio.timeout(STOP_SECONDS):
+            return await self.process.wait()
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def log_tail(self) -> str:
+        return f"--- {self._log.name}\n{self.log()[-LOG_SHOWN:]}"

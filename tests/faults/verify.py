@@ -1,0 +1,106 @@
+"""What must hold once everything has healed, checked against the raw topic by the pure planner."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from processor.outputs import messages
+from processor.plan import plan, read
+from processor.shipment import Shipment
+from schemas.records import RawRecord
+from schemas.topics import Topic
+from tests.faults.courier import Answered
+from tests.integration.system import PARTITIONS, START, System, assert_exactly_once
+
+
+async def assert_nothing_lost_nothing_twice(system: System, answered: Sequence[Answered]) -> Counter[str]:
+    """Check every promise; return what there is to count."""
+    raw = await system.read(Topic.RAW)
+    counts = Counter({"raw records": len(raw)})
+    counts["raw records of requests sent twice by us"] = _assert_all_kept(raw, answered)
+    await assert_exactly_once(system)
+    await _assert_each_record_has_one_fate(system, raw)
+    expected = _planned(system, raw)
+    events = [msgspec.json.decode(record.value) for record in await system.read(Topic.EVENTS)]
+    assert _by_shipment(events) == _by_shipment(expected[Topic.EVENTS])
+    assert len({event["id"] for event in events}) == len(events)
+    anomalies = [msgspec.json.decode(record.value) for record in await system.read(Topic.ANOMALIES)]
+    assert Counter(item["id"] for item in anomalies) == Counter(item["id"] for item in expected[Topic.ANOMALIES])
+    states = {record.key.decode(): msgspec.json.decode(record.value) for record in await system.read(Topic.STATE)}
+    assert _plain(states) == _plain({state["shipment_id"]: state for state in expected[Topic.STATE]})
+    await _assert_rows_agree(system, states)
+    counts["events"] = len(events)
+    counts["anomalies"] = len(anomalies)
+    counts["shipments"] = len(states)
+    counts.update(
+        {
+            f"outcome {row['outcome']}": row["n"]
+            for row in await system.rows("select outcome, count(*) as n from observations group by outcome")
+        }
+    )
+    return counts
+
+
+def _assert_all_kept(raw: Sequence[Any], answered: Sequence[Answered]) -> int:
+    """Every item of every webhook answered 200 is in the raw topic. Return how many are there more than once."""
+    kept: dict[str, Counter[str]] = {}
+    for record in raw:
+        headers = dict(record.headers)
+        kept.setdefault(headers["webhook-id"].decode(), Counter())[headers["item"].decode()] += 1
+    for answer in answered:
+        items = kept.get(answer.webhook_id, Counter())
+        assert set(items) == {f"{item}/{answer.records}" for item in range(1, answer.records + 1)}, answer
+    return sum(items.total() - len(items) for items in kept.values())
+
+
+async def _assert_each_record_has_one_fate(system: System, raw: Sequence[Any]) -> None:
+    """Each raw record is one observation or one dead letter, by its coordinates."""
+    rows = await system.rows("select raw_partition, raw_offset from observations")
+    fates = [(row["raw_partition"], row["raw_offset"]) for row in rows]
+    for letter in await system.read(Topic.DEAD_LETTERS):
+        headers = dict(letter.headers)
+        fates.append((int(headers["dlq-partition"]), int(headers["dlq-offset"])))
+    assert Counter(fates) == Counter((record.partition, record.offset) for record in raw)
+
+
+def _planned(system: System, raw: Sequence[Any]) -> Mapping[Topic, list[Any]]:
+    """Plan the raw topic record by record, as if nothing had ever broken."""
+    shipments: dict[str, Shipment] = {}
+    planned: dict[Topic, list[Any]] = {topic: [] for topic in Topic}
+    for record in sorted(raw, key=lambda record: (record.partition, record.offset)):
+        found = RawRecord(
+            record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp
+        )
+        reading = read(found, system.settings.assumed_zone, PARTITIONS)
+        done = plan([reading], shipments, system.settings.topic(Topic.RAW), START)
+        shipments.update(done.shipments)
+        for output in done.outputs:
+            for message in messages(output):
+                if message.topic is not Topic.DEAD_LETTERS:
+                    planned[message.topic].append(msgspec.json.decode(message.value))
+    return planned
+
+
+def _by_shipment(events: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for event in events:
+        found.setdefault(event["shipment_id"], []).append(_without_writing(event))
+    return found
+
+
+def _plain(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: _without_writing(state) for name, state in states.items()}
+
+
+def _without_writing(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out when it was written: that depends on when, all else on the raw topic alone."""
+    return {name: word for name, word in value.items() if name != "recorded_at"}
+
+
+async def _assert_rows_agree(system: System, states: Mapping[str, Mapping[str, Any]]) -> None:
+    columns = ("status", "phase", "final", "courier_status", "failed_count", "version", "order_id", "awb", "service")
+    rows = await system.rows("select * from shipments")
+    in_rows = {row["shipment_id"]: [row[column] for column in columns] for row in rows}
+    assert in_rows == {name: [state[column] for column in columns] for name, state in states.items()}
