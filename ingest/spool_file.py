@@ -191,10 +191,21 @@ class SpoolFile:
     def tidy(self) -> bool:
         """Leave nothing of what is gone on the disk, and give some of its room back. Say whether there is more.
 
+        On a full disk deleting fails, too, for want of room. A file of which nothing is needed is then made anew.
+
         Raises:
             SpoolError: the disk is full or broken. Tidy again later.
 
         """
+        try:
+            return self._tidy()
+        except SpoolError:
+            if self.records or self.refused:
+                raise
+            self._begin_anew()
+            return False
+
+    def _tidy(self) -> bool:
         with _transaction(self._db):
             self._delete()
         try:
@@ -204,6 +215,16 @@ class SpoolFile:
         except sqlite3.Error as error:
             raise SpoolError(str(error)) from error
         return free > 0
+
+    def _begin_anew(self) -> None:
+        try:
+            self._db.close()
+            for name in (f"{FILE}-wal", f"{FILE}-shm", FILE):  # a log must never outlive its file
+                (self.directory / name).unlink(missing_ok=True)
+            self._db = _opened(self.directory / FILE)
+        except (sqlite3.Error, OSError) as error:
+            raise SpoolError(str(error)) from error
+        self._done = self.bytes = 0
 
     def close(self) -> None:
         """Close the file and let the directory go."""

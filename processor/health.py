@@ -2,7 +2,7 @@
 
 import asyncio
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
@@ -37,6 +37,7 @@ class Condition(StrEnum):
     AWAY = "away"
     READ_ONLY = "read-only"
     LEADERLESS = "without a leader"
+    TOPICLESS = "without the topic"
 
 
 class Health:
@@ -46,13 +47,11 @@ class Health:
         """Begin without having seen either."""
         self._metrics = metrics
         self._seen: dict[StoreName, Condition] = {}
-        for store in StoreName:
-            metrics.store_up.labels(store).set(0)
 
     @property
     def parts(self) -> dict[str, bool]:
-        """Of each store, whether it works."""
-        return {store: self._seen.get(store) is Condition.WORKS for store in StoreName}
+        """Of each store that was seen, whether it works."""
+        return {store: condition is Condition.WORKS for store, condition in self._seen.items()}
 
     def saw(self, store: StoreName, condition: Condition, why: str = "") -> None:
         """Take note of a store's condition. The first time that it works is nothing to tell."""
@@ -79,9 +78,7 @@ class Health:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     (found,) = await admin.describe_topics([topic])
-                leaderless = [part["partition"] for part in found["partitions"] if part["leader"] < 0]
-                condition = Condition.LEADERLESS if leaderless else Condition.WORKS
-                self.saw(StoreName.KAFKA, condition, f"partitions {leaderless} of {topic}")
+                self.saw(StoreName.KAFKA, _condition(found), topic)
             except KAFKA_ERRORS as error:
                 self.saw(StoreName.KAFKA, Condition.AWAY, _words(error))
             await asyncio.sleep(ASK_EVERY_SECONDS)
@@ -106,10 +103,17 @@ class Health:
                 if await connection.fetchval("show transaction_read_only") == "on":
                     self.saw(StoreName.POSTGRES, Condition.READ_ONLY)
                     return
-            if not self.parts[StoreName.POSTGRES]:
+            if self._seen[StoreName.POSTGRES] is not Condition.WORKS:
                 await pool.expire_connections()
             self.saw(StoreName.POSTGRES, Condition.WORKS)
             await asyncio.sleep(ASK_EVERY_SECONDS)
+
+
+def _condition(topic: Any) -> Condition:
+    if topic["error_code"]:
+        return Condition.TOPICLESS
+    leaders = [part["leader"] for part in topic["partitions"]]
+    return Condition.WORKS if min(leaders) >= 0 else Condition.LEADERLESS
 
 
 def _words(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -25,6 +26,9 @@ from schemas.topics import Topic
 
 CONNECTIONS: Final = 10
 """Database connections of one processor: batches of that many partitions are written side by side."""
+
+SETTLED_SECONDS: Final = 60.0
+"""What fails after so long is a new condition: told again, and tried again soon. Opening gives up within 30 s."""
 
 LEAVE_SECONDS: Final = 1.0
 """How long the consumer may take to leave the group, and the pool to close: behind the workers' end, within the
@@ -61,18 +65,18 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
 
     async with admin_server(settings.admin_host, settings.processor_admin_port, registry, readiness) as port:
         log.info("processor started", topic=settings.topic(Topic.RAW), group=settings.group_id, admin_port=port)
-        waiting_for, attempt = "", 0
+        attempt = 0
         while not stop.is_set():
+            began = monotonic()
             try:
                 async with AsyncExitStack() as opened:
                     opening = opened.enter_async_context(_shared(settings, metrics, health, reached))
                     if (shared := await _unless(stop, opening)) is not None:
-                        waiting_for, attempt = "", 0
                         await _process(shared, groups, stop)
             except (UnreachableError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
-                if type(error).__name__ != waiting_for:
+                attempt = attempt + 1 if monotonic() - began < SETTLED_SECONDS else 1
+                if attempt == 1:
                     log.warning("waiting", reason=str(error) or repr(error))
-                waiting_for, attempt = type(error).__name__, attempt + 1
                 await pause(attempt, stop)
 
 
@@ -123,9 +127,10 @@ async def _shared(
     """Open both stores. Whichever is away is named in `health`."""
     async with AsyncExitStack() as opened:
         admin = await _noted(health, StoreName.KAFKA, opened.enter_async_context(kafka.admin_client(settings)))
+        stream = await _stream(settings, admin, health)
         pool = await _noted(health, StoreName.POSTGRES, open_pool(settings, "processor", CONNECTIONS))
         opened.push_async_callback(_close_pool, pool)
-        stream = await _stream(settings, admin)
+        health.saw(StoreName.POSTGRES, Condition.WORKS)
         watching = asyncio.create_task(health.watch(settings, admin, stream.raw_topic, pool))
         opened.push_async_callback(_end, watching)
         consumer = kafka.new_group_consumer(settings, "waybill-processor")
@@ -135,19 +140,20 @@ async def _shared(
 
 async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -> Result:
     try:
-        opened = await opening
+        return await opening
     except UnreachableError as error:
         health.saw(store, Condition.AWAY, str(error))
         raise
-    health.saw(store, Condition.WORKS)
-    return opened
 
 
-async def _stream(settings: Settings, admin: AIOKafkaAdminClient) -> Stream:
+async def _stream(settings: Settings, admin: AIOKafkaAdminClient, health: Health) -> Stream:
     raw_topic = settings.topic(Topic.RAW)
     found = await kafka_admin.find_topics(admin, [raw_topic], [])
     if raw_topic not in found:
-        raise UnreachableError(f"topic {raw_topic} is missing: `waybill topics apply` makes it")
+        why = f"topic {raw_topic} is missing: `waybill topics apply` makes it"
+        health.saw(StoreName.KAFKA, Condition.TOPICLESS, why)
+        raise UnreachableError(why)
+    health.saw(StoreName.KAFKA, Condition.WORKS)
     return Stream(raw_topic, found[raw_topic].partitions, settings.group_id)
 
 

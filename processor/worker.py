@@ -124,7 +124,8 @@ class Worker:
                 if attempt == 1:
                     log.warning("claiming again", partition=self.partition, why=repr(error))
             finally:
-                await self._drop_claim()
+                # A worker that is cancelled just now still closes its producer.
+                await asyncio.shield(self._drop_claim())
             await pause(attempt, self._stopping)
 
     def _halt(self, error: HaltError) -> None:

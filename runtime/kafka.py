@@ -126,11 +126,11 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STOP
                 await client.flush()
             await client.stop()
     except (TimeoutError, KafkaError, asyncio.CancelledError) as error:
-        # aiokafka waits for tasks that it has cancelled and lets their cancellation out as if it were ours.
-        if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
-            raise
         log.warning("kafka client given up", client=type(client).__name__, error=repr(error))
         await _give_up(client)
+        # aiokafka waits for tasks that it has cancelled, and lets their cancellation out as if it were ours.
+        if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
+            raise
 
 
 def background(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:

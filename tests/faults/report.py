@@ -53,8 +53,8 @@ def write_report(outcomes: Sequence[Outcome], tests: Iterable[Test], stack: tupl
 def _machine(stack: tuple[str, ...]) -> str:
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"Last run: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {os.cpu_count()} cores and {memory:.0f} GiB shared by "
-        f"broker, database and services; Python {platform.python_version()}, {platform.system()}. "
+        f"Last run: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {os.cpu_count()} cores and {memory:.0f} GiB shared by\n"
+        f"broker, database and services; Python {platform.python_version()}, {platform.system()}.\n"
         + "; ".join(line.split(", ")[0] for line in stack)
         + ".\n"
     )

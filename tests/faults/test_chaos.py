@@ -8,11 +8,11 @@ import os
 import random
 import secrets
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -57,6 +57,7 @@ class Run:
         self.faults: Counter[str] = Counter()
         self.recoveries: list[Recovery] = []
         self._log = log
+        self._services: list[Service] = []
         self._background: list[asyncio.Task[None]] = []
 
     async def open(self, opened: AsyncExitStack) -> None:
@@ -77,7 +78,8 @@ class Run:
         self._admin = f"http://{HOST}:{ports[1]}"
         self.ingest = Service("ingest", environ, self._log / "ingest.log")
         self.processors = [Service("processor", environ, self._log / f"processor-{n}.log") for n in (1, 2)]
-        for service in (self.ingest, *self.processors):
+        self._services = [self.ingest, *self.processors]
+        for service in self._services:
             opened.push_async_callback(service.kill)
             await service.start()
         self.audience: Audience = await opened.enter_async_context(listening(self.system))
@@ -87,16 +89,20 @@ class Run:
         """Break everything under load, in the plan's order."""
         async with self.courier.at_work():
             await self._recovered("the start", None, monotonic())
-            for number, fault in enumerate(self.plan.faults):
-                await self._commit(fault, f"{number}")
-            await asyncio.gather(*self._background)
+            try:
+                for number, fault in enumerate(self.plan.faults):
+                    await self._commit(fault, f"{number}")
+                await asyncio.gather(*self._background)
+            finally:
+                for task in self._background:
+                    task.cancel()
             await self._recovered("the end", None, monotonic())
 
     async def heal(self) -> None:
         """Wait until the spool is empty and everything applied; stop everything in order."""
         await until(self._spool_is_empty, HEAL_SECONDS)
         await until(self.system.caught_up, HEAL_SECONDS)
-        for service in (self.ingest, *self.processors):
+        for service in self._services:
             assert await service.stop() == 0, service.log_tail()
 
     async def _commit(self, fault: Fault, name: str) -> None:
@@ -127,9 +133,9 @@ class Run:
         else:
             await asyncio.sleep(self.chance.expovariate(1 / 1.5))
 
-    def _aside(self, fault: Awaitable[None]) -> None:
+    def _aside(self, fault: Coroutine[Any, Any, None]) -> None:
         """Let a long fault go on beside the next ones."""
-        self._background.append(asyncio.ensure_future(fault))
+        self._background.append(asyncio.create_task(fault))
 
     async def _kill(self, victim: Service) -> None:
         await victim.kill()
@@ -181,7 +187,7 @@ class Run:
         return "waybill_ingest_spool_records 0.0" in text
 
     def logs(self) -> str:
-        return "\n".join(service.log_tail() for service in (self.ingest, *self.processors))
+        return "\n".join(service.log_tail() for service in self._services)
 
 
 async def test_nothing_lost_nothing_twice(

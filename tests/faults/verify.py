@@ -19,7 +19,11 @@ async def assert_nothing_lost_nothing_twice(system: System, answered: Sequence[A
     """Check every promise; return what there is to count."""
     raw = await system.read(Topic.RAW)
     counts = Counter({"raw records": len(raw)})
-    counts["raw records of requests sent twice by us"] = _assert_all_kept(raw, answered)
+    counts["raw records kept twice by the door"] = _assert_all_kept(raw, answered)
+    promised = {answer.webhook_id for answer in answered}
+    counts["raw records of requests never answered"] = sum(
+        dict(record.headers)["webhook-id"].decode() not in promised for record in raw
+    )
     await assert_exactly_once(system)
     await _assert_each_record_has_one_fate(system, raw)
     expected = _planned(system, raw)
@@ -33,10 +37,11 @@ async def assert_nothing_lost_nothing_twice(system: System, answered: Sequence[A
     await _assert_rows_agree(system, states)
     counts["events"] = len(events)
     counts["anomalies"] = len(anomalies)
+    counts["dead letters"] = len(await system.read(Topic.DEAD_LETTERS))
     counts["shipments"] = len(states)
     counts.update(
         {
-            f"outcome {row['outcome']}": row["n"]
+            f"observations with the outcome {row['outcome']}": row["n"]
             for row in await system.rows("select outcome, count(*) as n from observations group by outcome")
         }
     )

@@ -117,7 +117,8 @@ def test_without_a_signal(service: str, code: int, says: str, traceback: bool) -
 
 def test_a_service_outlives_whoever_reads_its_lines() -> None:
     with start("talks") as process:
-        process.stdout.readline()
+        first_line(process.stdout)
+        assert process.stderr is not None
         process.stderr.readline()
         process.stderr.close()
         with pytest.raises(subprocess.TimeoutExpired):
@@ -129,6 +130,6 @@ def test_a_service_outlives_whoever_reads_its_lines() -> None:
 def test_a_service_that_nobody_reads_from_the_start_stops_in_order() -> None:
     command = ["sh", "-c", 'exec 2>&-; exec "$@"', "sh", sys.executable, "-c", SCRIPT, "talks"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
+        first_line(process.stdout)
         process.terminate()
         assert process.wait(10) == 0

@@ -14,6 +14,7 @@ from runtime.errors import SetupError
 
 HEADERS = [("courier", b"dash"), ("item", b"1/1"), ("content-type", "Größe".encode())]
 ALL = 1_000_000_000
+SQLITE_SETTINGS = {"journal_mode": "wal", "synchronous": 2, "fullfsync": 1, "secure_delete": 1, "auto_vacuum": 2}
 
 
 def record(number: int, size: int = 20) -> Record:
@@ -127,6 +128,22 @@ def test_what_cannot_be_deleted_is_done_all_the_same(directory: Path) -> None:
     file.close()
     again = SpoolFile(directory)
     assert kept(again) == records(1)
+    again.close()
+
+
+def test_a_disk_too_full_to_delete_is_emptied_all_the_same(directory: Path) -> None:
+    file = SpoolFile(directory)
+    file.append([records(0, 1)])
+    file._db.execute("pragma query_only = on")
+    with pytest.raises(SpoolError):
+        file.discard(file.first(ALL, ALL))
+    assert not file.tidy()
+    file.append([records(2)])
+    assert kept(file) == records(2)
+    file.close()
+    again = SpoolFile(directory)
+    assert kept(again) == records(2)
+    assert again.bytes == sum(spooled.size for spooled in again.first(ALL, ALL))
     again.close()
 
 
@@ -256,3 +273,10 @@ def test_it_is_a_list(tmp_path_factory: pytest.TempPathFactory, steps: list[tupl
             assert file.oldest_ms == (model[0].timestamp_ms if model else None)
     finally:
         file.close()
+
+
+def test_a_commit_is_on_the_disk_and_what_is_deleted_is_overwritten(directory: Path) -> None:
+    file = SpoolFile(directory)
+    settings = {name: file._db.execute(f"pragma {name}").fetchone()[0] for name in SQLITE_SETTINGS}
+    assert settings == SQLITE_SETTINGS
+    file.close()
