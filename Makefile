@@ -43,6 +43,7 @@ bench: $(INSTALLED)
 
 schemas: $(INSTALLED)
 	$(BIN)/python -m schemas.export
+	$(BIN)/python -m ingest.openapi
 	$(BIN)/python -m tests.unit.schemas.examples
 
 lock: $(INSTALLED)
