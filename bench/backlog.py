@@ -41,7 +41,12 @@ def backlog(count: int, start: int = 0) -> list[Raw]:
         for minute, example in enumerate(examples):
             at = START + timedelta(minutes=minute)
             for number in range(first, first + WINDOW):
-                body = {**example, "deliveryID": f"DE-{number}", "updatedAt": at.isoformat(), "failedCount": minute // 4}
+                body = {
+                    **example,
+                    "deliveryID": f"DE-{number}",
+                    "updatedAt": at.isoformat(),
+                    "failedCount": minute // 4,
+                }
                 records += raw_records("dash", msgspec.json.encode(body), at)
     return records
 
