@@ -24,11 +24,14 @@ LOOK_SECONDS: Final = 5.0
 
 async def main(count: int) -> None:
     async with bench_systems("memory.") as (system,):
+        appended = 0
         for first in range(0, count, SLICE):
-            await system.append(backlog(min(SLICE, count - first), first))
-        print(f"appended {count} raw records", flush=True)
+            records = backlog(min(SLICE, count - first), first)
+            await system.append(records)
+            appended += len(records)
+        print(f"appended {appended} raw records", flush=True)
         async with system.processor() as process:
-            seen = await _watch(system, psutil.Process(process.pid), count)
+            seen = await _watch(system, psutil.Process(process.pid), appended)
     print(f"peak RSS {max(seen):.0f} MB; first and last tenth: {_mean(seen, 0):.0f} MB, {_mean(seen, 9):.0f} MB")
 
 

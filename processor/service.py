@@ -20,6 +20,7 @@ from runtime import kafka, kafka_admin, lifecycle
 from runtime.admin import admin_server
 from runtime.errors import UnreachableError
 from runtime.metrics import ProcessorMetrics, new_registry
+from runtime.migrations import MigrationError, require_current_schema
 from runtime.postgres import Pool, open_pool
 from runtime.settings import Settings
 from schemas.topics import Topic
@@ -73,7 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
                     opening = opened.enter_async_context(_shared(settings, metrics, health, reached))
                     if (shared := await _unless(stop, opening)) is not None:
                         await _process(shared, groups, stop)
-            except (UnreachableError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
+            except (UnreachableError, MigrationError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
                 attempt = attempt + 1 if monotonic() - began < SETTLED_SECONDS else 1
                 if attempt == 1:
                     log.warning("waiting", reason=str(error) or repr(error))
@@ -130,6 +131,8 @@ async def _shared(
         stream = await _stream(settings, admin, health)
         pool = await _noted(health, StoreName.POSTGRES, open_pool(settings, "processor", CONNECTIONS))
         opened.push_async_callback(_close_pool, pool)
+        async with pool.acquire() as connection:
+            await require_current_schema(connection)
         health.saw(StoreName.POSTGRES, Condition.WORKS)
         watching = asyncio.create_task(health.watch(settings, admin, stream.raw_topic, pool))
         opened.push_async_callback(_end, watching)

@@ -17,7 +17,7 @@ import pytest
 
 from devstack import Stack
 from devstack.ports import HOST, free_ports
-from runtime import kafka, topics
+from runtime import kafka, migrations, topics
 from tests.faults.proxy import Proxy, Trap, commit, end_txn, proxies, through
 from tests.faults.services import Service
 from tests.integration.system import System, assert_exactly_once, lives, open_system, until
@@ -179,6 +179,7 @@ async def test_a_store_away_at_the_start_or_later_is_waited_for(open_case: OpenC
         partial(_away_later, store="kafka"),
         partial(_away_later, store="postgres"),
         _topics_are_missing,
+        _schema_is_missing,
     )
 
 
@@ -226,6 +227,16 @@ async def _topics_are_missing(case: Case) -> None:
     await case.tried_in_vain(case.kafka)
     assert case.said("waiting") == case.said("store without the topic") == 1
     await topics.apply(settings)
+    await case.works()
+
+
+async def _schema_is_missing(case: Case) -> None:
+    await case.system.execute("drop schema public cascade; create schema public")
+    await case.processor.start()
+    await until(partial(case.is_ready, False, assigned=False))
+    await case.tried_in_vain(case.postgres)
+    assert case.said("waiting") == 1
+    await migrations.migrate(case.system.settings)
     await case.works()
 
 
