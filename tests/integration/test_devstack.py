@@ -193,11 +193,12 @@ async def test_cancelled_start_leaves_no_process(data_dir: Path) -> None:
         async with services(Choice(Embedded(), Embedded()), data_dir, lambda _: None):
             pytest.fail("started")
 
+    others = set(psutil.Process().children(recursive=True))
     task = asyncio.create_task(start())
     started: list[psutil.Process] = []
 
     def broker_runs() -> bool:
-        started[:] = psutil.Process().children(recursive=True)
+        started[:] = set(psutil.Process().children(recursive=True)) - others
         return any("kafka.Kafka" in p.cmdline() for p in started if p.status() != psutil.STATUS_ZOMBIE)
 
     await until(broker_runs, 60, "the broker's start")

@@ -70,8 +70,10 @@ async def test_a_broker_that_does_not_answer_is_not_waited_for(unused_tcp_port: 
 async def test_a_silent_broker_holds_neither_start_nor_stop() -> None:
     """A port that takes connections and never answers, as a frozen broker does."""
 
-    async def say_nothing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.Event().wait()
+    taken: list[asyncio.StreamWriter] = []
+
+    def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -82,3 +84,6 @@ async def test_a_silent_broker_holds_neither_start_nor_stop() -> None:
         await kafka.start(producer, within=1.0)
     assert time.monotonic() - began < 1.0 + 2 * kafka.GIVE_UP_SECONDS + 0.5
     server.close()
+    for writer in taken:
+        writer.close()
+        await writer.wait_closed()
