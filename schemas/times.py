@@ -15,7 +15,7 @@ _USUAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6})?Z
 
 BELIEVED_AHEAD: Final = timedelta(days=1)
 """How far a courier's time may lie after the time received and still be believed: a clock or a zone is wrong
-beyond it. domain.md, "Order inside one shipment"."""
+beyond it."""
 
 
 def format_time(moment: datetime) -> str:

@@ -4,7 +4,7 @@ Each line reads "from: to, to, ...". The order of a line settles which of two eq
 status again is always legal. `docs/state-machines.md` is drawn from these tables.
 
 Sources: dash-webhooks.txt "Payload by status"; kiriminaja-webhooks.md "Event (Express)", "Instant Delivery";
-kiriminaja-tracking.txt "histories.status"; domain.md "What may follow what".
+kiriminaja-tracking.txt "histories.status".
 """
 
 from typing import Final

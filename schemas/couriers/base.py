@@ -13,7 +13,7 @@ from schemas.tolerant_json import unstorable
 from schemas.vocabulary import DeadLetterReason, Service, Source, Status
 
 MAX_REFERENCE_BYTES = 128
-"""The longest reference, in UTF-8: it is part of every key. domain.md, "Vocabulary"."""
+"""The longest reference, in UTF-8: it is part of every key."""
 
 Position = tuple[Any, ...]
 """Where an observation stands in its shipment's order. Positions of one service compare with each other."""
