@@ -7,9 +7,11 @@ be published then comes from the database, never from memory.
 
 import asyncio
 import random
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from time import monotonic
 from typing import Any, Final
 
@@ -275,7 +277,7 @@ class Worker:
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         loaded = await shared.store.load(named - self._shipments.keys())
         now = datetime.now(UTC)
-        planned = plan(readings, {**self._shipments, **loaded}, self._raw.topic, now, cursor.incarnation)
+        planned = plan(readings, ChainMap(loaded, self._shipments), self._raw.topic, now, cursor.incarnation)
         window = self._judge(planned, len(readings))
         shared.reached(Step.PLANNED)
         started = monotonic()
@@ -306,7 +308,7 @@ class Worker:
         for name, shipment in shipments.items():
             kept.pop(name, None)
             kept[name] = shipment
-        for name in list(kept)[: max(0, len(kept) - CACHED_SHIPMENTS)]:
+        for name in list(islice(kept, max(0, len(kept) - CACHED_SHIPMENTS))):
             del kept[name]
 
     async def _emit(self, done: Plan, moved: Cursor) -> int:
