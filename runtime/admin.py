@@ -1,5 +1,6 @@
 """The admin port of a service: `/healthz`, `/readyz`, `/metrics`."""
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -14,6 +15,9 @@ Readiness = Callable[[], Mapping[str, bool]]
 
 Taking = Callable[[], str | None]
 """Says which of the parts does the work now, where one of them is enough; None if none does."""
+
+BACKLOG: Final = 2_048
+"""Connections that wait to be accepted. Of a thousand that come at once Linux resets some behind aiohttp's 128."""
 
 SHUTDOWN_SECONDS: Final = 1.0
 """How long an answer in the making may take when the service stops. The drain has 8 s for everything."""
@@ -41,15 +45,19 @@ async def admin_server(
         await runner.cleanup()
 
 
-async def listen(runner: web.BaseRunner, host: str, port: int) -> int:
-    """Listen on an address and return its port.
+async def listen(runner: web.BaseRunner, host: str, port: int, *, shared: bool = False) -> int:
+    """Listen on an address and return its port (port 0 takes a free one).
+
+    A `shared` port may be listened on by several processes of one user, if each of them shares it: the kernel deals
+    out the connections.
 
     Raises:
         SetupError: the port is taken, or the address is not ours.
 
     """
+    reuse = shared and port != 0 and hasattr(socket, "SO_REUSEPORT")
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_port=reuse).start()
     except OSError as error:
         raise SetupError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     bound: int = runner.addresses[0][1]

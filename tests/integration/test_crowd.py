@@ -2,8 +2,10 @@
 
 import asyncio
 import resource
+import socket
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +20,7 @@ LIMIT: Final = 1_048_576
 CHUNK: Final = bytes(16 * 1024)
 PAUSE_SECONDS: Final = 0.05
 MEMORY_BYTES: Final = 300_000_000
-ANSWER_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 60.0
 
 HEAD: Final = (
     b"POST /webhooks/dash HTTP/1.1\r\nHost: x\r\nX-Dash-Secret: dash-new\r\nContent-Length: %d\r\n\r\n" % LIMIT
@@ -37,24 +39,28 @@ def many_files() -> Iterator[None]:
 
 
 async def push(port: int) -> str:
-    """Push a body slowly until it is sent or answered; return the answer's status."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answer = asyncio.create_task(reader.readline())
-    try:
-        writer.write(HEAD)
-        for _ in range(LIMIT // len(CHUNK)):
-            if answer.done():
-                break
-            writer.write(CHUNK)
-            await writer.drain()
-            await asyncio.sleep(PAUSE_SECONDS)
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return (await answer).split()[1].decode()
-    except ConnectionError:  # answered while we wrote, and closed before we read
-        return "cut off"
-    finally:
-        await asyncio.gather(answer, return_exceptions=True)
-        writer.close()
+    """Push a body slowly until it is sent or answered; return the answer's status.
+
+    On the bare socket: what the door has answered is read even where it has closed the connection since.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket() as connection:
+        connection.setblocking(False)
+        await loop.sock_connect(connection, ("127.0.0.1", port))
+        answer = asyncio.create_task(loop.sock_recv(connection, 4096))
+        try:
+            with suppress(ConnectionError):  # answered, and closed while we wrote
+                await loop.sock_sendall(connection, HEAD)
+                for _ in range(LIMIT // len(CHUNK)):
+                    await loop.sock_sendall(connection, CHUNK)
+                    await asyncio.wait((answer,), timeout=PAUSE_SECONDS)
+                    if answer.done():
+                        break
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return (await answer).split()[1].decode()
+        finally:
+            answer.cancel()
+            await asyncio.wait((answer,))
 
 
 async def test_a_thousand_slow_senders_do_not_fill_the_memory(many_files: None, tmp_path: Path) -> None:
@@ -74,9 +80,8 @@ async def test_a_thousand_slow_senders_do_not_fill_the_memory(many_files: None, 
                 meanwhile[(await ingest.post())[0]] += 1
             await asyncio.sleep(PAUSE_SECONDS)
         answers = Counter(await crowd)
-        assert set(answers) <= {"200", "503", "cut off"}
+        assert set(answers) <= {"200", "503"}
         assert answers["200"] > 0
-        assert answers["cut off"] < CONNECTIONS / 10
         assert meanwhile[200] > 0
         assert set(meanwhile) <= {200, 503}
         assert (await ingest.post())[0] == 200

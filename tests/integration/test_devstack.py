@@ -67,9 +67,24 @@ def family(pid: int) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty where it has just ended, as the start's short-lived helpers do."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def gone(processes: list[psutil.Process]) -> Callable[[], bool]:
     def are_gone() -> bool:
-        return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+        return all(has_ended(process) for process in processes)
 
     return are_gone
 
@@ -199,7 +214,7 @@ async def test_cancelled_start_leaves_no_process(data_dir: Path) -> None:
 
     def broker_runs() -> bool:
         started[:] = set(psutil.Process().children(recursive=True)) - others
-        return any("kafka.Kafka" in p.cmdline() for p in started if p.status() != psutil.STATUS_ZOMBIE)
+        return any("kafka.Kafka" in command_of(p) for p in started)
 
     await until(broker_runs, 60, "the broker's start")
     task.cancel()
