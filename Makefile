@@ -1,7 +1,7 @@
 # What a person types. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-docker chaos bench schemas lock clean
+.PHONY: help run test test-docker chaos bench schemas lock audit clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench        events a second against one message at a time, and the delay at 25 webhooks a second'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make lock         resolve the requirements anew'
+	@echo 'make audit        ask the advisory service about every locked package; needs the network, no part of `make test`'
 	@echo 'make clean        delete the virtual environment, the data of `make run` and all caches'
 
 run: $(INSTALLED)
@@ -49,6 +50,12 @@ schemas: $(INSTALLED)
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile $(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+
+# A package that the service does not know would count as clean without `--strict`.
+audit: $(INSTALLED)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --desc off \
+	-r requirements.txt -r requirements-dev.txt || { echo 'make audit failed: a package above has a known' \
+	'vulnerability, or the advisory service could not be asked (see the error): then nothing is known' >&2; exit 1; }
 
 COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

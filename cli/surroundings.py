@@ -34,6 +34,10 @@ class Surroundings(msgspec.Struct, frozen=True):
     made: frozenset[str]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Show no secret."""
+        return f"Surroundings({self.settings!r}, …)"
+
     @property
     def door(self) -> str:
         """The door's URL."""

@@ -28,7 +28,7 @@ from aiokafka.errors import (
 from ingest.errors import RefusedError, UnavailableError
 from ingest.records import Record, Records
 from runtime import kafka
-from runtime.errors import UnreachableError
+from runtime.errors import DeniedError, UnreachableError
 from schemas.partitioning import partition_of
 
 CONNECT_SECONDS: Final = 5.0
@@ -205,14 +205,16 @@ class KafkaPublisher:
             self._stirred.clear()
 
     async def _connect(self) -> AIOKafkaProducer:
-        said = False
+        said: bool | None = None
         for pause in pauses():
             try:
                 return await self._started()
             except (KafkaError, OSError, UnreachableError) as error:
-                if not said:
-                    log.warning("kafka not reachable", topic=self._topic, error=str(error) or repr(error))
-                said = True
+                denied = isinstance(error, (DeniedError, *kafka.DENIALS))
+                if denied is not said:
+                    event = "kafka closed to us" if denied else "kafka not reachable"
+                    log.warning(event, topic=self._topic, error=str(error) or repr(error))
+                said = denied
             await asyncio.sleep(pause)
         raise AssertionError("there is always another pause")
 

@@ -80,7 +80,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
         await runner.setup()
         opened.push_async_callback(runner.cleanup)
-        port = await listen(runner, settings.ingest_host, settings.ingest_port)
+        port = await listen(runner, settings.ingest_host, settings.ingest_port, shared=True)
         log.info("ingest ready", port=port, admin_port=admin_port, couriers=sorted(gates))
         await stop.wait()
         await _drain(runner, door)

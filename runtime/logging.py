@@ -17,7 +17,14 @@ REPEAT_AFTER: Final = 600.0
 ways; each once when it goes and once in ten minutes while it stays away tell as much."""
 
 _REMEMBERED_LINES: Final = 256
-_DETAIL: Final = re.compile(r"\nDETAIL:.*")
+_ROWS: Final = re.compile(
+    r"(\n[ |]*DETAIL:|invalid input for query argument [^:]*:|invalid input syntax for type [^:]*:)"
+    r".*?(?=\n[ |+-]*(?:HINT:|Traceback \(most|The above exception was|During handling of|-{3,})|\Z)",
+    re.DOTALL,
+)
+"""Where PostgreSQL and its client quote values, up to what follows them. A value may have several lines, and a
+traceback of a group puts bars before them."""
+
 _STDERR: Final = 2
 _QUIET: Final = ("aiokafka", "aiohttp", "asyncio", "stamina")
 
@@ -139,9 +146,10 @@ def _console(out: TextIO) -> Processor:
 
 
 def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Cut PostgreSQL's DETAIL out of tracebacks: it quotes rows, and rows hold personal data."""
-    if "exception" in event:
-        event["exception"] = _DETAIL.sub("", event["exception"])
+    """Cut out what PostgreSQL's errors quote of rows, wherever they are told: rows hold personal data."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = _ROWS.sub(r"\1 …", value)
     return event
 
 

@@ -28,7 +28,7 @@ _UNITS: Final = {
 }
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KAFKA_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
-_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):(\d{1,5})", re.ASCII)
+_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/@\[\]]+):(\d{1,5})", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -109,22 +109,27 @@ def addresses(entries: tuple[str, ...]) -> str:
     """Read a list of host:port, one at least, into Kafka's form."""
     if not entries:
         raise ValueError("must name at least one host:port")
-    for entry in entries:
+    for at, entry in enumerate(entries, 1):
         match = _ADDRESS.fullmatch(entry)
         if match is None or not 0 < int(match[1]) <= 65535:
-            raise ValueError(f"must list host:port, and {entry!r} is not one")
+            raise ValueError(f"must list host:port, and entry {at} is not one")  # it may hold a password
     return ",".join(entries)
 
 
 def database_url(text: str) -> str:
-    """Read the address of a PostgreSQL database."""
-    complaint = "must look like postgresql://user:password@host:5432/database"
+    """Read the address of a PostgreSQL database.
+
+    A password with an unescaped / ? or # would end in the parts behind the host, which are shown: it is refused.
+    """
+    complaint = "must look like postgresql://user:password@host:5432/database, with / ? # and @ in it percent-encoded"
     try:
         parts = urlsplit(text.strip())
         usable = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
         raise ValueError(complaint) from error
-    if not usable or not (parts.path.strip("/") or parts.query):
+    rest = (parts.path, *(text for name, value in pairs if not _is_password(name) for text in (name, value)))
+    if not usable or parts.fragment or any("@" in text for text in rest) or not (parts.path.strip("/") or parts.query):
         raise ValueError(complaint)
     return text.strip()
 
@@ -191,10 +196,14 @@ def mask_url(url: str) -> str:
         name, colon, _ = user.partition(":")
         netloc = f"{name}{colon}{MASK if colon else ''}@{host}"
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    if any("password" in name.lower() for name, _ in pairs):
-        shown = [(name, MASK if "password" in name.lower() else value) for name, value in pairs]
+    if any(_is_password(name + value) for name, value in pairs):
+        shown = [(name, MASK if _is_password(name + value) else value) for name, value in pairs]
         parts = parts._replace(query=urlencode(shown, safe="*/"))
     return urlunsplit(parts._replace(netloc=netloc))
+
+
+def _is_password(name: str) -> bool:
+    return "password" in name.lower()
 
 
 def hide(text: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -310,13 +311,14 @@ async def test_sigterm_ends_idle_and_slow_connections(environ: dict[str, str], r
     assert not [entry for entry in ingest.log if entry["level"] == "error"]
 
 
-async def test_a_taken_port_is_one_clear_line(environ: dict[str, str], raw_topic: str) -> None:
-    async with waybill_ingest(environ) as first:
-        second = await asyncio.create_subprocess_exec(
+async def test_a_port_taken_by_a_stranger_is_one_clear_line(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = str(stranger.getsockname()[1])
+        ingest = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "cli.main", "ingest"),
-            env={"PATH": os.environ["PATH"], **SETTINGS, **environ, "WAYBILL_INGEST_PORT": str(first.port)},
+            env={"PATH": os.environ["PATH"], **SETTINGS, **environ, "WAYBILL_INGEST_PORT": port},
             stderr=asyncio.subprocess.PIPE,
         )
-        _, stderr = await second.communicate()
-        assert second.returncode == 1
-        assert str(first.port) in msgspec.json.decode(stderr.splitlines()[-1])["reason"]
+        _, stderr = await ingest.communicate()
+    assert ingest.returncode == 1
+    assert port in msgspec.json.decode(stderr.splitlines()[-1])["reason"]
