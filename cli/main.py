@@ -7,13 +7,12 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+from cli import anomalies, audit, completion, decisions, dlq, doctor, lag, replay, retention, shipment, tail
+from cli.consent import can_ask, offer_change
 from cli.output import complain
+from cli.starting import FAILED, USAGE, start
 from runtime.errors import SettingsError, SetupError
-from runtime.settings import Settings, load_settings, secrets_settings, unknown_settings
-
-DONE: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
+from runtime.settings import secrets_settings
 
 _EPILOG: Final = """\
 Settings come from the environment, as WAYBILL_…; `waybill config` lists them.
@@ -74,14 +73,24 @@ def _parser() -> argparse.ArgumentParser:
     recover = commands.add_parser(
         "recover", help="mend what stopped a partition: restored database, topic made anew, retention passed"
     )
-    recover.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    recover.add_argument("--yes", action="store_true", help="do it without asking")
+    offer_change(recover)
     _offer_json(recover)
     recover.set_defaults(command=_recover)
 
     config = commands.add_parser("config", help="show the settings in force, secrets masked")
     _offer_json(config)
     config.set_defaults(command=_config)
+
+    replay.offer(commands)
+    dlq.offer(commands)
+    anomalies.offer(commands)
+    audit.offer(commands)
+    retention.offer(commands)
+    tail.offer(commands)
+    lag.offer(commands)
+    decisions.offer(shipment.offer(commands))
+    doctor.offer(commands)
+    completion.offer(commands, parser)
     return parser
 
 
@@ -99,7 +108,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _ingest(_arguments: argparse.Namespace) -> int:
-    settings = _start()
+    settings = start()
     if not settings.couriers_on:
         complain(f"no courier is on: set {' or '.join(secrets_settings())}")
         return USAGE
@@ -111,7 +120,7 @@ def _ingest(_arguments: argparse.Namespace) -> int:
 def _processor(_arguments: argparse.Namespace) -> int:
     from processor.service import run  # noqa: PLC0415
 
-    return run(_start())
+    return run(start())
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
@@ -133,12 +142,11 @@ def _topics_check(arguments: argparse.Namespace) -> int:
 
 
 def _recover(arguments: argparse.Namespace) -> int:
-    if not (arguments.yes or arguments.dry_run or (sys.stdin.isatty() and not arguments.json)):
-        complain("say --yes or --dry-run where nobody can be asked")
+    if not can_ask(arguments):
         return USAGE
     from cli.recover import recover  # noqa: PLC0415
 
-    return asyncio.run(recover(_start(), json=arguments.json, dry_run=arguments.dry_run, yes=arguments.yes))
+    return asyncio.run(recover(start(), json=arguments.json, dry_run=arguments.dry_run, yes=arguments.yes))
 
 
 def _config(arguments: argparse.Namespace) -> int:
@@ -148,20 +156,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _once(command: Callable[..., Coroutine[Any, Any, int]], *, json: bool) -> int:
-    return asyncio.run(command(_start(), json=json))
-
-
-def _start() -> Settings:
-    """Load the settings, set up the logs, and say what looks like a setting and is none."""
-    import structlog  # noqa: PLC0415
-
-    from runtime.logging import configure_logging  # noqa: PLC0415
-
-    settings = load_settings(os.environ)
-    configure_logging(settings.log_level, settings.log_format)
-    for name in unknown_settings(os.environ):
-        structlog.get_logger(__name__).warning("unknown setting", name=name)
-    return settings
+    return asyncio.run(command(start(), json=json))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """`waybill recover`."""
 
-import sys
-
 import msgspec
 
+from cli.consent import agreed as ask
 from cli.output import complain, say, say_json
 from processor.errors import ProcessorError
 from processor.mending import Mend
@@ -28,11 +27,12 @@ async def recover(settings: Settings, *, json: bool, dry_run: bool, yes: bool) -
             planned = _planned(await recovery.inspect())
             if not json:
                 _show(planned)
-            agreed = bool(planned) and not dry_run and (yes or _agreed())
+            agreed = bool(planned) and not dry_run and (yes or ask())
             if agreed:
                 await recovery.run(complain if json else say)
     except (ProcessorError, *FAILURES) as error:
-        complain(f"{error or repr(error)}; run `waybill recover` again, it goes on where it stopped")
+        reason = (str(error) or repr(error)).splitlines()[0]  # behind it PostgreSQL quotes rows
+        complain(f"{reason}; run `waybill recover` again, it goes on where it stopped")
         return 1
     if json:
         say_json({"mended": agreed, "partitions": planned})
@@ -50,9 +50,3 @@ def _show(planned: list[_Planned]) -> None:
         say(f"partition {each.partition}: {each.why}")
         for number, step in enumerate(each.steps, 1):
             say(f"  {number}. {step}")
-
-
-def _agreed() -> bool:
-    sys.stderr.write("Shall this be done? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}

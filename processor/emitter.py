@@ -60,16 +60,24 @@ class Emitter:
 
         An error leaves open whether it was published: the next claim finds out.
         """
-        async with asyncio.timeout(self._seconds):
-            await self._producer.begin_transaction()
-            await asyncio.gather(*await self._send(messages))
-            self._reached(Step.SENT)
-            if next_offset is not None:
-                offset = OffsetAndMetadata(next_offset, mark(recovery))
-                await self._producer.send_offsets_to_transaction({self._raw: offset}, self._group)
-            self._reached(Step.OFFSETS_ADDED)
-            await self._producer.commit_transaction()
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._transact(messages, next_offset, recovery)
+        except KAFKA_ERRORS as error:
+            if denial := kafka.denial_of_transaction(self._producer):
+                raise denial from error
+            raise
         self._reached(Step.EMITTED)
+
+    async def _transact(self, messages: Iterable[Message], next_offset: int | None, recovery: int) -> None:
+        await self._producer.begin_transaction()
+        await asyncio.gather(*await self._send(messages))
+        self._reached(Step.SENT)
+        if next_offset is not None:
+            offset = OffsetAndMetadata(next_offset, mark(recovery))
+            await self._producer.send_offsets_to_transaction({self._raw: offset}, self._group)
+        self._reached(Step.OFFSETS_ADDED)
+        await self._producer.commit_transaction()
 
     async def _send(self, messages: Iterable[Message]) -> list[Awaitable[Any]]:
         """Hand the messages over in whole batches, several times faster than one by one. Return the deliveries."""
@@ -83,7 +91,7 @@ class Emitter:
                     deliveries.append(await self._send_batch(*place, batch))
                 batch = open_batches[place] = self._producer.create_batch()
                 if not _append(batch, message):
-                    raise KafkaError(f"a message of {len(message.value)} bytes does not fit into an empty batch")
+                    raise KafkaError(f"a message of {len(message.value or b'')} bytes does not fit into an empty batch")
         for place, batch in open_batches.items():
             deliveries.append(await self._send_batch(*place, batch))
         return deliveries

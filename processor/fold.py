@@ -38,24 +38,28 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """How the fold judged one observation.
 
     `before` is the status it was judged from, `passed` what a move jumped over. `moved` is false for a repeat.
+    `forced`: only an operator's word makes it count.
     """
 
     accepted: bool
     before: Status | None
     moved: bool = False
     passed: tuple[Status, ...] = ()
+    forced: bool = False
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """An observation in its place. One without a status has no verdict.
 
-    `anomaly` is the id of the anomaly that refused it when it arrived, if one did.
+    `anomaly` is the id of the anomaly that refused it when it arrived, if one did. `forced`: an operator wants it to
+    count whatever the table says.
     """
 
     key: Position
     observation: Observation
     verdict: Verdict | None = None
     anomaly: str | None = None
+    forced: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -93,7 +97,7 @@ def fold(courier: Courier, service: Service, entries: Iterable[Entry]) -> tuple[
             background = _merge(background, entry.observation.details, moved=False)
             judged.append(entry)
             continue
-        snapshot, verdict = advance(courier, service, snapshot, entry.observation, background)
+        snapshot, verdict = advance(courier, service, snapshot, entry.observation, background, forced=entry.forced)
         judged.append(msgspec.structs.replace(entry, verdict=verdict) if verdict != entry.verdict else entry)
     return snapshot, tuple(judged)
 
@@ -104,11 +108,15 @@ def advance(
     snapshot: Snapshot | None,
     observation: Observation,
     background: Details | None = None,
+    *,
+    forced: bool = False,
 ) -> tuple[Snapshot | None, Verdict]:
     """Take one more observation, behind all others. `background` holds details known before any status was."""
     assert observation.status is not None
     lifecycle = courier.lifecycles[service]
     verdict = judge(lifecycle, snapshot, observation)
+    if forced and snapshot is not None:
+        verdict = _forced(verdict, snapshot, observation)
     if not verdict.accepted:
         return snapshot, verdict
     before = snapshot.details if snapshot else background or Details()
@@ -143,6 +151,14 @@ def judge(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observat
     return Verdict(accepted=passed is not None, before=before, moved=passed is not None, passed=passed or ())
 
 
+def _forced(verdict: Verdict, snapshot: Snapshot, observation: Observation) -> Verdict:
+    """Let an observation count that the table refuses, and a decision move what a scan would not."""
+    moves = observation.status is not snapshot.status
+    if verdict.accepted and (verdict.moved or not moves or observation.decision is None):
+        return verdict
+    return Verdict(accepted=True, before=snapshot.status, moved=moves, forced=True)
+
+
 def transition_of(lifecycle: Lifecycle, verdict: Verdict, status: Status) -> Transition:
     """Name the move that led to a status."""
     if verdict.before is None:
@@ -156,6 +172,8 @@ def transition_of(lifecycle: Lifecycle, verdict: Verdict, status: Status) -> Tra
 
 
 def _failed_count(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observation, verdict: Verdict) -> int:
+    if observation.decision is not None and snapshot is not None:
+        return snapshot.failed_count + (verdict.moved and observation.status is Status.FAILED)
     if not lifecycle.counts_entries:
         return observation.count
     entered = (observation.status, *verdict.passed).count(Status.FAILED) if verdict.moved else 0

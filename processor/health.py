@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from processor.emitter import KAFKA_ERRORS
 from processor.store import DATABASE_ERRORS
-from runtime.errors import SetupError
+from runtime.errors import DeniedError, SetupError
 from runtime.metrics import ProcessorMetrics
 from runtime.postgres import Connection, Pool, connect
 from runtime.settings import Settings
@@ -35,6 +36,7 @@ class Condition(StrEnum):
 
     WORKS = "back"
     AWAY = "away"
+    CLOSED = "closed to us"
     READ_ONLY = "read-only"
     LEADERLESS = "without a leader"
     TOPICLESS = "without the topic"
@@ -93,7 +95,8 @@ class Health:
                 finally:
                     connection.terminate()
             except (SetupError, *DATABASE_ERRORS) as error:
-                self.saw(StoreName.POSTGRES, Condition.AWAY, _words(error))
+                closed = isinstance(error, DeniedError)
+                self.saw(StoreName.POSTGRES, Condition.CLOSED if closed else Condition.AWAY, _words(error))
             await asyncio.sleep(ASK_EVERY_SECONDS)
 
     async def _watch_session(self, connection: Connection, pool: Pool) -> None:
@@ -111,7 +114,8 @@ class Health:
 
 def _condition(topic: Any) -> Condition:
     if topic["error_code"]:
-        return Condition.TOPICLESS
+        forbidden = topic["error_code"] == TopicAuthorizationFailedError.errno
+        return Condition.CLOSED if forbidden else Condition.TOPICLESS
     leaders = [part["leader"] for part in topic["partitions"]]
     return Condition.WORKS if min(leaders) >= 0 else Condition.LEADERLESS
 

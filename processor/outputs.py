@@ -23,7 +23,7 @@ from schemas.observation import Observation, Stamp
 from schemas.records import Headers, RawRecord, UnreadableError
 from schemas.times import format_time
 from schemas.topics import Topic
-from schemas.vocabulary import PHASES, AnomalyKind, Status
+from schemas.vocabulary import PHASES, AnomalyKind, Source, Status
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_event: Final = msgspec.json.Decoder(Event).decode
@@ -37,7 +37,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     """One thing to publish, as it is stored.
 
     `cause` is the offset of the raw record being applied, `ordinal` the output's place among the record's. A dead
-    letter's headers are stored; the others' follow from the value.
+    letter's headers are stored; the others' follow from the value. Without a value it is a tombstone.
     """
 
     topic: Topic
@@ -45,7 +45,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     cause: int
     ordinal: int
     key: bytes | None
-    value: bytes
+    value: bytes | None
     recorded_at: datetime
     shipment_id: str | None = None
     version: int | None = None
@@ -59,7 +59,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     topic: Topic
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers
     timestamp_ms: int
 
@@ -72,16 +72,23 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     recorded_at: datetime
     incarnation: int = 0
     """Tells the record's coordinates from those of another log under the topic's name."""
+    root: tuple[int, int] | None = None
+    """Of a record read again: the root's partition and offset."""
 
     @property
     def raw(self) -> RawCoordinates:
-        """The record's coordinates, for subscribers."""
-        return RawCoordinates(self.topic, self.record.partition, self.record.offset)
+        """The coordinates of what was read, for subscribers."""
+        return RawCoordinates(self.topic, *(self.root or (self.record.partition, self.record.offset)))
+
+    def source(self, observation: Observation) -> Source:
+        """Say how what is published came to be."""
+        return Source.REPLAY if self.root else observation.source
 
 
-def anomaly_id(shipment_id: str, at: str, incarnation: int, kind: AnomalyKind) -> str:
-    """Name an anomaly: one of a kind for each raw record, `at` being its coordinates."""
-    return f"{shipment_id}/anomaly/{f'{incarnation}/' if incarnation else ''}{at}/{kind}"
+def anomaly_id(shipment_id: str, at: tuple[int, int], incarnation: int, kind: AnomalyKind) -> str:
+    """Name an anomaly: one of a kind for each raw record. `at` is its partition and offset."""
+    partition, offset = at
+    return f"{shipment_id}/anomaly/{f'{incarnation}/' if incarnation else ''}{partition}:{offset}/{kind}"
 
 
 def event_output(
@@ -127,9 +134,11 @@ def event_output(
                 for proof in details.proofs
             ),
         ),
-        observed=_observed(observation, courier.occurred(observation, snapshot.service)) if change.late else None,
+        observed=_observed(observation, courier.occurred(observation, snapshot.service))
+        if change.late and observation.takes_part
+        else None,
         resolves=change.resolves,
-        source=observation.source,
+        source=origin.source(observation),
         raw=origin.raw,
     )
     return _stored(Topic.EVENTS, origin, 0, observation.shipment_id, _encode(event), version, event)
@@ -139,8 +148,9 @@ def anomaly_output(
     origin: Origin, observation: Observation, occurred: Stamp, kind: AnomalyKind, status: Status | None, ordinal: int
 ) -> Output:
     """Write an anomaly. `status` is the shipment's, if there is one."""
+    at = (origin.raw.partition, origin.raw.offset)
     anomaly = Anomaly(
-        id=anomaly_id(observation.shipment_id, origin.record.at, origin.incarnation, kind),
+        id=anomaly_id(observation.shipment_id, at, origin.incarnation, kind),
         kind=kind,
         shipment_id=observation.shipment_id,
         courier=observation.courier,
@@ -149,7 +159,7 @@ def anomaly_output(
         observed=_observed(observation, occurred),
         received_at=format_time(observation.received_at),
         recorded_at=format_time(origin.recorded_at),
-        source=observation.source,
+        source=origin.source(observation),
         raw=origin.raw,
     )
     return _stored(Topic.ANOMALIES, origin, ordinal, observation.shipment_id, _encode(anomaly))
@@ -178,6 +188,17 @@ def dead_letter(origin: Origin, error: UnreadableError) -> Output:
     )
 
 
+def tombstone(origin: Origin, shipment_id: str, ordinal: int) -> Output:
+    """Write what makes the state topic forget a shipment."""
+    return _stored(Topic.STATE, origin, ordinal, shipment_id, None)
+
+
+def forgotten_event(value: bytes) -> bytes:
+    """Return a stored event without personal data. The scan text goes too: couriers write names into it."""
+    nobody = Personal(driver=None, signed_by=None, tracking_url=None, proofs=())
+    return _encode(msgspec.structs.replace(_decode_event(value), personal=nobody, description=None))
+
+
 def batch_messages(outputs: Sequence[Output]) -> Iterator[Message]:
     """Return the records to publish together for outputs in order.
 
@@ -191,6 +212,8 @@ def batch_messages(outputs: Sequence[Output]) -> Iterator[Message]:
 def messages(output: Output, *, with_state: bool = True) -> tuple[Message, ...]:
     """Return the records to publish for an output. An event also leaves the newest state."""
     timestamp_ms = int(output.recorded_at.timestamp() * 1000)
+    if output.value is None:
+        return (Message(output.topic, output.key, None, output.headers, timestamp_ms),)
     match output.topic:
         case Topic.EVENTS:
             event = output.event or _decode_event(output.value)
@@ -227,7 +250,7 @@ def _stored(
     origin: Origin,
     ordinal: int,
     shipment_id: str,
-    value: bytes,
+    value: bytes | None,
     version: int | None = None,
     event: Event | None = None,
 ) -> Output:

@@ -3,19 +3,34 @@
 The plan of a batch is the plans of its records one by one, so batch boundaries never show.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime, tzinfo
-from typing import assert_never
+from types import MappingProxyType
+from typing import Final, assert_never
 
 import msgspec
 
-from processor.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output
-from processor.shipment import Applied, Changed, Duplicate, Refused, Shipment, Unchanged, apply, new_shipment
+from processor.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
+from processor.shipment import (
+    Applied,
+    Changed,
+    Duplicate,
+    Refused,
+    Shipment,
+    Unchanged,
+    apply,
+    forgotten,
+    new_shipment,
+)
 from schemas.couriers import COURIERS
-from schemas.observation import Observation
+from schemas.decisions import read_decision
+from schemas.observation import Erase, Observation
 from schemas.partitioning import partition_of
-from schemas.records import RawRecord, UnreadableError, read_provenance
+from schemas.records import Provenance, RawRecord, UnreadableError, read_provenance
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome, Source
+
+_SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
+"""What a re-reading may come to without leaving a row."""
 
 ZoneOf = Callable[[str, Source], tzinfo]
 """The zone of a courier's times without one, by the courier's name and the record's source."""
@@ -26,6 +41,9 @@ class Read(msgspec.Struct, frozen=True, gc=False):
 
     record: RawRecord
     observation: Observation
+    root: tuple[int, int] | None = None
+    """Of a record read again: the root's partition and offset."""
+    command_id: str | None = None
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
@@ -33,13 +51,28 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 
     record: RawRecord
     error: UnreadableError
+    command_id: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """A root record was found to be about a shipment. `refused`: not at first, and that was an anomaly."""
+
+    shipment_id: str
+    refused: bool = False
+
+
+Roots = Mapping[tuple[int, int], Sequence[Said]]
+"""What roots were found to be about, by partition and offset."""
 
 
 Reading = Read | Unreadable
 
 
 class ObservationRow(msgspec.Struct, frozen=True, gc=False):
-    """An observation as it is stored, with its outcome. `kept`: it takes part in the fold or in telling repeats."""
+    """An observation as it is stored, with its outcome. `kept`: it takes part in the fold or in telling repeats.
+
+    `stored` is false for a re-reading without effect: it leaves no row.
+    """
 
     record: RawRecord
     observation: Observation
@@ -47,13 +80,24 @@ class ObservationRow(msgspec.Struct, frozen=True, gc=False):
     anomaly_kind: AnomalyKind | None
     version: int | None
     kept: bool
+    root: tuple[int, int] | None = None
+    command_id: str | None = None
+    stored: bool = True
+
+
+class AppliedCommand(msgspec.Struct, frozen=True, gc=False):
+    """A record that a tool appended, and what came of it: an outcome, or None for a dead letter."""
+
+    command_id: str
+    record: RawRecord
+    outcome: Outcome | None
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
     """What a batch comes to.
 
     `shipments` are those touched, as they are afterwards; `changed` the ids of those with a new version, each with
-    the observation that gave it.
+    the observation that gave it. `erased` and `retired` are the ids of those whose stored rows have to follow.
     """
 
     shipments: Mapping[str, Shipment]
@@ -61,23 +105,41 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     observations: Sequence[ObservationRow]
     outputs: Sequence[Output]
     dead_letters: Sequence[Unreadable]
+    commands: Sequence[AppliedCommand] = ()
+    erased: Collection[str] = ()
+    retired: Collection[str] = ()
 
 
 def read(record: RawRecord, zone_of: ZoneOf, partitions: int) -> Reading:
     """Read one raw record. `partitions` is the topic's count: a record in another's partition is refused."""
+    command_id: str | None = None
     try:
         provenance = read_provenance(record.headers, record.timestamp_ms)
-        courier = COURIERS.get(provenance.courier)
-        if courier is None:
-            raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "no such courier")
-        zone = zone_of(provenance.courier, provenance.source)
-        observation = courier.read(record.value, provenance, zone)
+        command_id = provenance.command_id
+        observation = observe(record.value, provenance, zone_of)
         home = partition_of(observation.shipment_id.encode(), partitions)
         if home != record.partition:
             raise UnreadableError(DeadLetterReason.MISROUTED, f"the shipment belongs to partition {home}")
     except UnreadableError as error:
-        return Unreadable(record, error)
-    return Read(record, observation)
+        return Unreadable(record, error, command_id)
+    return Read(record, observation, provenance.root, command_id)
+
+
+def observe(value: bytes, provenance: Provenance, zone_of: ZoneOf) -> Observation:
+    """Read a raw record's value: a courier's body, or an operator's decision.
+
+    Raises:
+        UnreadableError: it gives no observation.
+
+    """
+    courier = COURIERS.get(provenance.courier)
+    if courier is None:
+        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "no such courier")
+    if provenance.root:
+        provenance = msgspec.structs.replace(provenance, source=provenance.root_source)
+    if provenance.source is Source.OPERATOR:
+        return read_decision(value, provenance)
+    return courier.read(value, provenance, zone_of(provenance.courier, provenance.source))
 
 
 def plan(
@@ -86,40 +148,82 @@ def plan(
     raw_topic: str,
     now: datetime,
     incarnation: int = 0,
+    applied: Set[str] = frozenset(),
+    roots: Roots = MappingProxyType({}),
 ) -> Plan:
     """Plan a batch, in offset order, from the shipments as they are; those not among them are new.
 
-    `incarnation` tells the records' coordinates from those of another log under the topic's name.
+    `incarnation` tells the records' coordinates from those of another log under the topic's name. `applied` holds
+    those of the batch's command ids that were applied before, `roots` what is known of the roots it reads again.
     """
     touched: dict[str, Shipment] = {}
     changed: dict[str, Observation] = {}
     rows: list[ObservationRow] = []
     outputs: list[Output] = []
     dead_letters: list[Unreadable] = []
+    commands: dict[str, AppliedCommand] = {}
+    erased: set[str] = set()
+    retired: set[str] = set()
+    said = _Said(readings, roots)
     for reading in readings:
-        origin = Origin(raw_topic, reading.record, now, incarnation)
+        record, command = reading.record, reading.command_id
+        repeated = command is not None and (command in applied or command in commands)
         if isinstance(reading, Unreadable):
-            outputs.append(dead_letter(origin, reading.error))
+            outputs.append(dead_letter(Origin(raw_topic, record, now, incarnation), reading.error))
             dead_letters.append(reading)
+            if command is not None and not repeated:
+                commands[command] = AppliedCommand(command, record, None)
             continue
+        origin = Origin(raw_topic, record, now, incarnation, reading.root)
         observation = reading.observation
         name = observation.shipment_id
         before = touched.get(name) or shipments.get(name) or new_shipment(COURIERS[observation.courier], name)
-        row, after, published = _plan_one(origin, observation, before)
+        if repeated:
+            rows.append(_row(reading, observation, Applied(before, Duplicate(), kept=False), Outcome.DUPLICATE))
+            continue
+        row, after, published = _plan_one(origin, reading, before, said)
         touched[name] = after
         if row.version is not None:
-            changed[name] = observation
+            changed[name] = row.observation
         rows.append(row)
         outputs.extend(published)
-    return Plan(touched, changed, rows, outputs, dead_letters)
+        if command is not None:
+            commands[command] = AppliedCommand(command, record, row.outcome)
+        if isinstance(observation.decision, Erase):
+            erased.add(name)
+        if after.retired and not before.retired:
+            retired.add(name)
+    return Plan(touched, changed, rows, outputs, dead_letters, list(commands.values()), erased, retired)
+
+
+class _Said:
+    """What roots are about, as a batch finds it out."""
+
+    def __init__(self, readings: Sequence[Reading], roots: Roots) -> None:
+        self._roots = dict(roots)
+        self._watching = any(isinstance(reading, Read) and reading.root for reading in readings)
+
+    def owner(self, root: tuple[int, int]) -> str | None:
+        """Return the shipment that a root is about, if it is about one."""
+        return next((each.shipment_id for each in self._roots.get(root, ()) if not each.refused), None)
+
+    def has_refused(self, root: tuple[int, int], shipment_id: str) -> bool:
+        """Whether it is known that a re-reading names this shipment instead."""
+        return Said(shipment_id, refused=True) in self._roots.get(root, ())
+
+    def note(self, reading: Read, *, refused: bool) -> None:
+        """Remember what a record is about."""
+        if self._watching:
+            at = reading.root or (reading.record.partition, reading.record.offset)
+            self._roots[at] = (*self._roots.get(at, ()), Said(reading.observation.shipment_id, refused))
 
 
 def _plan_one(
-    origin: Origin, observation: Observation, before: Shipment
+    origin: Origin, reading: Read, before: Shipment, said: _Said
 ) -> tuple[ObservationRow, Shipment, list[Output]]:
+    observation = forgotten(reading.observation) if before.erased else reading.observation
     courier = COURIERS[observation.courier]
-    refusal = anomaly_id(before.shipment_id, origin.record.at, origin.incarnation, AnomalyKind.ILLEGAL_TRANSITION)
-    applied = apply(courier, before, observation, refusal)
+    applied = _applied(origin, reading, observation, before, said)
     after = applied.shipment
     status = after.snapshot.status if after.snapshot else None
     occurred = courier.occurred(observation, after.service)
@@ -127,26 +231,43 @@ def _plan_one(
     match applied.effect:
         case Changed() as change:
             assert after.snapshot is not None
-            row = _row(origin, observation, applied, Outcome.EVENT, version=after.version)
+            row = _row(reading, observation, applied, Outcome.EVENT, version=after.version)
             published.append(event_output(courier, origin, observation, after.snapshot, change, after.version))
         case Refused(kind):
-            row = _row(origin, observation, applied, Outcome.ANOMALY, kind=kind)
+            row = _row(reading, observation, applied, Outcome.ANOMALY, kind=kind)
             published.append(anomaly_output(origin, observation, occurred, kind, status, ordinal=0))
         case Duplicate():
-            row = _row(origin, observation, applied, Outcome.DUPLICATE)
+            row = _row(reading, observation, applied, Outcome.DUPLICATE)
         case Unchanged():
-            row = _row(origin, observation, applied, Outcome.UNCHANGED)
+            row = _row(reading, observation, applied, Outcome.UNCHANGED)
         case _:
             assert_never(applied.effect)
     if applied.conflict:
         published.append(
             anomaly_output(origin, observation, occurred, AnomalyKind.SERVICE_CONFLICT, status, len(published))
         )
+    if after.retired and (published or not before.retired):
+        published.append(tombstone(origin, after.shipment_id, len(published)))
+    said.note(reading, refused=applied.effect == Refused(AnomalyKind.SHIPMENT_CHANGED))
     return row, after, published
 
 
+def _applied(origin: Origin, reading: Read, observation: Observation, before: Shipment, said: _Said) -> Applied:
+    """Apply a reading. One that names another shipment than its root did is refused, and said so once."""
+    root = reading.root
+    at = root or (origin.record.partition, origin.record.offset)
+    if root is not None and said.owner(root) not in {None, before.shipment_id}:
+        known = said.has_refused(root, before.shipment_id)
+        return Applied(before, Unchanged() if known else Refused(AnomalyKind.SHIPMENT_CHANGED), kept=False)
+
+    def name_anomaly(kind: AnomalyKind) -> str:
+        return anomaly_id(before.shipment_id, at, origin.incarnation, kind)
+
+    return apply(COURIERS[observation.courier], before, observation, name_anomaly, again=root is not None)
+
+
 def _row(
-    origin: Origin,
+    reading: Read,
     observation: Observation,
     applied: Applied,
     outcome: Outcome,
@@ -154,4 +275,15 @@ def _row(
     kind: AnomalyKind | None = None,
     version: int | None = None,
 ) -> ObservationRow:
-    return ObservationRow(origin.record, observation, outcome, kind, version, applied.kept)
+    silent = reading.root is not None and outcome in _SILENT and not applied.kept
+    return ObservationRow(
+        reading.record,
+        observation,
+        outcome,
+        kind,
+        version,
+        applied.kept,
+        reading.root,
+        reading.command_id,
+        stored=not silent,
+    )

@@ -33,7 +33,8 @@ where pid = any (pg_blocking_pids($1)) and usename = current_user
 -- name: advance_cursor
 -- No row: the claim is lost.
 update cursors
-set next_offset = $4, emitted = greatest(emitted, $5), last_offset = $6, last_digest = $7, updated_at = now()
+set next_offset = $4, emitted = greatest(emitted, $5), last_offset = $6, last_digest = $7,
+    records = records + $8, rowless = rowless + $9, updated_at = now()
 where raw_partition = $1 and epoch = $2 and next_offset = $3
 returning next_offset
 
@@ -44,10 +45,17 @@ where raw_partition = $1 and epoch = $2
 returning emitted
 
 -- name: load_versions
-select shipment_id, courier, version from shipments where shipment_id = any ($1::text[])
+select shipment_id, courier, version, retired_at is not null as retired
+from shipments where shipment_id = any ($1::text[])
+
+-- name: load_retired
+select shipment_id, version, service, status, courier_status, failed_count, occurred_at, occurred_at_source,
+    order_id, awb, carrier, charges, reason
+from shipments where shipment_id = any ($1::text[]) and retired_at is not null
 
 -- name: load_observations
-select shipment_id, incarnation, raw_partition, raw_offset, anomaly_kind, reading
+select shipment_id, incarnation, coalesce(replay_of_partition, raw_partition), coalesce(replay_of_offset, raw_offset),
+    replay_of_offset is not null, anomaly_kind, reading
 from observations
 where shipment_id = any ($1::text[]) and kept
 order by incarnation, raw_partition, raw_offset
@@ -81,6 +89,68 @@ on conflict (shipment_id) do update set
     version = excluded.version,
     updated_at = excluded.updated_at
 
+-- name: known_commands
+select command_id from applied_commands where command_id = any ($1::text[])
+
+-- name: roots
+-- What roots were found to be about, at first and when they were read again, in the log that is there now.
+with root as (
+    select roots.raw_partition, roots.raw_offset, cursors.incarnation
+    from unnest($1::integer[], $2::bigint[]) as roots (raw_partition, raw_offset)
+    join cursors using (raw_partition)
+)
+select root.raw_partition, root.raw_offset, shipment_id, false as refused
+from root join observations using (incarnation, raw_partition, raw_offset)
+union all
+select root.raw_partition, root.raw_offset, shipment_id, anomaly_kind is not distinct from 'shipment_changed'
+from root join observations
+on observations.replay_of_partition = root.raw_partition and observations.replay_of_offset = root.raw_offset
+    and observations.incarnation >= root.incarnation
+
+-- name: readings_of
+select shipment_id, incarnation, raw_partition, raw_offset, reading
+from observations where shipment_id = any ($1::text[])
+
+-- name: rewrite_readings
+update observations set reading = wanted.reading
+from unnest($1::text[], $2::bigint[], $3::integer[], $4::bigint[], $5::json[])
+    as wanted (shipment_id, incarnation, raw_partition, raw_offset, reading)
+where (observations.shipment_id, observations.incarnation, observations.raw_partition, observations.raw_offset)
+    = (wanted.shipment_id, wanted.incarnation, wanted.raw_partition, wanted.raw_offset)
+
+-- name: events_of
+select incarnation, raw_partition, cause_offset, ordinal, value
+from outputs where shipment_id = any ($1::text[]) and version is not null
+
+-- name: rewrite_outputs
+update outputs set value = wanted.value
+from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[], $5::bytea[])
+    as wanted (incarnation, raw_partition, cause_offset, ordinal, value)
+where (outputs.raw_partition, outputs.incarnation, outputs.cause_offset, outputs.ordinal)
+    = (wanted.raw_partition, wanted.incarnation, wanted.cause_offset, wanted.ordinal)
+
+-- name: mark_erased
+update shipments set erased_at = $2 where shipment_id = any ($1::text[])
+
+-- name: retire_observations
+-- Those of the cursor's own incarnation are counted on.
+with gone as (
+    delete from observations where shipment_id = any ($1::text[]) and (incarnation, raw_offset) < ($3, $4)
+    returning incarnation
+)
+update cursors set rowless = rowless + (select count(*) from gone where gone.incarnation = $3)
+where raw_partition = $2
+
+-- name: retire_outputs
+delete from outputs
+where shipment_id = any ($1::text[]) and (version is not null or topic = 'shipment.anomalies')
+    and (incarnation, cause_offset) < ($2, $3)
+
+-- name: mark_retired
+update shipments
+set retired_at = $2, personal = $3::json, description = null
+where shipment_id = any ($1::text[])
+
 -- name: outputs_between
 select topic, cause_offset, ordinal, key, value, headers, shipment_id, version, recorded_at
 from outputs
@@ -103,8 +173,10 @@ returning raw_partition, raw_topic, partitions, consumer_group, next_offset, emi
 -- name: begin_recovery
 -- No row: a processor has claimed the partition meanwhile.
 update cursors
-set raw_topic = $3, partitions = $4, consumer_group = $5, next_offset = $6, emitted = $7, incarnation = $8,
-    recovery = $9, recover_until = $10, last_offset = $11, last_digest = $12, updated_at = now()
+set raw_topic = $3, partitions = $4, consumer_group = $5, next_offset = $6, emitted = $7,
+    records = case when incarnation = $8 then records else 0 end,
+    rowless = case when incarnation = $8 then rowless else 0 end,
+    incarnation = $8, recovery = $9, recover_until = $10, last_offset = $11, last_digest = $12, updated_at = now()
 where raw_partition = $1 and epoch = $2
 returning raw_partition
 

@@ -228,6 +228,8 @@ class Recovery:
             shipment = shipments.get(each)
             if each in published and state is None:
                 continue  # forgotten on purpose
+            if shipment is not None and shipment.retired:
+                continue
             if shipment is None or shipment.snapshot is None:
                 if state is not None and (shipment is None or not shipment.version):
                     lost.append(state)
@@ -320,7 +322,8 @@ class _Applying:
     async def store(self, readings: Sequence[Reading]) -> None:
         cursor, now = self.cursor, datetime.now(UTC)
         loaded = await self._store.load({each.observation.shipment_id for each in readings if isinstance(each, Read)})
-        planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation)
+        applied, roots = await self._store.recall(readings)
+        planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)
         last = readings[-1].record
         moved = advanced(cursor, last, last.offset + 1)
         await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(planned, outputs=()), now)

@@ -1,7 +1,7 @@
 """The processor as a service: clients, group, admin port, orderly stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -16,9 +16,9 @@ from processor.health import Condition, Health, StoreName
 from processor.steps import Reached, no_one
 from processor.store import DATABASE_ERRORS, Store
 from processor.worker import Shared, pause
-from runtime import kafka, kafka_admin, lifecycle
+from runtime import kafka, kafka_admin, lifecycle, postgres
 from runtime.admin import admin_server
-from runtime.errors import UnreachableError
+from runtime.errors import DeniedError, UnreachableError
 from runtime.metrics import ProcessorMetrics, new_registry
 from runtime.migrations import MigrationError, require_current_schema
 from runtime.postgres import Pool, open_pool
@@ -34,6 +34,9 @@ SETTLED_SECONDS: Final = 60.0
 LEAVE_SECONDS: Final = 1.0
 """How long the consumer may take to leave the group, and the pool to close: behind the workers' end, within the
 lifecycle's 8 s."""
+
+DENIALS: Final = (DeniedError, *kafka.DENIALS, *postgres.DENIALS)
+"""What is told even where something else was waited for before."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +69,7 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
 
     async with admin_server(settings.admin_host, settings.processor_admin_port, registry, readiness) as port:
         log.info("processor started", topic=settings.topic(Topic.RAW), group=settings.group_id, admin_port=port)
-        attempt = 0
+        attempt, denied = 0, False
         while not stop.is_set():
             began = monotonic()
             try:
@@ -76,7 +79,8 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
                         await _process(shared, groups, stop)
             except (UnreachableError, MigrationError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
                 attempt = attempt + 1 if monotonic() - began < SETTLED_SECONDS else 1
-                if attempt == 1:
+                was_denied, denied = denied, isinstance(error, DENIALS)
+                if attempt == 1 or denied != was_denied:
                     log.warning("waiting", reason=str(error) or repr(error))
                 await pause(attempt, stop)
 
@@ -98,10 +102,15 @@ async def _process(shared: Shared, groups: list[Group], stop: asyncio.Event) -> 
         if group.failed.done():
             group.failed.result()
         if not stop.is_set():
-            raise UnreachableError("the consumer has ended by itself")
+            raise UnreachableError(f"the consumer has ended by itself: {_why_ended(ends)}")
     finally:
         await group.stop()
         groups.remove(group)
+
+
+def _why_ended(ends: Iterable[asyncio.Future[Any]]) -> str:
+    errors = [error for end in ends if end.done() and not end.cancelled() and (error := end.exception())]
+    return "; ".join(map(str, errors)) or "nothing was said"
 
 
 async def _started(shared: Shared) -> bool:
@@ -145,7 +154,7 @@ async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -
     try:
         return await opening
     except UnreachableError as error:
-        health.saw(store, Condition.AWAY, str(error))
+        health.saw(store, Condition.CLOSED if isinstance(error, DeniedError) else Condition.AWAY, str(error))
         raise
 
 
@@ -153,7 +162,7 @@ async def _stream(settings: Settings, admin: AIOKafkaAdminClient, health: Health
     raw_topic = settings.topic(Topic.RAW)
     found = await kafka_admin.find_topics(admin, [raw_topic], [])
     if raw_topic not in found:
-        why = f"topic {raw_topic} is missing: `waybill topics apply` makes it"
+        why = f"topic {raw_topic} is missing, or our user may not see it: `waybill topics apply` makes it"
         health.saw(StoreName.KAFKA, Condition.TOPICLESS, why)
         raise UnreachableError(why)
     health.saw(StoreName.KAFKA, Condition.WORKS)

@@ -4,6 +4,8 @@ A shipment is known by its observations; applying another returns the shipment a
 """
 
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from itertools import takewhile
 from typing import Final
 
@@ -11,8 +13,12 @@ import msgspec
 
 from processor.fold import Entry, Snapshot, advance, fold, sort_key, transition_of
 from schemas.couriers import Courier
-from schemas.observation import Observation
+from schemas.couriers.base import Position
+from schemas.observation import Accept, Details, Dismiss, Erase, Observation, Retire, SetStatus
 from schemas.vocabulary import AnomalyKind, EventType, Service, Source, Status, Transition
+
+NameAnomaly = Callable[[AnomalyKind], str]
+"""Gives the id of the anomaly that the record at hand would become."""
 
 NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
 
@@ -20,8 +26,9 @@ NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
 class Shipment(msgspec.Struct, frozen=True, gc=False):
     """Everything the next observation is judged by.
 
-    `entries` are its observations in order, but for those with an unknown word. `copies` leads from each record's
-    digest to its reading's, `kept` from a reading's digest to the copy of it that counts.
+    `records` holds the observation of each raw record, by the record's digest; `kept` those that count, one for each
+    reading, by its digest; `entries` these in order, but for those that take no part in the fold. `anomalies` are the
+    ids of those that refused a record.
     """
 
     shipment_id: str
@@ -30,8 +37,29 @@ class Shipment(msgspec.Struct, frozen=True, gc=False):
     version: int = 0
     entries: tuple[Entry, ...] = ()
     proven: frozenset[Service] = NOTHING_PROVEN
-    copies: dict[bytes, bytes] = {}
+    records: dict[bytes, Observation] = {}
     kept: dict[bytes, Observation] = {}
+    anomalies: dict[bytes, str] = {}
+    decided: bool = False
+    """An operator has set its status, or made a refused observation count."""
+    dismissed: frozenset[str] = frozenset()
+    """The ids of anomalies that an operator has dismissed."""
+    erased: bool = False
+    """Its personal data was erased, and none is taken in."""
+    retired: bool = False
+    """Its history was given up: only the snapshot is left."""
+
+
+class Past(msgspec.Struct, frozen=True, gc=False):
+    """One kept observation of a shipment, in the order of arrival.
+
+    `anomaly` is the id of the anomaly that refused it, if one did. `again`: its record was read again, and this is the
+    newer reading.
+    """
+
+    observation: Observation
+    anomaly: str | None = None
+    again: bool = False
 
 
 class Folded(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +92,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unchanged(msgspec.Struct, frozen=True, gc=False):
-    """Nothing to tell: details for a shipment not known yet."""
+    """Nothing to tell: details for a shipment not known yet, a re-reading or a decision without effect."""
 
 
 Effect = Changed | Duplicate | Refused | Unchanged
@@ -88,80 +116,275 @@ def new_shipment(courier: Courier, shipment_id: str) -> Shipment:
     return Shipment(shipment_id, courier.service(NOTHING_PROVEN))
 
 
-def rebuild(
-    courier: Courier, shipment_id: str, version: int, history: list[tuple[Observation, str | None]]
-) -> Shipment:
-    """Return a shipment from its kept observations (in any order), each with the anomaly that refused it, if any."""
-    kept: dict[bytes, Observation] = {}
-    copies: dict[bytes, bytes] = {}
+def retired_shipment(shipment_id: str, version: int, snapshot: Snapshot) -> Shipment:
+    """Return a shipment of which only the row is left."""
+    return Shipment(shipment_id, snapshot.service, snapshot, version, retired=True)
+
+
+def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[Past]) -> Shipment:
+    """Return a shipment from its kept observations, in the order of arrival."""
+    records: dict[bytes, Observation] = {}
     anomalies: dict[bytes, str] = {}
-    proven: frozenset[Service] = NOTHING_PROVEN
-    for observation, anomaly in history:
-        reading = copies.get(observation.record_digest, observation.reading_digest)
-        copies[observation.record_digest] = reading
-        if reading not in kept or _counts_before(observation, kept[reading]):
-            kept[reading] = observation
-        if anomaly:
-            anomalies[reading] = anomaly
-        proven |= frozenset(observation.proves)
-    service = courier.service(proven)
-    entries = [
-        Entry(sort_key(courier, service, observation), observation, anomaly=anomalies.get(reading))
-        for reading, observation in kept.items()
-        if observation.known
-    ]
-    snapshot, judged = fold(courier, service, sorted(entries, key=_by_key))
-    return Shipment(shipment_id, service, snapshot, version, judged, proven, copies, kept)
+    for past in history:
+        name, observation = past.observation.record_digest, past.observation
+        if past.again or name not in records or _counts_before(observation, records[name]):
+            records[name] = observation
+        if past.anomaly:
+            anomalies[name] = past.anomaly
+    empty = msgspec.structs.replace(new_shipment(courier, shipment_id), version=version, anomalies=anomalies)
+    return _assembled(courier, empty, records)
 
 
-def apply(courier: Courier, shipment: Shipment, observation: Observation, anomaly_id: str) -> Applied:
-    """Apply one observation. `anomaly_id` is the id of the `illegal_transition` it would become."""
-    reading = observation.reading_digest
-    if reading not in shipment.kept:
-        reading = shipment.copies.get(observation.record_digest, reading)
-    if reading in shipment.kept:
-        return _apply_copy(courier, shipment, observation, reading)
-    copies = {**shipment.copies, observation.record_digest: reading}
-    kept = {**shipment.kept, reading: observation}
+def apply(
+    courier: Courier, shipment: Shipment, observation: Observation, name_anomaly: NameAnomaly, *, again: bool = False
+) -> Applied:
+    """Apply one observation.
+
+    `again`: its record is read again with today's code. The reading replaces the one that the record gave, if it gave
+    one, and there is an event only where the snapshot changes.
+    """
+    if shipment.erased:
+        observation = forgotten(observation)
+    if shipment.retired:
+        return _apply_to_retired(shipment, observation, again=again)
+    name = observation.record_digest
+    known = shipment.records.get(name)
+    if again:
+        return _apply_again(courier, shipment, observation, name_anomaly)
+    if known is not None:
+        if not _counts_before(observation, known):
+            return Applied(shipment, Duplicate(), kept=False)
+        return _apply_copy(courier, shipment, observation)
+    if observation.reading_digest in shipment.kept:
+        if observation.known and _counts_before(observation, shipment.kept[observation.reading_digest]):
+            return _apply_copy(courier, shipment, observation)
+        return Applied(_remembering(shipment, observation), Duplicate())
+    if observation.decision is not None and observation.status is None:
+        return _apply_decision(courier, shipment, observation)
     if not observation.known:
-        remembered = msgspec.structs.replace(shipment, copies=copies, kept=kept)
-        return Applied(remembered, Refused(AnomalyKind.UNKNOWN_STATUS))
+        unknown = AnomalyKind.UNKNOWN_STATUS
+        return Applied(
+            _refusing(_remembering(shipment, observation), observation, name_anomaly(unknown)), Refused(unknown)
+        )
+    return _apply_new(courier, shipment, observation, name_anomaly)
+
+
+def forgotten(observation: Observation) -> Observation:
+    """Return an observation without personal data. The scan text goes too: couriers write names into it."""
+    details = _impersonal(observation.details)
+    return observation if details == observation.details else msgspec.structs.replace(observation, details=details)
+
+
+def _impersonal(details: Details) -> Details:
+    return msgspec.structs.replace(details, driver=None, signed_by=None, tracking_url=None, description=None, proofs=())
+
+
+def _apply_new(courier: Courier, shipment: Shipment, observation: Observation, name_anomaly: NameAnomaly) -> Applied:
+    folded, after = _with(courier, shipment, observation)
+    effect = _effect(courier, shipment, folded, observation)
+    if isinstance(effect, Changed):
+        after = msgspec.structs.replace(after, version=shipment.version + 1)
+    elif isinstance(effect, Refused):
+        after = _refusing(after, observation, name_anomaly(effect.kind))
+    return Applied(after, effect, conflict=len(after.proven) > 1 >= len(shipment.proven))
+
+
+def _with(courier: Courier, shipment: Shipment, observation: Observation) -> tuple[Folded, Shipment]:
+    """Return the fold and the shipment with a new observation, put in its place where that is all there is to do."""
+    if shipment.decided or observation.decision is not None:
+        after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
+        return Folded(after.service, after.snapshot, after.entries), after
     proven = shipment.proven.union(observation.proves)
     folded = _insert(courier, shipment, observation, courier.service(proven))
-    effect = _effect(courier, shipment, folded, observation)
-    entries, version = folded.entries, shipment.version
-    if isinstance(effect, Changed):
-        version += 1
-    elif isinstance(effect, Refused):
-        entries = _mark(entries, observation, anomaly_id)
-    after = Shipment(shipment.shipment_id, folded.service, folded.snapshot, version, entries, proven, copies, kept)
-    return Applied(after, effect, conflict=len(proven) > 1 >= len(shipment.proven))
+    return folded, Shipment(
+        shipment.shipment_id,
+        folded.service,
+        folded.snapshot,
+        shipment.version,
+        folded.entries,
+        proven,
+        {**shipment.records, observation.record_digest: observation},
+        {**shipment.kept, observation.reading_digest: observation},
+        shipment.anomalies,
+        dismissed=shipment.dismissed,
+        erased=shipment.erased,
+    )
 
 
-def _apply_copy(courier: Courier, shipment: Shipment, observation: Observation, reading: bytes) -> Applied:
-    """Take a copy of what is known: of two copies the one received earlier counts."""
-    known = shipment.kept[reading]
-    fresh = observation.record_digest not in shipment.copies
-    earlier = _counts_before(observation, known)
-    if fresh:
-        shipment = msgspec.structs.replace(shipment, copies={**shipment.copies, observation.record_digest: reading})
-    if not earlier:
-        return Applied(shipment, Duplicate(), kept=fresh)
-    counting = msgspec.structs.replace(shipment, kept={**shipment.kept, reading: observation})
-    if not known.known:
-        return Applied(counting, Duplicate())
-    entries = [
-        Entry(sort_key(courier, shipment.service, observation), observation, anomaly=entry.anomaly)
-        if entry.observation is known
-        else entry
-        for entry in shipment.entries
-    ]
-    folded = Folded(shipment.service, *fold(courier, shipment.service, sorted(entries, key=_by_key)))
-    after = msgspec.structs.replace(counting, snapshot=folded.snapshot, entries=folded.entries)
-    if folded.snapshot == shipment.snapshot:
+def _apply_copy(courier: Courier, shipment: Shipment, observation: Observation) -> Applied:
+    """Take a copy of what is known that was received earlier: of two copies it counts."""
+    after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
+    if after.snapshot == shipment.snapshot:
         return Applied(after, Duplicate())
-    corrected = msgspec.structs.replace(after, version=shipment.version + 1)
-    return Applied(corrected, _corrected(shipment, folded))
+    return _correcting(shipment, after)
+
+
+def _apply_again(courier: Courier, shipment: Shipment, observation: Observation, name_anomaly: NameAnomaly) -> Applied:
+    """Take a record's newer reading."""
+    old = shipment.records.get(observation.record_digest)
+    if old is None:
+        return _only_differences(shipment, apply(courier, shipment, observation, name_anomaly))
+    if observation == old or _copy_order(observation) != _copy_order(old):
+        return Applied(shipment, Unchanged(), kept=False)
+    after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
+    if after.snapshot is None and shipment.snapshot is not None:
+        return Applied(shipment, Unchanged(), kept=False)  # a row is never taken back
+    counted = any(entry.accepted and entry.observation is old for entry in shipment.entries)
+    counts = observation.takes_part and after.kept[observation.reading_digest] is observation
+    conflict = len(after.proven) > 1 >= len(shipment.proven)
+    if counted or not counts:
+        if after.snapshot == shipment.snapshot:
+            return Applied(after, Unchanged(), conflict)
+        return _correcting(shipment, after)
+    effect = _effect(courier, shipment, Folded(after.service, after.snapshot, after.entries), observation)
+    if isinstance(effect, Refused):
+        refusal = name_anomaly(effect.kind)
+        if refusal == shipment.anomalies.get(observation.record_digest):
+            return Applied(after, Unchanged(), conflict)
+        return Applied(_refusing(after, observation, refusal), effect, conflict)
+    if isinstance(effect, Changed):
+        after = msgspec.structs.replace(after, version=shipment.version + 1)
+    return _only_differences(shipment, Applied(after, effect, conflict))
+
+
+def _only_differences(before: Shipment, applied: Applied) -> Applied:
+    """Leave out an event that shows no difference."""
+    if not isinstance(applied.effect, Changed) or applied.shipment.snapshot != before.snapshot:
+        return applied
+    silent = msgspec.structs.replace(applied.shipment, version=before.version)
+    return msgspec.structs.replace(applied, shipment=silent, effect=Unchanged())
+
+
+def _apply_decision(courier: Courier, shipment: Shipment, observation: Observation) -> Applied:
+    """Take an operator's decision that is no status."""
+    records = {**shipment.records, observation.record_digest: observation}
+    decision = observation.decision
+    if isinstance(decision, Retire):
+        after = _retired(shipment) if _may_retire(courier, shipment, decision.silent_since) else shipment
+        return Applied(after, Unchanged(), kept=False)
+    if isinstance(decision, Erase):
+        records = {name: forgotten(each) for name, each in records.items()}
+    after = _assembled(courier, shipment, records)
+    if after.snapshot != shipment.snapshot:
+        return _correcting(shipment, after)
+    resolves = _resolved(shipment, Folded(after.service, after.snapshot, after.entries))
+    if not resolves:
+        return Applied(after, Unchanged())
+    assert shipment.snapshot is not None
+    told = Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True, resolves=resolves)
+    return Applied(msgspec.structs.replace(after, version=shipment.version + 1), told)
+
+
+def _may_retire(courier: Courier, shipment: Shipment, since: datetime) -> bool:
+    """Whether a shipment is final, and silent since then."""
+    snapshot = shipment.snapshot
+    if snapshot is None or not courier.lifecycles[snapshot.service].is_final(snapshot.status):
+        return False
+    return all(each.received_at < since for each in shipment.records.values())
+
+
+def _retired(shipment: Shipment) -> Shipment:
+    snapshot = shipment.snapshot
+    assert snapshot is not None
+    bare = msgspec.structs.replace(snapshot, details=_impersonal(snapshot.details))
+    return retired_shipment(shipment.shipment_id, shipment.version, bare)
+
+
+def _apply_to_retired(shipment: Shipment, observation: Observation, *, again: bool) -> Applied:
+    """Take what comes for a shipment whose history is gone: nothing can be told from it any more."""
+    assert shipment.snapshot is not None
+    if again or observation.decision is not None:
+        return Applied(shipment, Unchanged(), kept=False)
+    told = Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True)
+    return Applied(msgspec.structs.replace(shipment, version=shipment.version + 1), told, kept=False)
+
+
+def _assembled(courier: Courier, shipment: Shipment, records: dict[bytes, Observation]) -> Shipment:
+    """Return a shipment folded anew from the observations of its records."""
+    kept: dict[bytes, Observation] = {}
+    proven = NOTHING_PROVEN
+    accepted: set[bytes] = set()
+    dismissed: set[str] = set()
+    erased = decided = False
+    for observation in records.values():
+        reading = observation.reading_digest
+        if reading not in kept or _counts_before(observation, kept[reading]):
+            kept[reading] = observation
+        proven = proven.union(observation.proves)
+        decision = observation.decision
+        if isinstance(decision, Accept):
+            accepted.add(bytes.fromhex(decision.record))
+        elif isinstance(decision, Dismiss):
+            dismissed.add(decision.anomaly_id)
+        erased = erased or isinstance(decision, Erase)
+        decided = decided or isinstance(decision, SetStatus | Accept)
+    service = courier.service(proven)
+    refused = {records[name].reading_digest: each for name, each in shipment.anomalies.items() if name in records}
+    forced = {records[name].reading_digest for name in accepted if name in records}
+    entries = _in_order(courier, service, kept, refused, forced)
+    snapshot, judged = fold(courier, service, entries)
+    return Shipment(
+        shipment.shipment_id,
+        service,
+        snapshot,
+        shipment.version,
+        judged,
+        proven,
+        records,
+        kept,
+        shipment.anomalies,
+        decided,
+        frozenset(dismissed),
+        erased,
+    )
+
+
+def _in_order(
+    courier: Courier,
+    service: Service,
+    kept: Mapping[bytes, Observation],
+    refused: Mapping[bytes, str],
+    forced: set[bytes],
+) -> list[Entry]:
+    """Put observations in order. An operator's stands behind everything received before it."""
+    told = [each for each in kept.values() if each.takes_part]
+    decisions = sorted((each for each in told if each.decision), key=_copy_order)
+
+    def entry(key: Position, observation: Observation) -> Entry:
+        reading = observation.reading_digest
+        force = observation.decision is not None or reading in forced
+        return Entry(key, observation, anomaly=refused.get(reading), forced=force)
+
+    entries = [entry(sort_key(courier, service, each), each) for each in told if not each.decision]
+    for decision in decisions:
+        before = [each.key for each in entries if each.observation.received_at <= decision.received_at]
+        behind: Position = max(before, default=((),))
+        entries.append(entry((*behind, decision.received_at, decision.reading_digest), decision))
+    return sorted(entries, key=_by_key)
+
+
+def _remembering(shipment: Shipment, observation: Observation) -> Shipment:
+    """Return a shipment that knows one more record, and its reading, but folds as before."""
+    kept = shipment.kept
+    if observation.reading_digest not in kept:
+        kept = {**kept, observation.reading_digest: observation}
+    records = {**shipment.records, observation.record_digest: observation}
+    return msgspec.structs.replace(shipment, records=records, kept=kept)
+
+
+def _refusing(shipment: Shipment, observation: Observation, anomaly_id: str) -> Shipment:
+    entries = tuple(
+        msgspec.structs.replace(entry, anomaly=anomaly_id) if entry.observation is observation else entry
+        for entry in shipment.entries
+    )
+    anomalies = {**shipment.anomalies, observation.record_digest: anomaly_id}
+    return msgspec.structs.replace(shipment, entries=entries, anomalies=anomalies)
+
+
+def _correcting(before: Shipment, after: Shipment) -> Applied:
+    change = _corrected(before, Folded(after.service, after.snapshot, after.entries))
+    conflict = len(after.proven) > 1 >= len(before.proven)
+    return Applied(msgspec.structs.replace(after, version=before.version + 1), change, conflict)
 
 
 def _counts_before(one: Observation, other: Observation) -> bool:
@@ -204,6 +427,8 @@ def _effect(courier: Courier, before: Shipment, after: Folded, observation: Obse
     entry = next(entry for entry in reversed(after.entries) if entry.observation is observation)
     verdict = entry.verdict
     assert verdict is not None
+    if verdict.forced and verdict.moved and after.snapshot != before.snapshot:
+        return _corrected(before, after)
     if _in_turn(before, after, entry):
         previous = before.snapshot.status if before.snapshot else None
         if not verdict.moved:
@@ -261,21 +486,13 @@ def _corrected(before: Shipment, after: Folded) -> Changed:
 
 
 def _resolved(before: Shipment, after: Folded) -> tuple[str, ...]:
-    """Return the anomalies whose observations were refused before and are accepted now."""
-    refused = {entry.observation.reading_digest for entry in before.entries if entry.anomaly and not entry.accepted}
-    if not refused:
+    """Return the anomalies whose observations did not count before and count now."""
+    if not before.anomalies:
         return ()
+    settled = {entry.anomaly for entry in before.entries if entry.accepted}
+    open_before = set(before.anomalies.values()) - settled
     return tuple(
-        entry.anomaly
-        for entry in after.entries
-        if entry.anomaly and entry.accepted and entry.observation.reading_digest in refused
-    )
-
-
-def _mark(entries: tuple[Entry, ...], observation: Observation, anomaly_id: str) -> tuple[Entry, ...]:
-    return tuple(
-        msgspec.structs.replace(entry, anomaly=anomaly_id) if entry.observation is observation else entry
-        for entry in entries
+        entry.anomaly for entry in after.entries if entry.anomaly and entry.accepted and entry.anomaly in open_before
     )
 
 

@@ -11,16 +11,20 @@ import msgspec
 
 from processor.claims import Cursor, Fingerprint, Stream
 from processor.errors import ClaimLostError, UnstorableError
-from processor.outputs import Output, anomaly_id
-from processor.plan import ObservationRow, Plan
-from processor.shipment import Shipment, rebuild
+from processor.fold import Snapshot
+from processor.outputs import Output, anomaly_id, forgotten_event
+from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said
+from processor.shipment import Past, Shipment, forgotten, rebuild, retired_shipment
 from processor.steps import Reached, Step
-from runtime.postgres import Pool
+from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
-from schemas.observation import Observation
+from schemas.observation import Carrier, Charges, Details, Observation, Stamp
 from schemas.topics import Topic
-from schemas.vocabulary import PHASES, AnomalyKind
+from schemas.vocabulary import PHASES, AnomalyKind, Service, Status, TimeSource
+
+DEAD_LETTER: Final = "dead_letter"
+"""The outcome of a command whose record gave no observation."""
 
 CLAIM_PATIENCE_SECONDS: Final = 5.0
 """How long a claim waits for the cursor's row before it ends the session that holds it: a batch commits in less."""
@@ -43,6 +47,8 @@ _REFUSED: Final = ("22", "54", "23502", "23514")
 
 _json: Final = msgspec.json.Encoder().encode
 _read_observation: Final = msgspec.json.Decoder(Observation).decode
+_read_carrier: Final = msgspec.json.Decoder(Carrier).decode
+_read_charges: Final = msgspec.json.Decoder(Charges).decode
 _pack_headers: Final = msgspec.msgpack.Encoder().encode
 _unpack_headers: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
 
@@ -112,18 +118,34 @@ class Store:
         async with self._pool.acquire() as connection:
             known = await connection.fetch(_Q["load_versions"], ids)
             rows = await connection.fetch(_Q["load_observations"], ids)
-        versions = {shipment_id: version for shipment_id, _, version in known}
-        couriers = {shipment_id: courier for shipment_id, courier, _ in known}
-        histories: dict[str, list[tuple[Observation, str | None]]] = {shipment_id: [] for shipment_id in versions}
-        for shipment_id, incarnation, partition, offset, kind, reading in rows:
-            refusal = anomaly_id(shipment_id, f"{partition}:{offset}", incarnation, _ILLEGAL)
+            gone = [shipment_id for shipment_id, _, _, retired in known if retired]
+            retired = await connection.fetch(_Q["load_retired"], gone) if gone else []
+        versions = {shipment_id: version for shipment_id, _, version, _ in known}
+        couriers = {shipment_id: courier for shipment_id, courier, _, _ in known}
+        histories: dict[str, list[Past]] = {shipment_id: [] for shipment_id in versions}
+        for shipment_id, incarnation, partition, offset, again, kind, reading in rows:
+            refusal = kind and anomaly_id(shipment_id, (partition, offset), incarnation, AnomalyKind(kind))
             observation = _read_observation(reading)
             couriers[shipment_id] = observation.courier
-            histories.setdefault(shipment_id, []).append((observation, refusal if kind == _ILLEGAL else None))
+            histories.setdefault(shipment_id, []).append(Past(observation, refusal, again))
         return {
             shipment_id: rebuild(COURIERS[couriers[shipment_id]], shipment_id, versions.get(shipment_id, 0), history)
             for shipment_id, history in histories.items()
-        }
+        } | {row["shipment_id"]: _retired(row) for row in retired}
+
+    async def recall(self, readings: Iterable[Reading]) -> tuple[frozenset[str], Roots]:
+        """Return which of a batch's command ids were applied, and what is known of the roots it reads again."""
+        commands = {reading.command_id for reading in readings if reading.command_id is not None}
+        roots = {reading.root for reading in readings if isinstance(reading, Read) and reading.root is not None}
+        if not commands and not roots:
+            return frozenset(), {}
+        async with self._pool.acquire() as connection:
+            known = await connection.fetch(_Q["known_commands"], list(commands))
+            rows = await connection.fetch(_Q["roots"], *map(list, zip(*roots, strict=True))) if roots else []
+        found: dict[tuple[int, int], list[Said]] = {}
+        for partition, offset, shipment_id, refused in rows:
+            found.setdefault((partition, offset), []).append(Said(shipment_id, refused))
+        return frozenset(row["command_id"] for row in known), found
 
     async def apply(self, partition: int, held: Cursor, moved: Cursor, plan: Plan, now: datetime) -> None:
         """Write a batch and move the cursor from `held` to `moved`, in one transaction.
@@ -134,8 +156,10 @@ class Store:
 
         """
         shipments = _shipment_columns(plan, now)
-        observations = [_observation_record(row, held.incarnation, now) for row in plan.observations]
+        observations = [_observation_record(row, held.incarnation, now) for row in plan.observations if row.stored]
         outputs = [output_record(output, held.incarnation) for output in plan.outputs]
+        records = len(plan.observations) + len(plan.dead_letters)
+        letters = sum(output.topic is Topic.DEAD_LETTERS for output in plan.outputs)
         assert moved.last is not None
         try:
             async with self._pool.acquire() as connection, connection.transaction():
@@ -148,6 +172,8 @@ class Store:
                     moved.emitted,
                     moved.last.offset,
                     moved.last.digest,
+                    records,
+                    records - len(observations) - letters,
                 )
                 if advanced is None:
                     raise ClaimLostError("another claim has taken the partition over")
@@ -159,6 +185,15 @@ class Store:
                     )
                 if outputs:
                     await connection.copy_records_to_table("outputs", records=outputs, columns=OUTPUT_COLUMNS)
+                if plan.commands:
+                    commands = [_command_record(command, now) for command in plan.commands]
+                    await connection.copy_records_to_table(
+                        "applied_commands", records=commands, columns=_COMMAND_COLUMNS
+                    )
+                if plan.erased:
+                    await _erase(connection, list(plan.erased), now)
+                if plan.retired:
+                    await _retire(connection, list(plan.retired), partition, held, now)
                 self._reached(Step.WRITTEN)
         except asyncpg.PostgresError as error:
             if blames_data(error.sqlstate):
@@ -205,6 +240,52 @@ class Store:
         return rows
 
 
+async def _erase(connection: Connection, shipment_ids: Sequence[str], now: datetime) -> None:
+    """Take the personal data out of what is stored about shipments."""
+    readings = [
+        (row["shipment_id"], row["incarnation"], row["raw_partition"], row["raw_offset"], _forgotten(row["reading"]))
+        for row in await connection.fetch(_Q["readings_of"], shipment_ids)
+    ]
+    if readings:
+        await connection.execute(_Q["rewrite_readings"], *zip(*readings, strict=True))
+    events = [(*key, forgotten_event(value)) for *key, value in await connection.fetch(_Q["events_of"], shipment_ids)]
+    if events:
+        await connection.execute(_Q["rewrite_outputs"], *zip(*events, strict=True))
+    await connection.execute(_Q["mark_erased"], shipment_ids, now)
+
+
+async def _retire(
+    connection: Connection, shipment_ids: Sequence[str], partition: int, held: Cursor, now: datetime
+) -> None:
+    """Delete what is stored about shipments, but for their rows and what this batch publishes."""
+    await connection.execute(_Q["retire_observations"], shipment_ids, partition, held.incarnation, held.next_offset)
+    await connection.execute(_Q["retire_outputs"], shipment_ids, held.incarnation, held.next_offset)
+    await connection.execute(_Q["mark_retired"], shipment_ids, now, _text(personal(Details())))
+
+
+def _forgotten(reading: str) -> str | None:
+    return _text(forgotten(_read_observation(reading)))
+
+
+def _retired(row: Any) -> Shipment:
+    details = Details(
+        order_id=row["order_id"],
+        awb=row["awb"],
+        carrier=_read_carrier(row["carrier"]) if row["carrier"] else None,
+        charges=_read_charges(row["charges"]) if row["charges"] else None,
+        reason=row["reason"],
+    )
+    snapshot = Snapshot(
+        service=Service(row["service"]),
+        status=Status(row["status"]),
+        courier_status=row["courier_status"],
+        failed_count=row["failed_count"],
+        occurred=Stamp(row["occurred_at"], TimeSource(row["occurred_at_source"])),
+        details=details,
+    )
+    return retired_shipment(row["shipment_id"], row["version"], snapshot)
+
+
 def blames_data(sqlstate: str | None) -> bool:
     """Whether an error is the data's fault. All others wait and retry."""
     return (sqlstate or "").startswith(_REFUSED)
@@ -218,7 +299,6 @@ def read_cursor(row: Any) -> Cursor:
     return Cursor(**values, last=None if offset is None else Fingerprint(offset, found))
 
 
-_ILLEGAL: Final = AnomalyKind.ILLEGAL_TRANSITION
 _OBSERVATION_COLUMNS: Final = (
     "incarnation",
     "shipment_id",
@@ -230,7 +310,11 @@ _OBSERVATION_COLUMNS: Final = (
     "kept",
     "reading",
     "recorded_at",
+    "replay_of_partition",
+    "replay_of_offset",
+    "command_id",
 )
+_COMMAND_COLUMNS: Final = ("command_id", "raw_partition", "raw_offset", "outcome", "applied_at")
 OUTPUT_COLUMNS: Final = (
     "incarnation",
     "raw_partition",
@@ -256,12 +340,6 @@ def _shipment_record(plan: Plan, name: str, now: datetime) -> tuple[Any, ...]:
     snapshot = shipment.snapshot
     assert snapshot is not None
     details = snapshot.details
-    personal = {
-        "driver": details.driver,
-        "signed_by": details.signed_by,
-        "tracking_url": details.tracking_url,
-        "proofs": details.proofs,
-    }
     return (
         name,
         observation.courier,
@@ -279,12 +357,22 @@ def _shipment_record(plan: Plan, name: str, now: datetime) -> tuple[Any, ...]:
         _text(details.charges),
         details.reason,
         details.description,
-        _text(personal),
+        _text(personal(details)),
         snapshot.occurred.at,
         snapshot.occurred.source,
         shipment.version,
         now,
     )
+
+
+def personal(details: Details) -> dict[str, Any]:
+    """Return the personal data, as the column holds it."""
+    return {
+        "driver": details.driver,
+        "signed_by": details.signed_by,
+        "tracking_url": details.tracking_url,
+        "proofs": details.proofs,
+    }
 
 
 def _observation_record(row: ObservationRow, incarnation: int, now: datetime) -> tuple[Any, ...]:
@@ -299,7 +387,14 @@ def _observation_record(row: ObservationRow, incarnation: int, now: datetime) ->
         row.kept,
         _text(row.observation),
         now,
+        *(row.root or (None, None)),
+        row.command_id,
     )
+
+
+def _command_record(command: AppliedCommand, now: datetime) -> tuple[Any, ...]:
+    record = command.record
+    return (command.command_id, record.partition, record.offset, command.outcome or DEAD_LETTER, now)
 
 
 def output_record(output: Output, incarnation: int) -> tuple[Any, ...]:

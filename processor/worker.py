@@ -276,8 +276,10 @@ class Worker:
         assert cursor is not None
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         loaded = await shared.store.load(named - self._shipments.keys())
+        applied, roots = await shared.store.recall(readings)
         now = datetime.now(UTC)
-        planned = plan(readings, ChainMap(loaded, self._shipments), self._raw.topic, now, cursor.incarnation)
+        shipments = ChainMap(loaded, self._shipments)
+        planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
         window = self._judge(planned, len(readings))
         shared.reached(Step.PLANNED)
         started = monotonic()

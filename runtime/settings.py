@@ -161,6 +161,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             values.ratio,
         ),
     ]
+    operator: Annotated[
+        str | None,
+        Setting("", "who runs an operator's command, for the log; empty: the system's user", values.text_or_none),
+    ]
+    retention: Annotated[
+        timedelta,
+        Setting("180d", "how long the history of a final, silent shipment is kept", values.duration),
+    ]
     log_level: Annotated[
         str,
         Setting(

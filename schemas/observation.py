@@ -60,6 +60,48 @@ class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     proofs: tuple[Proof, ...] = ()
 
 
+class _Decided(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="command"):
+    """Which shipment it is about, who decided it, and why."""
+
+    shipment_id: str
+    by: str
+    reason: str
+
+
+class SetStatus(_Decided, frozen=True, gc=False, kw_only=True, tag="set_status"):
+    """The shipment has this status: behind everything received before the decision, whatever the table says."""
+
+    status: Status
+
+
+class Accept(_Decided, frozen=True, gc=False, kw_only=True, tag="accept"):
+    """A refused observation counts at its position, whatever the table says."""
+
+    anomaly_id: str
+    record: str
+    """The record digest of the observation, in hexadecimal."""
+
+
+class Dismiss(_Decided, frozen=True, gc=False, kw_only=True, tag="dismiss"):
+    """An anomaly needs nothing done."""
+
+    anomaly_id: str
+
+
+class Erase(_Decided, frozen=True, gc=False, kw_only=True, tag="erase"):
+    """The shipment's personal data goes, and none is taken in any more."""
+
+
+class Retire(_Decided, frozen=True, gc=False, kw_only=True, tag="retire"):
+    """The shipment's history goes, if it is final and silent; its row stays."""
+
+    silent_since: datetime
+    """It is silent if its newest event was recorded before."""
+
+
+Decision = SetStatus | Accept | Dismiss | Erase | Retire
+
+
 class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One raw record's reading: the courier's word and everything the fold needs to place it.
 
@@ -92,6 +134,13 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     jumps_through: Status | None = None
     """The one status, otherwise closed to jumps, that a jump to this one passes last (703: LOST, 704: DAMAGED)."""
     details: Details = Details()
+    decision: Decision | None = None
+    """Of an operator's record: what was decided."""
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether the fold looks at it: unknown words and decisions that are no status stand beside it."""
+        return self.known and (self.decision is None or self.status is not None)
 
     @property
     def received(self) -> Stamp:

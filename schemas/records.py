@@ -23,7 +23,11 @@ class UnreadableError(Exception):
 
 
 class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Where a raw record comes from. `item` of `items` is its place in the webhook's body, from 1."""
+    """Where a raw record comes from. `item` of `items` is its place in the webhook's body, from 1.
+
+    A record with `replay_of`, the coordinates `<partition>:<offset>` of its root, is the root to be read again: all but
+    `source`, `replay_of` and `command_id` are the root's, whose own source is `root_source`.
+    """
 
     courier: str
     received_at: datetime
@@ -33,8 +37,14 @@ class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     item: int = 1
     items: int = 1
     replay_of: str | None = None
+    root_source: Source = Source.PUSH
     command_id: str | None = None
     content_type: str | None = None
+
+    @property
+    def root(self) -> tuple[int, int] | None:
+        """The root's partition and offset, where a record is to be read again."""
+        return coordinates(self.replay_of) if self.replay_of else None
 
     def headers(self) -> Headers:
         """Write the raw record's headers. Empty ones are left out."""
@@ -46,10 +56,24 @@ class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             ("received-at", format_time(self.received_at)),
             ("source", self.source),
             ("replay-of", self.replay_of),
+            ("root-source", self.root_source if self.replay_of else None),
             ("command-id", self.command_id),
             ("content-type", self.content_type),
         )
         return [(name, text.encode()) for name, text in texts if text]
+
+
+def coordinates(text: str) -> tuple[int, int]:
+    """Read `<partition>:<offset>`.
+
+    Raises:
+        ValueError: it is of another form.
+
+    """
+    partition, _, offset = text.partition(":")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise ValueError(f"{text!r} is no <partition>:<offset>")
+    return int(partition), int(offset)
 
 
 class RawRecord(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +90,21 @@ class RawRecord(msgspec.Struct, frozen=True, gc=False):
     def at(self) -> str:
         """The coordinates, `<partition>:<offset>`."""
         return f"{self.partition}:{self.offset}"
+
+
+def _checked(replay_of: str | None) -> str | None:
+    if replay_of is not None:
+        coordinates(replay_of)
+    return replay_of
+
+
+def reread_headers(root: RawRecord, command_id: str) -> Headers:
+    """Write the headers of a record that makes `root` be read again. A root that was one itself names its own root."""
+    headers = dict(root.headers)
+    if "replay-of" not in headers:
+        source = headers.get("source", Source.PUSH.encode())
+        headers |= {"replay-of": root.at.encode(), "root-source": source}
+    return list((headers | {"source": Source.REPLAY.encode(), "command-id": command_id.encode()}).items())
 
 
 def read_provenance(headers: Iterable[tuple[str, bytes]], timestamp_ms: int) -> Provenance:
@@ -89,9 +128,14 @@ def read_provenance(headers: Iterable[tuple[str, bytes]], timestamp_ms: int) -> 
             webhook_id=texts.get("webhook-id"),
             item=int(item),
             items=int(items),
-            replay_of=texts.get("replay-of"),
+            replay_of=_checked(texts.get("replay-of")),
+            root_source=Source(texts.get("root-source", Source.PUSH)),
             command_id=texts.get("command-id"),
             content_type=texts.get("content-type"),
         )
-    except (KeyError, ValueError) as error:
-        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, f"the record's headers: {error!r}") from error
+    except KeyError as error:
+        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the record has no courier header") from error
+    except ValueError as error:
+        raise UnreadableError(
+            DeadLetterReason.UNKNOWN_SHAPE, "the record's source, item, root or timestamp is odd"
+        ) from error

@@ -84,7 +84,7 @@ def _planned(system: System, raw: Sequence[Any]) -> Mapping[Topic, list[Any]]:
         for output in done.outputs:
             for message in messages(output):
                 if message.topic is not Topic.DEAD_LETTERS:
-                    planned[message.topic].append(msgspec.json.decode(message.value))
+                    planned[message.topic].append(msgspec.json.decode(message.value or b""))
     return planned
 
 

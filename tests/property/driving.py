@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from processor.fold import Snapshot
+from processor.outputs import anomaly_id
 from processor.plan import ObservationRow, Plan, Read, Reading, plan, read
-from processor.shipment import Applied, Shipment, apply, new_shipment, rebuild
+from processor.shipment import Applied, Past, Shipment, apply, new_shipment, rebuild
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord
@@ -39,9 +41,13 @@ def apply_all(observations: Iterable[Observation]) -> tuple[dict[str, Shipment],
     for number, observation in enumerate(observations):
         name, courier = observation.shipment_id, COURIERS[observation.courier]
         before = shipments.get(name) or new_shipment(courier, name)
-        applied.append(apply(courier, before, observation, f"a{number}"))
+        applied.append(apply(courier, before, observation, partial(_numbered, number)))
         shipments[name] = applied[-1].shipment
     return shipments, applied
+
+
+def _numbered(number: int, _kind: AnomalyKind) -> str:
+    return f"a{number}"
 
 
 def snapshots(observations: Iterable[Observation]) -> dict[str, Snapshot | None]:
@@ -62,7 +68,7 @@ def plan_in_batches(readings: Sequence[Reading], cuts: Iterable[int]) -> list[Pl
 def refolded(shipment: Shipment, rows: Iterable[ObservationRow]) -> Shipment:
     """The shipment as a restarted processor reads it back from the kept rows."""
     history = [
-        (row.observation, _refusal(row))
+        Past(row.observation, _refusal(row), row.root is not None)
         for row in rows
         if row.kept and row.observation.shipment_id == shipment.shipment_id
     ]
@@ -71,10 +77,12 @@ def refolded(shipment: Shipment, rows: Iterable[ObservationRow]) -> Shipment:
 
 
 def _refusal(row: ObservationRow) -> str | None:
-    if row.anomaly_kind is not AnomalyKind.ILLEGAL_TRANSITION:
+    if row.anomaly_kind is None:
         return None
-    return f"{row.observation.shipment_id}/anomaly/{row.record.at}/{row.anomaly_kind}"
+    at = row.root or (row.record.partition, row.record.offset)
+    return anomaly_id(row.observation.shipment_id, at, 0, row.anomaly_kind)
 
 
-def decoded(value: bytes) -> dict[str, Any]:
+def decoded(value: bytes | None) -> dict[str, Any]:
+    assert value is not None
     return msgspec.json.decode(value, type=dict[str, Any])

@@ -18,7 +18,7 @@ from tests.property.driving import (
     refolded,
     snapshots,
 )
-from tests.strategies import WEBHOOKS, pulled_observation, raw_records
+from tests.strategies import WEBHOOKS, raw_records
 
 every_kind = pytest.mark.parametrize("kind", WEBHOOKS)
 
@@ -33,11 +33,13 @@ def test_any_order_and_repetition_gives_the_same_snapshots(kind: str, data: st.D
         assert snapshots(data.draw(st.permutations([*observations, *again]), name)) == expected
 
 
-@pytest.mark.parametrize("instant", [False, True])
+@pytest.mark.parametrize("service", ["express", "instant"])
 @given(data=st.data())
-def test_any_order_of_pulled_entries_gives_the_same_snapshot(instant: bool, data: st.DataObject) -> None:
-    pulled = data.draw(st.lists(pulled_observation(instant=instant), min_size=1, max_size=9))
-    assert snapshots(data.draw(st.permutations(pulled))) == snapshots(pulled)
+def test_pushed_and_pulled_in_any_order_give_the_same_snapshot(service: str, data: st.DataObject) -> None:
+    pulled = data.draw(WEBHOOKS["kiriminaja pulled set"], "pulled")
+    pushed = data.draw(WEBHOOKS[f"kiriminaja {service} life"], "pushed")
+    observations = observations_of(raw_records([*pushed, *pulled]))
+    assert snapshots(data.draw(st.permutations(observations), "order")) == snapshots(observations)
 
 
 @every_kind
@@ -56,7 +58,7 @@ def test_a_state_read_back_is_the_state_that_was_built(kind: str, data: st.DataO
         for observation in following:
             if observation.shipment_id == name:
                 courier = COURIERS[observation.courier]
-                assert apply(courier, back, observation, "a") == apply(courier, shipment, observation, "a")
+                assert apply(courier, back, observation, str) == apply(courier, shipment, observation, str)
 
 
 @every_kind

@@ -57,9 +57,9 @@ def perform(scenario: Play, account: str | None = None) -> Performance:
             for output in made.outputs:
                 seen = performance.seen.setdefault(output.shipment_id or "", Seen())
                 if output.topic is Topic.EVENTS:
-                    seen.events.append(msgspec.json.decode(output.value, type=Event))
+                    seen.events.append(msgspec.json.decode(output.value or b"", type=Event))
                 elif output.topic is Topic.ANOMALIES:
-                    seen.anomalies.append(msgspec.json.decode(output.value, type=Anomaly))
+                    seen.anomalies.append(msgspec.json.decode(output.value or b"", type=Anomaly))
     return performance
 
 

@@ -39,7 +39,7 @@ def examples() -> dict[str, bytes]:
         made[f"{Topic.RAW}.headers"] = _as_json(list(record.headers))
     for output in plan(readings, {}, Topic.RAW, now).outputs:
         for message in messages(output):
-            made[message.topic] = message.value
+            made[message.topic] = message.value or b""
             kind = message.topic if message.topic is Topic.DEAD_LETTERS else "shipment"
             made[f"{kind}.headers"] = _as_json(message.headers)
     return {name: msgspec.json.format(value, indent=2) + b"\n" for name, value in made.items()}

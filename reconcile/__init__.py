@@ -1,0 +1,1 @@
+"""Asking couriers by pull about shipments that have been silent for long."""
