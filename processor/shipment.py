@@ -394,7 +394,8 @@ def _counts_before(one: Observation, other: Observation) -> bool:
 
 def _copy_order(observation: Observation) -> tuple[object, ...]:
     pushed = observation.source is not Source.PULL
-    return (observation.received_at, pushed, observation.item, observation.record_digest)
+    details = msgspec.json.encode(observation.details)
+    return (observation.received_at, pushed, observation.item, observation.record_digest, details)
 
 
 def _insert(courier: Courier, shipment: Shipment, observation: Observation, service: Service) -> Folded:
@@ -449,9 +450,12 @@ def _effect(courier: Courier, before: Shipment, after: Folded, observation: Obse
 
 
 def _pulled_again(courier: Courier, before: Shipment, service: Service, observation: Observation) -> bool:
-    """Whether a pulled entry's status and time are there already."""
+    """Whether a pulled entry's status and time are there already, or its status is final and current anyway."""
     if observation.source is not Source.PULL:
         return False
+    now = before.snapshot
+    if now and now.status is observation.status and courier.lifecycles[service].is_final(now.status):
+        return True
     moment = courier.occurred(observation, service).at
     return any(
         old.observation.status is observation.status and courier.occurred(old.observation, service).at == moment

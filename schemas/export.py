@@ -129,13 +129,16 @@ _COURIER_BODIES: Final[dict[str, Schema]] = {
         },
     },
     "kiriminaja": {
-        "description": "One item of a webhook, with its package where there is one.",
+        "description": "One item of a webhook, with its package where there is one; or one pulled history entry.",
         "type": "object",
         "required": ["method"],
         "properties": {
             "method": {**_TEXT, "description": "The courier's word; the item's status for update_instant_packages."},
             "data": {"description": "The item, alone or as a list of one."},
             "packages": {"description": "The item's package, as a list of one."},
+            "histories": {"description": "Of a pulled record (method shTracking): the entry, as a list of one."},
+            "details": {"description": "Of a pulled record: the parcel's details, as they were when it was asked for."},
+            "order_id": {**_TEXT, "description": "Of a pulled record: the reference that was asked for."},
         },
     },
 }

@@ -56,7 +56,7 @@ class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             ("received-at", format_time(self.received_at)),
             ("source", self.source),
             ("replay-of", self.replay_of),
-            ("root-source", self.root_source if self.replay_of else None),
+            ("root-source", self.root_source if self.root_source is not Source.PUSH else None),
             ("command-id", self.command_id),
             ("content-type", self.content_type),
         )
@@ -103,7 +103,9 @@ def reread_headers(root: RawRecord, command_id: str) -> Headers:
     headers = dict(root.headers)
     if "replay-of" not in headers:
         source = headers.get("source", Source.PUSH.encode())
-        headers |= {"replay-of": root.at.encode(), "root-source": source}
+        headers |= {"replay-of": root.at.encode()}
+        if source != Source.PUSH.encode():
+            headers |= {"root-source": source}
     return list((headers | {"source": Source.REPLAY.encode(), "command-id": command_id.encode()}).items())
 
 

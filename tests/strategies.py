@@ -15,10 +15,10 @@ import msgspec
 from hypothesis import strategies as st
 
 from schemas.couriers import COURIERS
-from schemas.observation import Details, Observation, Stamp
+from schemas.couriers.base import Piece
 from schemas.records import Provenance, RawRecord
-from schemas.tolerant_json import digest
-from schemas.vocabulary import Service, Source, Status, TimeSource
+from schemas.vocabulary import Source
+from tests.model.reference import KIRIMINAJA_EXPRESS
 
 START = datetime(2025, 3, 1, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -68,20 +68,34 @@ KIRIMINAJA_STATUSES = ["picked_up", "sent", "no_driver", "delivered", "cancel", 
 
 @dataclass(frozen=True)
 class Webhook:
-    """One body at the door. `item` is set where it already is one item of a longer body."""
+    """One body at the door, or the courier's answer about the reference that was `asked` for.
+
+    `item` is set where it already is one item of a longer body.
+    """
 
     courier: str
     body: bytes
     received_at: datetime
     source: Source = Source.PUSH
     item: int | None = None
+    asked: str | None = None
+
+
+def pieces_of(webhook: Webhook) -> list[Piece]:
+    """The raw records it becomes."""
+    courier = COURIERS[webhook.courier]
+    if webhook.asked is None:
+        return courier.split(webhook.body)
+    pieces = courier.pulled(webhook.body, webhook.asked)
+    assert isinstance(pieces, list)
+    return pieces
 
 
 def raw_records(webhooks: Sequence[Webhook]) -> list[RawRecord]:
-    """What the door makes of them: one record for each piece, at the offsets 0, 1, 2, …"""
+    """What the door and the puller make of them: one record for each piece, at the offsets 0, 1, 2, …"""
     records: list[RawRecord] = []
     for number, webhook in enumerate(webhooks):
-        pieces = COURIERS[webhook.courier].split(webhook.body)
+        pieces = pieces_of(webhook)
         for place, piece in enumerate(pieces, start=1):
             provenance = Provenance(
                 courier=webhook.courier,
@@ -423,6 +437,204 @@ def kiriminaja_webhook(draw: st.DrawFn, methods: Sequence[str], statuses: Sequen
     return draw(_arrived("kiriminaja", body))
 
 
+# --- Pulled histories -----------------------------------------------------------------------------------------------
+
+PULL_CODES = [100, 101, 105, 152, 200, 300, 400, 401, 402, 500, 555, 701, 702, 703, 704]
+
+CODES_OF = {
+    "CREATED": [105, 100],
+    "PENDING_PICKUP": [101],
+    "IN_TRANSIT": [100],
+    "PENDING_DELIVERY": [152],
+    "FAILED": [500],
+    "DELIVERED": [200],
+    "RETURNING": [401],
+    "RETURNED": [402, 400],
+    "CANCELLED": [300],
+    "LOST": [701],
+    "DAMAGED": [702],
+    "SEIZED": [555],
+    "CLAIM_SETTLED": [703, 704],
+}
+METHODS_OF = {
+    "PENDING_PICKUP": ["processed_packages"],
+    "IN_TRANSIT": ["shipped_packages"],
+    "FAILED": ["problem_packages"],
+    "DELIVERED": ["finished_packages"],
+    "RETURNING": ["returned_packages"],
+    "RETURNED": ["returned_packages", "return_finished_packages"],
+    "CANCELLED": ["canceled_packages", "rejected_packages"],
+}
+"""What KiriminAja pushes. For the other statuses it has no word: only asking brings them to light."""
+
+EDGES = {status: [after for before, after in KIRIMINAJA_EXPRESS if before == status] for status in CODES_OF}
+SCANS_OF_THE_WAY_BACK = [100, 152, 500]
+
+
+def history_entry(code: Any, created_at: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "created_at": created_at,
+        "status": f"scan {code}",
+        "status_code": code,
+        "driver": "",
+        "receiver": "",
+        **more,
+    }
+
+
+def tracking_answer(histories: Sequence[Any], received_at: datetime, reference: str = "X", **details: Any) -> Webhook:
+    """An answer as the document shows it, from the entries oldest first."""
+    known: dict[str, Any] = {"order_id": reference, "awb": None, "status_code": None, "shipped_at": "", **details}
+    newest = histories[-1] if histories else {}
+    body = {
+        "status": True,
+        "text": newest.get("status", ""),
+        "method": "shTracking",
+        "status_code": newest.get("status_code"),
+        "details": known,
+        "histories": [*reversed(histories)],
+    }
+    return Webhook("kiriminaja", encoded(body), received_at, Source.PULL, asked=reference)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What really became of a parcel, all that its courier pushes, and what it answers when asked ever later."""
+
+    truth: str
+    webhooks: list[Webhook]
+    answers: list[Webhook]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn, service: str) -> Parcel:
+    """A Dash delivery that always tells its times. Get Delivery answers with the newest state.
+
+    None is cancelled once a driver has had the parcel. That needs a reassignment first, and where its webhook is lost
+    the table refuses the cancellation, pushed or pulled: CANCELLED is never reached by a jump.
+    """
+    words = draw((express_words() if service == "express" else logistic_words()).filter(_never_cancelled_on_the_road))
+    at, pickup = START, None
+    webhooks: list[Webhook] = []
+    bodies: list[dict[str, Any]] = []
+    for word, count in words:
+        at += draw(st.sampled_from([MINUTE, 60 * MINUTE]))
+        if word == "PENDING_DELIVERY":
+            pickup = zulu(at)
+        more: dict[str, Any] = {"updatedAt": zulu(at), "pickupAt": pickup}
+        if service == "express" and word not in {"QUEUEING", "ALLOCATING", "CANCELLED"}:
+            more["trackingURL"] = "https://t/1"
+        bodies.append(dash_body(word, count, at, **more))
+        webhooks.append(Webhook("dash", encoded(bodies[-1]), at + draw(st.sampled_from([MINUTE / 60, 60 * MINUTE]))))
+    places = sorted(draw(st.sets(st.integers(0, len(bodies) - 1), max_size=2)) | {len(bodies) - 1})
+    answers = [
+        Webhook("dash", encoded(bodies[place] | draw(_grown)), webhooks[place].received_at, Source.PULL, asked="DE-1")
+        for place in places
+    ]
+    word = words[-1][0]
+    truth = {"COMPLETED": "DELIVERED", "PENDING_RETURN": "RETURNING", "IN_RETURN": "RETURNING"}.get(word, word)
+    return Parcel({"QUEUEING": "CREATED", "PREPARING": "CREATED"}.get(truth, truth), webhooks, answers)
+
+
+def _never_cancelled_on_the_road(words: list[tuple[str, int]]) -> bool:
+    return not {("CANCELLED", 0), ("PENDING_DELIVERY", 0)} <= set(words)
+
+
+_grown: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, {"weight": 25}, {"courier": {"name": "Cici", "phone": "0812"}}]
+)
+
+
+@st.composite
+def parcels(draw: st.DrawFn, *, told: bool = False) -> Parcel:
+    """A walk along the table, each step in a minute of its own. `told`: only steps that webhooks have words for."""
+    status, at, shipped_at = "CREATED", START, ""
+    steps: list[tuple[str, datetime]] = []
+    histories: list[dict[str, Any]] = []
+    webhooks: list[Webhook] = []
+    grown: list[tuple[list[dict[str, Any]], str]] = []
+    complete, rounded = draw(st.booleans()), draw(st.booleans())
+    for _ in range(draw(st.integers(1, 9))):
+        at = at.replace(second=0) + draw(st.sampled_from([1, 5, 60, 60 * 24])) * MINUTE
+        at += timedelta(seconds=draw(st.integers(0, 59)))
+        after = [status, status, *(name for name in EDGES[status] if not told or name in METHODS_OF)]
+        following = draw(st.sampled_from(after)) if steps else "CREATED"
+        codes = SCANS_OF_THE_WAY_BACK if following == status == "RETURNING" else CODES_OF[following]
+        code = draw(st.sampled_from(codes))
+        if following != status or not steps:
+            webhooks += draw(_pushed(following, at, complete=complete))
+            if following == "IN_TRANSIT" and not shipped_at:
+                shipped_at = naive(at)
+        status = following
+        steps.append((status, at))
+        receiver = "BAGUS" if status == "DELIVERED" else ""
+        histories.append(history_entry(code, naive(at.replace(second=0) if rounded else at), receiver=receiver))
+        grown.append(([*histories], shipped_at))
+        if not EDGES[status]:
+            break
+    asked_after = sorted(draw(st.sets(st.integers(0, len(grown) - 1), max_size=2)) | {len(grown) - 1})
+    answers = [
+        tracking_answer(
+            grown[place][0],
+            steps[place][1] + 5 * MINUTE,
+            awb=f"Y{place}" if place else None,
+            shipped_at=grown[place][1],
+            costs={"shipping_cost": 1000 + place},
+            images={"camera_img": f"https://s/{place}"},
+        )
+        for place in asked_after
+    ]
+    return Parcel(status, webhooks, answers)
+
+
+@st.composite
+def _pushed(draw: st.DrawFn, status: str, at: datetime, *, complete: bool) -> list[Webhook]:
+    if status not in METHODS_OF:
+        return []
+    method = draw(st.sampled_from(METHODS_OF[status]))
+    item = kiriminaja_item(method, at, "X", complete=complete, going_back=status == "RETURNING")
+    timeless = status == "RETURNING" and not complete  # where it comes late, nothing tells how late
+    delay = MINUTE / 60 if timeless else draw(st.sampled_from([MINUTE / 60, 3 * MINUTE, 60 * MINUTE]))
+    return [Webhook("kiriminaja", encoded({"method": method, "data": [item]}), at + delay)]
+
+
+@st.composite
+def pulled_set(draw: st.DrawFn) -> list[Webhook]:
+    """Answers with any codes at few times. Of one time received there is one set of details: it is one answer."""
+    webhooks = []
+    for _ in range(draw(st.integers(1, 5))):
+        variant = draw(st.integers(0, 3))
+        entries = draw(
+            st.lists(
+                st.builds(
+                    history_entry,
+                    st.sampled_from([*PULL_CODES, *PULL_CODES, 102, "200", None]),
+                    st.one_of(few_moments.map(naive), few_moments.map(naive), written_times),
+                    status=odd_texts,
+                    receiver=st.sampled_from(["", "BAGUS"]),
+                ),
+                min_size=1,
+                max_size=4,
+            )
+        )
+        details: dict[str, Any] = [
+            {},
+            {"shipped_at": naive(START), "service": "jne", "costs": {"shipping_cost": 9000}},
+            {"shipped_at": naive(START), "awb": "Y", "images": {"camera_img": "https://s/1"}},
+            {"awb": "Y2", "service": "sicepat", "costs": {"cod": 5}, "images": {"pop_img": "https://s/2"}},
+        ][variant]
+        received_at = draw(received_times) + timedelta(seconds=variant)
+        webhooks.append(tracking_answer(entries, received_at, **details))
+    return webhooks
+
+
+@st.composite
+def pulled_life(draw: st.DrawFn) -> list[Webhook]:
+    """A parcel's webhooks and the answers about it, each where it falls."""
+    parcel = draw(parcels())
+    return sorted([*parcel.webhooks, *parcel.answers], key=lambda webhook: webhook.received_at)
+
+
 # --- Ties -----------------------------------------------------------------------------------------------------------
 
 
@@ -497,6 +709,7 @@ LIVES: dict[str, st.SearchStrategy[list[Webhook]]] = {
     "dash logistic": travelled(dash_life("logistic")),
     "kiriminaja express": travelled(kiriminaja_express_life()),
     "kiriminaja instant": travelled(kiriminaja_instant_life()),
+    "kiriminaja pulled": travelled(pulled_life()),
 }
 """Realistic arrivals, by courier and service."""
 
@@ -514,6 +727,7 @@ ARBITRARY: dict[str, st.SearchStrategy[list[Webhook]]] = {
     "kiriminaja instant": _set_of(
         kiriminaja_webhook([*KIRIMINAJA_METHODS, "validated_packages"], [*KIRIMINAJA_STATUSES, "flown"])
     ),
+    "kiriminaja pulled": pulled_set().flatmap(repeated),
     "dash proven late": proven_late(),
     "dash tied": _set_of(tied_webhook("dash")),
     "kiriminaja tied": _set_of(tied_webhook("kiriminaja")),
@@ -524,52 +738,3 @@ WEBHOOKS: dict[str, st.SearchStrategy[list[Webhook]]] = {
     **{f"{name} life": strategy for name, strategy in LIVES.items()},
     **{f"{name} set": strategy for name, strategy in ARBITRARY.items()},
 }
-
-
-# --- Pulled histories -----------------------------------------------------------------------------------------------
-
-PULL_CODES = {
-    "100": Status.IN_TRANSIT,
-    "101": Status.PENDING_PICKUP,
-    "105": Status.CREATED,
-    "152": Status.PENDING_DELIVERY,
-    "200": Status.DELIVERED,
-    "300": Status.CANCELLED,
-    "400": Status.RETURNED,
-    "401": Status.RETURNING,
-    "402": Status.RETURNED,
-    "500": Status.FAILED,
-    "555": Status.SEIZED,
-    "701": Status.LOST,
-    "702": Status.DAMAGED,
-    "703": Status.CLAIM_SETTLED,
-    "704": Status.CLAIM_SETTLED,
-}
-
-
-@st.composite
-def pulled_observation(draw: st.DrawFn, *, instant: bool) -> Observation:
-    """A history entry of a pulled answer, as it will be read: pulling itself comes later, its order counts now."""
-    code = draw(st.sampled_from(list(PULL_CODES)))
-    at = draw(few_moments)
-    proves = (Service.INSTANT,) if instant and draw(st.booleans()) else ()
-    description = draw(st.sampled_from([None, "scan", "scan again"]))
-    reading = digest((code, at, proves, description))
-    return Observation(
-        shipment_id="kiriminaja:X",
-        courier="kiriminaja",
-        account=None,
-        reference="X",
-        word=code,
-        status=PULL_CODES[code],
-        known=True,
-        received_at=draw(received_times),
-        source=Source.PULL,
-        record_digest=digest((reading.hex(), draw(st.integers(0, 1)))),
-        reading_digest=reading,
-        item=draw(st.integers(1, 2)),
-        times={"date": Stamp(at, TimeSource.ASSUMED_ZONE)},
-        proves=proves,
-        jumps_through={"703": Status.LOST, "704": Status.DAMAGED}.get(code),
-        details=Details(order_id="X", description=description),
-    )

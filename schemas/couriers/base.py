@@ -26,6 +26,10 @@ class Piece(msgspec.Struct, frozen=True):
     reference: str | None
 
 
+class NotFound(msgspec.Struct, frozen=True):
+    """A courier's answer that it knows no such shipment."""
+
+
 class Credentials(msgspec.Struct, frozen=True):
     """How a courier shows who it is: a secret in a header, behind a scheme's name where there is one.
 
@@ -51,6 +55,15 @@ class Courier(Protocol):
 
     def split(self, body: bytes) -> list[Piece]:
         """Make one piece of each item of a webhook's body. A body that cannot be split is one piece as it came."""
+        ...
+
+    def pulled(self, answer: bytes, reference: str) -> list[Piece] | NotFound:
+        """Make the raw records of a courier's answer about the shipment of this reference, oldest first.
+
+        Raises:
+            UnreadableError: the answer is malformed or about another shipment.
+
+        """
         ...
 
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:

@@ -3,11 +3,12 @@
 Source: dash-webhooks.txt ("Event payload reference"); facts.md ("Dash") for what public integrations add.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
-from schemas.couriers.base import Credentials, Piece, Position, check_reference
+from schemas.couriers.base import Credentials, NotFound, Piece, Position, check_reference
 from schemas.couriers.reading import (
     MAX_PROOFS,
     charges,
@@ -88,6 +89,9 @@ RANKS: Final = {
 }
 """The order of the words inside one failure count. A word its service lacks ranks 0, before all."""
 
+_TOKEN: Final = re.compile(r"[!-~]+", re.ASCII)
+"""What a bearer token may consist of: no white space, no line break."""
+
 
 class Dash:
     """Dash Electric, both services."""
@@ -109,10 +113,20 @@ class Dash:
         except UnreadableError:
             return [Piece(body, None)]
 
+    def pulled(self, answer: bytes, reference: str) -> list[Piece] | NotFound:
+        """One piece: Get Delivery answers in the webhook's envelope. Raises `UnreadableError`."""
+        delivery = load(answer)
+        if _word(delivery) is None:
+            raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not an object with a status")
+        if delivery.get("deliveryID") != reference:
+            raise UnreadableError(DeadLetterReason.NO_SHIPMENT, "the answer is about another delivery")
+        return [Piece(answer, reference)]
+
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
         """Read one delivery envelope. Raises `UnreadableError`."""
         body = load(value)
-        if not isinstance(body, dict) or not isinstance(word := body.get("status"), str) or not word:
+        word = _word(body)
+        if word is None:
             raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not an object with a status")
         reference = check_reference(body.get("deliveryID"), "deliveryID")
         names = [name for name in (OWN_TIMES.get(word), "updatedAt", "pickupAt") if name]
@@ -155,6 +169,24 @@ class Dash:
         moment = self.occurred(observation, service).at
         within = (rank, moment) if service is Service.LOGISTIC else (moment, rank)
         return (observation.count, not opens, *within)
+
+
+def token_of(answer: bytes) -> str:
+    """Read the answer of `POST /v1/auth/providers/token`: the bearer token for Get Delivery.
+
+    Raises:
+        UnreadableError: there is no token in it.
+
+    """
+    token = members_of(load(answer)).get("token")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "no token that a header can carry")
+    return token
+
+
+def _word(body: object) -> str | None:
+    word = members_of(body).get("status")
+    return word if isinstance(word, str) and word else None
 
 
 def _details(word: str, body: dict[str, Any]) -> Details:

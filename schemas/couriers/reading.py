@@ -1,5 +1,6 @@
 """Taking single details out of couriers' JSON. What is odd is None, so that the rest of a message still counts."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 from math import isfinite
@@ -28,6 +29,9 @@ MAX_PROOFS: Final = 20
 
 MAX_AMOUNT: Final = 2**63 - 1
 """The largest number that the database and every subscriber's language can hold."""
+
+RUPIAH: Final = "IDR"
+_CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
 
 MAX_COUNT: Final = 2**31 - 1
 """The largest failure count that the database holds."""
@@ -74,6 +78,11 @@ def members_of(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def first_given(body: Mapping[str, Any], *names: str) -> Any:
+    """Return the first member of those named that is neither null nor empty text."""
+    return next((body[name] for name in names if body.get(name) not in (None, "")), None)
+
+
 def driver(value: object) -> Driver | None:
     """Return a driver from an object with `name` and `phone`, or from a bare name."""
     if isinstance(value, str):
@@ -82,10 +91,15 @@ def driver(value: object) -> Driver | None:
     return found if found.name or found.phone else None
 
 
-def charges(*, shipping: object = None, cod: object = None, insurance: object = None) -> Charges | None:
-    """Return charges in rupiah, or None where no amount is known."""
-    found = Charges(shipping=amount(shipping), cod=amount(cod), insurance=amount(insurance))
-    return None if found == Charges() else found
+def charges(
+    *, currency: object = None, shipping: object = None, cod: object = None, insurance: object = None
+) -> Charges | None:
+    """Return charges, in rupiah where no currency is named, or None where no amount is known."""
+    amounts = amount(shipping), amount(cod), amount(insurance)
+    if amounts == (None, None, None):
+        return None
+    named = currency if isinstance(currency, str) and _CURRENCY.fullmatch(currency) else RUPIAH
+    return Charges(named, *amounts)
 
 
 class Clock(msgspec.Struct, frozen=True, gc=False):
@@ -129,12 +143,17 @@ def observe(
     record_digest: bytes,
     times: Clock,
     details: Details,
+    shared: Details | None = None,
     proves: tuple[Service, ...] = (),
     count: int = 0,
     updated_at: datetime | None = None,
     jumps_through: Status | None = None,
 ) -> Observation:
-    """Put a reading together and give it its identity."""
+    """Put a reading together and give it its identity.
+
+    `shared` are details of the whole shipment that ride along: they are no part of the identity, so a message is
+    known again when it comes with other ones. They give way to `details`.
+    """
     shown_word = clean(word[:MAX_TEXT])
     return Observation(
         shipment_id=shipment_id(courier.name, provenance.account, reference),
@@ -154,5 +173,10 @@ def observe(
         updated_at=updated_at,
         proves=proves,
         jumps_through=jumps_through,
-        details=details,
+        details=_with_shared(details, shared) if shared else details,
     )
+
+
+def _with_shared(details: Details, shared: Details) -> Details:
+    given = {name: value for name, value in msgspec.structs.asdict(details).items() if value}
+    return msgspec.structs.replace(shared, **given)

@@ -200,6 +200,39 @@ def read_kiriminaja(body: dict[str, Any], received_at: datetime, zone: tzinfo) -
     )
 
 
+PULL_CODES = {
+    "100": "IN_TRANSIT",
+    "101": "PENDING_PICKUP",
+    "105": "CREATED",
+    "152": "PENDING_DELIVERY",
+    "200": "DELIVERED",
+    "300": "CANCELLED",
+    "400": "RETURNED",
+    "401": "RETURNING",
+    "402": "RETURNED",
+    "500": "FAILED",
+    "555": "SEIZED",
+    "701": "LOST",
+    "702": "DAMAGED",
+    "703": "CLAIM_SETTLED",
+    "704": "CLAIM_SETTLED",
+}
+
+
+def read_entry(body: dict[str, Any], received_at: datetime, zone: tzinfo) -> Said:
+    """One history entry, with the details of its answer.
+
+    Reading: an entry without a code has the unknown word `null`.
+    """
+    (entry,) = body["histories"]
+    word = "null" if entry["status_code"] is None else str(entry["status_code"])
+    status = PULL_CODES.get(word)
+    if word == "100" and not body["details"]["shipped_at"]:
+        status = "CREATED"
+    times = _believed_times(entry, {"created_at"}, zone, received_at)
+    return Said(word, word in PULL_CODES, status, frozenset(), 0, times)
+
+
 def _believed_times(body: dict[str, Any], names: set[str], zone: tzinfo, received_at: datetime) -> dict[str, datetime]:
     times = {}
     for name in names:
@@ -486,7 +519,9 @@ class ReferenceShipment:
         again = one.record_digest in self.records or any(
             one.reading_digest == other.reading_digest for other in self.copies
         )
-        twin = one.source == Source.PULL and self._status_and_time_are_there(one)
+        twin = one.source == Source.PULL and (
+            self._status_and_time_are_there(one) or self._confirms_the_end(one, before)
+        )
         self.records.add(one.record_digest)
         self.copies.append(one)
         after = self.fold()
@@ -497,6 +532,13 @@ class ReferenceShipment:
             self.anomalies[one.reading_digest] = anomaly_id
         conflict = len(proofs(self.copies)) > 1 and len(before_proofs) <= 1
         return Arrival(**{**arrival.__dict__, "conflict": conflict})
+
+    def _confirms_the_end(self, one: Observation, before: Folded) -> bool:
+        """Reading: a pulled status equal to a final current one says nothing new, whatever its time."""
+        if before.snapshot is None or before.snapshot["status"] != one.status:
+            return False
+        service = decide_service(self.courier, self.counting([*self.copies, one]))
+        return is_final(self.courier, service, str(one.status))
 
     def _status_and_time_are_there(self, one: Observation) -> bool:
         if one.status is None:

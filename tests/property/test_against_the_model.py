@@ -13,7 +13,7 @@ from processor.shipment import Applied, Changed, Duplicate, Refused, Unchanged
 from schemas.observation import Observation
 from tests.model.reference import Arrival, ReferenceShipment
 from tests.property.driving import apply_all, observations_of
-from tests.strategies import WEBHOOKS, pulled_observation, raw_records
+from tests.strategies import WEBHOOKS, raw_records
 
 
 def real_arrival(applied: Applied) -> Arrival:
@@ -60,6 +60,6 @@ def test_webhooks(kind: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("service", ["express", "instant"])
 @given(data=st.data())
 def test_pulled_histories_among_webhooks(service: str, data: st.DataObject) -> None:
-    pulled = data.draw(st.lists(pulled_observation(instant=service == "instant"), min_size=1, max_size=8))
-    pushed = observations_of(raw_records(data.draw(WEBHOOKS[f"kiriminaja {service} life"], "webhooks")))
-    agree(data.draw(st.permutations([*pulled, *pushed]), "order"))
+    pulled = data.draw(WEBHOOKS["kiriminaja pulled set"], "pulled")
+    pushed = data.draw(WEBHOOKS[f"kiriminaja {service} life"], "pushed")
+    agree(data.draw(st.permutations(observations_of(raw_records([*pushed, *pulled]))), "order"))

@@ -60,3 +60,30 @@ def kiriminaja(method: Any = "shipped_packages", **changes: Any) -> dict[str, An
 def instant(status: Any = "sent", **changes: Any) -> dict[str, Any]:
     """A webhook of the older instant method."""
     return {"method": "update_instant_packages", "data": {"order_id": "X", "status": status, **changes}}
+
+
+def entry(code: Any = 100, created_at: Any = "2025-05-30 17:00:00", **changes: Any) -> dict[str, Any]:
+    """A history entry of a tracking answer."""
+    return {"created_at": created_at, "status": "scan", "status_code": code, "driver": "", "receiver": "", **changes}
+
+
+def tracking(*histories: Any, details: Any = None, **changes: Any) -> dict[str, Any]:
+    """A tracking answer, newest entry first."""
+    about = {"order_id": "X", "awb": "A1", "status_code": None, "shipped_at": "2025-05-29 10:00:00", "refunded_at": ""}
+    return {
+        "status": True,
+        "text": "newest",
+        "method": "shTracking",
+        "status_code": 100,
+        "details": {**about, **(details or {})},
+        "histories": [*histories],
+        **changes,
+    }
+
+
+def pulled(answer: bytes | Any, reference: str = "X", received_at: datetime = RECEIVED) -> list[Observation]:
+    """Read the records that KiriminAja's answer becomes, oldest first."""
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    pieces = COURIERS["kiriminaja"].pulled(body, reference)
+    assert isinstance(pieces, list)
+    return [read("kiriminaja", piece.value, received_at) for piece in pieces]

@@ -13,7 +13,8 @@ from processor.outputs import messages
 from processor.plan import Plan, plan, read
 from runtime.settings import load_settings, settings_in_force
 from schemas.couriers import COURIERS, Courier
-from schemas.couriers.base import Credentials, Piece, Position, check_reference, shipment_id
+from schemas.couriers.base import Credentials, NotFound, Piece, Position, check_reference, shipment_id
+from schemas.couriers.pulling import news
 from schemas.couriers.reading import clock, first_of, observe, text
 from schemas.drawing import state_machines
 from schemas.events import Anomaly, Event, State
@@ -63,6 +64,15 @@ class Becak:
         except UnreadableError:
             return [Piece(body, None)]
         return [Piece(ride, self._reference(ride)) for ride in rides] or [Piece(body, None)]
+
+    def pulled(self, answer: bytes, reference: str) -> list[Piece] | NotFound:
+        """Asked, it tells one ride; an empty answer says that it knows none."""
+        ride = load(answer)
+        if ride == {}:
+            return NotFound()
+        if self._reference(answer) != reference:
+            raise UnreadableError(DeadLetterReason.NO_SHIPMENT, "the answer is about another ride")
+        return [Piece(answer, reference)]
 
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
         """Read one ride."""
@@ -141,7 +151,7 @@ def planned(courier: Courier, body: bytes) -> Plan:
 def test_its_webhooks_become_events(becak: Courier) -> None:
     outputs = planned(becak, json.dumps(BODY).encode()).outputs
     sent = [message for output in outputs for message in messages(output)]
-    events = [msgspec.json.decode(one.value, type=Event) for one in sent if one.topic is Topic.EVENTS]
+    events = [msgspec.json.decode(one.value or b"", type=Event) for one in sent if one.topic is Topic.EVENTS]
     assert [(one.id, one.status, one.transition, one.attempt) for one in events] == [
         ("becak:B-1/1", "PENDING_PICKUP", "initial", 1),
         ("becak:B-1/2", "IN_TRANSIT", "forward", 1),
@@ -152,14 +162,26 @@ def test_its_webhooks_become_events(becak: Courier) -> None:
     last = events[-1]
     assert (last.courier, last.courier_ref, last.order_id, last.reason) == ("becak", "B-1", "O-1", None)
     assert (last.occurred_at, last.occurred_at_source) == ("2025-06-01T11:00:00.000000Z", "assumed_zone")
-    states = [msgspec.json.decode(one.value, type=State) for one in sent if one.topic is Topic.STATE]
+    states = [msgspec.json.decode(one.value or b"", type=State) for one in sent if one.topic is Topic.STATE]
     assert (states[-1].shipment_id, states[-1].version, states[-1].final) == ("becak:B-1", 4, False)
-    anomalies = [msgspec.json.decode(one.value, type=Anomaly) for one in sent if one.topic is Topic.ANOMALIES]
+    anomalies = [msgspec.json.decode(one.value or b"", type=Anomaly) for one in sent if one.topic is Topic.ANOMALIES]
     assert [(one.kind, one.courier_status) for one in anomalies] == [
         ("illegal_transition", "missed"),
         ("unknown_status", "levitating"),
     ]
     assert [dict(one.headers)["dlq-reason"] for one in sent if one.topic is Topic.DEAD_LETTERS] == [b"no_shipment"]
+
+
+def test_its_answers_become_records_of_what_is_new(becak: Courier) -> None:
+    answer = b'{"ride": "B-1", "state": "handed", "at": "2025-06-01T20:00:00"}'
+    found = becak.pulled(answer, "B-1")
+    assert found == [Piece(answer, "B-1")]
+    assert isinstance(found, list)
+    zone = load_settings({}).assumed_zone(becak.name, Source.PULL)
+    asked = Provenance(courier=becak.name, received_at=RECEIVED, source=Source.PULL)
+    assert news(becak, found, [], asked, zone) == [(found[0], asked)]
+    assert news(becak, found, [becak.read(answer, asked, zone)], asked, zone) == []
+    assert becak.pulled(b"{}", "B-1") == NotFound()
 
 
 def test_what_it_cannot_read_is_a_dead_letter(becak: Courier) -> None:

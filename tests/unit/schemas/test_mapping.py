@@ -6,7 +6,7 @@ import pytest
 
 from schemas.couriers import COURIERS
 from schemas.vocabulary import PHASES, Status
-from tests.unit.schemas.reading import dash, instant, kiriminaja, read
+from tests.unit.schemas.reading import dash, entry, instant, kiriminaja, pulled, read, tracking
 
 PHASE = {
     "CREATED": "pre_transit",
@@ -81,6 +81,31 @@ KIRIMINAJA_INSTANT_NEWER = [
     ("canceled_packages", "CANCELLED"),
 ]
 
+KIRIMINAJA_PULL: list[tuple[Any, dict[str, Any], str]] = [
+    (100, {"shipped_at": ""}, "CREATED"),
+    (100, {"shipped_at": None}, "CREATED"),
+    (100, {}, "IN_TRANSIT"),
+    (101, {}, "PENDING_PICKUP"),
+    (105, {}, "CREATED"),
+    (152, {}, "PENDING_DELIVERY"),
+    (200, {}, "DELIVERED"),
+    (300, {}, "CANCELLED"),
+    (400, {}, "RETURNED"),
+    (401, {}, "RETURNING"),
+    (402, {}, "RETURNED"),
+    (500, {}, "FAILED"),
+    (555, {}, "SEIZED"),
+    (701, {}, "LOST"),
+    (702, {}, "DAMAGED"),
+    (703, {}, "CLAIM_SETTLED"),
+    (704, {}, "CLAIM_SETTLED"),
+]
+
+NEWER_CODES = [
+    *(102, 103, 104, 106, 107, 110, 210, 211, 301, 302, 303, 310, 311, 333, 350, 403, 404, 405, 406),
+    *(901, 902, 903, 904, 905),
+]
+
 DETAILS_ONLY = [
     ("kiriminaja", kiriminaja("validated_packages", shipping_cost=9000)),
     *(("dash", dash(word)) for word in ("PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "DISPOSED")),
@@ -132,6 +157,29 @@ def test_kiriminaja_instant_newer_methods(method: str, status: str) -> None:
     assert (observation.word, observation.status, observation.proves) == (method, status, ("instant",))
     express = read("kiriminaja", complete(method, "regular"))
     assert (express.word, express.status, express.proves) == (method, status, ())
+
+
+@pytest.mark.parametrize(("code", "details", "status"), KIRIMINAJA_PULL)
+def test_kiriminaja_pull(code: int, details: dict[str, Any], status: str) -> None:
+    for spelled in (code, str(code), float(code)):
+        (observation,) = pulled(tracking(entry(spelled), details=details))
+        assert (observation.word, observation.status, observation.known) == (str(code), status, True)
+        assert observation.proves == ()
+        assert observation.jumps_through == {703: "LOST", 704: "DAMAGED"}.get(code)
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        *((code, str(code)) for code in NEWER_CODES),
+        (0, "0"), (-1, "-1"), (100.5, "100.5"), (10**30, str(10**30)), ("", '""'), ("DELIVERED", "DELIVERED"),
+        ("0200", "0200"), (None, "null"), (True, "true"), ([200], "[200]"), ({}, "{}"),
+    ],
+)  # fmt: skip
+def test_an_unknown_code_is_kept_and_breaks_nothing(code: Any, word: str) -> None:
+    before, odd, after = pulled(tracking(entry(500), entry(code), entry(101)))
+    assert (odd.word, odd.status, odd.known, odd.reference) == (word, None, False, "X")
+    assert (before.status, after.status) == ("PENDING_PICKUP", "FAILED")
 
 
 @pytest.mark.parametrize(("courier", "body"), DETAILS_ONLY)
@@ -201,4 +249,6 @@ def test_the_tables_that_are_drawn_are_complete() -> None:
         *(word for word, _ in KIRIMINAJA_INSTANT),
         "returned_packages, returned_at empty",
         "validated_packages",
+        *(str(code) for code, _, _ in KIRIMINAJA_PULL),
+        "100, details.shipped_at empty",
     }

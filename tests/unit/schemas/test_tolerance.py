@@ -8,7 +8,19 @@ import pytest
 
 from schemas.observation import Charges, Details
 from schemas.times import format_time
-from tests.unit.schemas.reading import NOW, RECEIVED, dash, instant, kiriminaja, occurred, read, refusal
+from tests.unit.schemas.reading import (
+    NOW,
+    RECEIVED,
+    dash,
+    entry,
+    instant,
+    kiriminaja,
+    occurred,
+    pulled,
+    read,
+    refusal,
+    tracking,
+)
 
 ODD: dict[str, bytes] = {
     "null": b"null",
@@ -108,9 +120,61 @@ def test_a_kiriminaja_status_counts_whatever_else_is_odd(field: str, odd: str) -
         storable(observation.details)
 
 
+ENTRY_FIELDS = ["created_at", "status", "status_code", "driver", "receiver"]
+TRACKING_FIELDS = [
+    "awb", "signature_code", "sorting_code", "order_id", "status_code", "estimation", "service", "service_name", "drop",
+    "shipped_at", "delivered", "delivered_at", "refunded", "refunded_at", "images", "costs", "origin", "destination",
+]  # fmt: skip
+IMAGE_FIELDS = ["camera_img", "signature_img", "pop_img"]
+COST_FIELDS = [
+    "add_cost", "currency", "cod", "insurance_amount", "insurance_percent", "discount_amount", "subsidi_amount",
+    "shipping_cost", "correction",
+]  # fmt: skip
+
+
+def with_odd(answer: dict[str, Any], at: tuple[Any, ...], value: bytes) -> bytes:
+    """Put a field's own bytes somewhere into an answer."""
+    inner: Any = answer
+    for step in at[:-1]:
+        inner = inner[step]
+    inner[at[-1]] = "@odd@"
+    return json.dumps(answer).encode().replace(b'"@odd@"', value)
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "at",
+    [
+        *(("histories", 0, field) for field in ENTRY_FIELDS),
+        *(("details", field) for field in TRACKING_FIELDS),
+        *(("details", "images", field) for field in IMAGE_FIELDS),
+        *(("details", "costs", field) for field in COST_FIELDS),
+        *((field,) for field in ("text", "method", "status_code", "anything")),
+    ],
+    ids=lambda at: ".".join(map(str, at)),
+)
+def test_a_pulled_history_counts_whatever_else_is_odd(at: tuple[Any, ...], odd: str) -> None:
+    answer = tracking(entry(200, receiver="BAGUS"), entry(500), entry(101), details={"images": {}, "costs": {}})
+    if at == ("details", "order_id"):
+        answer["details"]["awb"] = "X"
+    shown = pulled(with_odd(answer, at, ODD[odd]))
+    assert [one.reference for one in shown] == ["X", "X", "X"]
+    assert [one.status for one in shown[:2]] == ["PENDING_PICKUP", "FAILED"]
+    assert shown[2].status == (None if at == ("histories", 0, "status_code") else "DELIVERED")
+    for one in shown:
+        storable(one.details)
+
+
+@pytest.mark.parametrize("odd", [name for name in ODD if name not in {"empty object", "object"}])
+def test_a_history_entry_that_is_no_object_says_nothing(odd: str) -> None:
+    answer = with_odd(tracking(entry(200), entry(500), entry(101)), ("histories", 1), ODD[odd])
+    assert [one.word for one in pulled(answer)] == ["101", "200"]
+
+
 def storable(details: Details) -> None:
     """Check that the database takes it: no NUL, no lone surrogate, bounded, amounts in 64 bits."""
     texts = [details.order_id, details.awb, details.signed_by, details.tracking_url, details.reason]
+    texts.append(details.description)
     if details.driver:
         texts += [details.driver.name, details.driver.phone]
     if details.carrier:
@@ -119,7 +183,8 @@ def storable(details: Details) -> None:
     for text in texts:
         assert text is None or (text and "\x00" not in text and len(text.encode()) <= 8000)
     if details.charges:
-        for amount in (details.charges.shipping, details.charges.insurance):
+        assert len(details.charges.currency) == 3
+        for amount in (details.charges.shipping, details.charges.cod, details.charges.insurance):
             assert amount is None or 0 <= amount < 2**63
 
 

@@ -1,4 +1,4 @@
-"""KiriminAja express and instant: the method names the event, `data` holds one or many items.
+"""What KiriminAja sends: the method names the event, `data` holds one or many items.
 
 Sources: kiriminaja-webhooks.md; facts.md ("KiriminAja") for the complete format and the newer methods.
 """
@@ -9,24 +9,22 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.couriers.base import Credentials, Piece, Position, check_reference
+from schemas.couriers.base import Courier, Piece, check_reference
 from schemas.couriers.reading import (
     charges,
     clock,
     driver,
-    first_of,
+    first_given,
     identifier,
     members_of,
     observe,
     text,
     url,
 )
-from schemas.lifecycle import ALWAYS_FINAL, Lifecycle
-from schemas.observation import Carrier, Details, Observation, Stamp
+from schemas.observation import Carrier, Details, Observation
 from schemas.records import Provenance, UnreadableError
-from schemas.tolerant_json import digest, elements, load, members
-from schemas.transitions import KIRIMINAJA_EXPRESS, KIRIMINAJA_INSTANT
-from schemas.vocabulary import RANK, DeadLetterReason, Service, Source, Status
+from schemas.tolerant_json import digest, elements, load
+from schemas.vocabulary import DeadLetterReason, Service, Status
 
 MAX_GROWTH: Final = 8
 """How many times a body's size the methods and packages of its pieces may come to. Real ones stay below 2; more is a
@@ -71,122 +69,85 @@ INSTANT_STATUSES: Final[dict[str, Word]] = {
 }
 """The words of `update_instant_packages`. kiriminaja-webhooks.md, "Instant Delivery", "Status Code"."""
 
-_BEFORE_THE_ROAD: Final = frozenset({Status.CREATED, Status.PENDING_PICKUP})
 _ENVELOPE: Final = ("method", "data", "packages")
 
 
-class KiriminAja:
-    """KiriminAja, the aggregator: express and instant on one callback."""
+def split(body: bytes, envelope: Mapping[str, bytes]) -> list[Piece]:
+    """Make one piece of each item with its package, then one of each package without an item.
 
-    name = "kiriminaja"
-    credentials = Credentials(
-        secrets_setting="KIRIMINAJA_TOKENS", header="Authorization", scheme="Bearer", header_setting=None
+    What stands beside them in the body, such as `payment`, rides with the first piece.
+    """
+    try:
+        items, packages = (_entries(envelope.get(name, b"null")) for name in ("data", "packages"))
+        values = [_load_or_none(raw) for raw in items], [_load_or_none(raw) for raw in packages]
+    except UnreadableError:
+        return [Piece(body, None)]
+    pairs = _pairs(*values)
+    if len(pairs) == 1:
+        return [Piece(body, _reference(*values, *pairs[0]))]
+    method = envelope.get("method", b"null")
+    repeated = sum(len(method) + (0 if package is None else len(packages[package])) for _, package in pairs)
+    if not pairs or repeated > MAX_GROWTH * len(body):
+        return [Piece(body, None)]
+    beside = b"".join(
+        b"," + msgspec.json.encode(name) + b":" + raw for name, raw in envelope.items() if name not in _ENVELOPE
     )
-    lifecycles: Mapping[Service, Lifecycle] = {
-        Service.EXPRESS: KIRIMINAJA_EXPRESS,
-        Service.INSTANT: KIRIMINAJA_INSTANT,
-    }
-    words: Mapping[str, Mapping[str, Status | None]] = {
-        "method": {
-            **{word: meaning.status for word, meaning in METHODS.items()},
-            f"{RETURN_METHOD}, returned_at empty": Status.RETURNING,
-        },
-        f"status of {INSTANT_METHOD}": {word: meaning.status for word, meaning in INSTANT_STATUSES.items()},
-    }
-    zone_settings: Mapping[Source, tuple[str, str]] = {
-        Source.PUSH: ("KIRIMINAJA_PUSH_TIMEZONE", "Asia/Jakarta"),
-        Source.PULL: ("KIRIMINAJA_PULL_TIMEZONE", "Asia/Jakarta"),
-    }
-
-    def split(self, body: bytes) -> list[Piece]:
-        """One piece for each item with its package, then one for each package without an item.
-
-        What stands beside them in the body, such as `payment`, rides with the first piece.
-        """
-        try:
-            envelope = members(body)
-            items, packages = (_entries(envelope.get(name, b"null")) for name in ("data", "packages"))
-            values = [_load_or_none(raw) for raw in items], [_load_or_none(raw) for raw in packages]
-        except UnreadableError:
-            return [Piece(body, None)]
-        pairs = _pairs(*values)
-        if len(pairs) == 1:
-            return [Piece(body, _reference(*values, *pairs[0]))]
-        method = envelope.get("method", b"null")
-        repeated = sum(len(method) + (0 if package is None else len(packages[package])) for _, package in pairs)
-        if not pairs or repeated > MAX_GROWTH * len(body):
-            return [Piece(body, None)]
-        beside = b"".join(
-            b"," + msgspec.json.encode(name) + b":" + raw for name, raw in envelope.items() if name not in _ENVELOPE
+    return [
+        Piece(
+            b"".join(
+                (
+                    b'{"method":' + method,
+                    b"" if item is None else b',"data":[' + items[item] + b"]",
+                    b"" if package is None else b',"packages":[' + packages[package] + b"]",
+                    b"" if place else beside,
+                    b"}",
+                )
+            ),
+            _reference(*values, item, package),
         )
-        return [
-            Piece(
-                b"".join(
-                    (
-                        b'{"method":' + method,
-                        b"" if item is None else b',"data":[' + items[item] + b"]",
-                        b"" if package is None else b',"packages":[' + packages[package] + b"]",
-                        b"" if place else beside,
-                        b"}",
-                    )
-                ),
-                _reference(*values, item, package),
-            )
-            for place, (item, package) in enumerate(pairs)
-        ]
-
-    def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
-        """Read one item. Raises `UnreadableError`."""
-        item, package, method = _one_item(load(value))
-        body = _merged(item, package)
-        word = body_word(method, item)
-        meaning = INSTANT_STATUSES.get(word) if method == INSTANT_METHOD else METHODS.get(word)
-        reference = check_reference(_first(body, "order_id", "awb"), "order_id or awb")
-        own_time = meaning.own_time if meaning else None
-        status = meaning.status if meaning else None
-        if word == RETURN_METHOD and text(body.get("returned_at")) is None:
-            status = Status.RETURNING  # "when `returned_at` is filled mean your shipment is successfully returned"
-        names = [name for name in (own_time, "date") if name]
-        instant = method == INSTANT_METHOD or members_of(package).get("service_type") == Service.INSTANT
-        return observe(
-            self,
-            provenance,
-            reference=reference,
-            word=word,
-            status=status,
-            known=meaning is not None,
-            record_digest=digest((method, item, package)),
-            times=clock(body, names, provenance.received_at, assumed_zone),
-            details=_details(body),
-            proves=(Service.INSTANT,) if instant and meaning else (),
-        )
-
-    def service(self, proven: frozenset[Service]) -> Service:
-        """Instant once proven, else express."""
-        return Service.INSTANT if Service.INSTANT in proven else Service.EXPRESS
-
-    def occurred(self, observation: Observation, service: Service) -> Stamp:  # noqa: ARG002 - the same for both
-        """The method's own time, else `date`, else the time received."""
-        own = (INSTANT_STATUSES.get(observation.word) or METHODS.get(observation.word) or Word(None, None)).own_time
-        return first_of(observation, (own, "date"))
-
-    def position(self, observation: Observation, service: Service) -> Position:
-        """Before the road by rank, then time; on the road, and at its end, by time, then rank."""
-        assert observation.status is not None
-        moment = self.occurred(observation, service).at
-        rank = RANK[observation.status]
-        if observation.status in _BEFORE_THE_ROAD:
-            return (0, rank, moment)
-        return (2 if observation.status in ALWAYS_FINAL else 1, moment, rank)
+        for place, (item, package) in enumerate(pairs)
+    ]
 
 
-def body_word(method: str, item: object) -> str:
-    """Return the courier's word: the method, or the item's status for the instant method.
+def read(courier: Courier, envelope: object, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
+    """Read one item.
 
     Raises:
-        UnreadableError: the instant status is missing or no text.
+        UnreadableError: the record is no item, names no shipment or has no word.
 
     """
+    item, package, method = _one_item(envelope)
+    body = _merged(item, package)
+    word = _word(method, item)
+    meaning = INSTANT_STATUSES.get(word) if method == INSTANT_METHOD else METHODS.get(word)
+    reference = check_reference(first_given(body, "order_id", "awb"), "order_id or awb")
+    status = meaning.status if meaning else None
+    if word == RETURN_METHOD and text(body.get("returned_at")) is None:
+        status = Status.RETURNING  # "when `returned_at` is filled mean your shipment is successfully returned"
+    names = [name for name in (meaning.own_time if meaning else None, "date") if name]
+    instant = method == INSTANT_METHOD or members_of(package).get("service_type") == Service.INSTANT
+    return observe(
+        courier,
+        provenance,
+        reference=reference,
+        word=word,
+        status=status,
+        known=meaning is not None,
+        record_digest=digest((method, item, package)),
+        times=clock(body, names, provenance.received_at, assumed_zone),
+        details=_details(body),
+        proves=(Service.INSTANT,) if instant and meaning else (),
+    )
+
+
+def own_time(word: str) -> str | None:
+    """Return the field that holds a word's own time."""
+    meaning = INSTANT_STATUSES.get(word) or METHODS.get(word)
+    return meaning.own_time if meaning else None
+
+
+def _word(method: str, item: object) -> str:
+    """Return the courier's word: the method, or the item's status for the instant method."""
     if method != INSTANT_METHOD:
         return method
     status = members_of(item).get("status")
@@ -266,29 +227,25 @@ def _merged(item: object, package: object) -> dict[str, Any]:
     return {**members_of(package), **said}
 
 
-def _first(body: Mapping[str, Any], *names: str) -> Any:
-    return next((body[name] for name in names if body.get(name) not in (None, "")), None)
-
-
 def _reference(items: Sequence[Any], packages: Sequence[Any], item: int | None, package: int | None) -> str | None:
     body = _merged(None if item is None else items[item], None if package is None else packages[package])
     try:
-        return check_reference(_first(body, "order_id", "awb"), "order_id or awb")
+        return check_reference(first_given(body, "order_id", "awb"), "order_id or awb")
     except UnreadableError:
         return None
 
 
 def _details(body: dict[str, Any]) -> Details:
-    carrier = Carrier(text(body.get("service")), text(_first(body, "service_name", "service_type")))
+    carrier = Carrier(text(body.get("service")), text(first_given(body, "service_name", "service_type")))
     reasons = (text(body.get(name)) for name in ("reason", "cancel_reason", "rejection_note"))
     return Details(
         order_id=identifier(body.get("order_id")),
         awb=identifier(body.get("awb")),
         carrier=carrier if carrier.code or carrier.service else None,
         charges=charges(
-            shipping=_first(body, "shipping_price", "shipping_cost"), insurance=body.get("insurance_amount")
+            shipping=first_given(body, "shipping_price", "shipping_cost"), insurance=body.get("insurance_amount")
         ),
         driver=driver(body.get("driver")),
-        tracking_url=url(_first(body, "live_track_url", "live_tracking_url")),
+        tracking_url=url(first_given(body, "live_track_url", "live_tracking_url")),
         reason=next((reason for reason in reasons if reason), None),
     )

@@ -1,0 +1,83 @@
+"""KiriminAja express and instant: webhooks (`push.py`), and answers to `POST /api/mitra/tracking` (`pull.py`)."""
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Final
+
+from schemas.couriers.base import Credentials, NotFound, Piece, Position
+from schemas.couriers.kiriminaja import pull, push
+from schemas.couriers.reading import first_of
+from schemas.lifecycle import ALWAYS_FINAL, Lifecycle
+from schemas.observation import Observation, Stamp
+from schemas.records import Provenance, UnreadableError
+from schemas.tolerant_json import load, members
+from schemas.transitions import KIRIMINAJA_EXPRESS, KIRIMINAJA_INSTANT
+from schemas.vocabulary import RANK, Service, Source, Status
+
+_BEFORE_THE_ROAD: Final = frozenset({Status.CREATED, Status.PENDING_PICKUP})
+
+
+class KiriminAja:
+    """KiriminAja, the aggregator: express and instant on one callback."""
+
+    name = "kiriminaja"
+    credentials = Credentials(
+        secrets_setting="KIRIMINAJA_TOKENS", header="Authorization", scheme="Bearer", header_setting=None
+    )
+    lifecycles: Mapping[Service, Lifecycle] = {
+        Service.EXPRESS: KIRIMINAJA_EXPRESS,
+        Service.INSTANT: KIRIMINAJA_INSTANT,
+    }
+    words: Mapping[str, Mapping[str, Status | None]] = {
+        "method": {
+            **{word: meaning.status for word, meaning in push.METHODS.items()},
+            f"{push.RETURN_METHOD}, returned_at empty": Status.RETURNING,
+        },
+        f"status of {push.INSTANT_METHOD}": {word: meaning.status for word, meaning in push.INSTANT_STATUSES.items()},
+        "status_code of a pulled history entry": {
+            f"{pull.TRANSIT_CODE}, details.shipped_at empty": Status.CREATED,
+            **pull.CODES,
+        },
+    }
+    zone_settings: Mapping[Source, tuple[str, str]] = {
+        Source.PUSH: ("KIRIMINAJA_PUSH_TIMEZONE", "Asia/Jakarta"),
+        Source.PULL: ("KIRIMINAJA_PULL_TIMEZONE", "Asia/Jakarta"),
+    }
+
+    def split(self, body: bytes) -> list[Piece]:
+        """One piece for each item of a webhook. A pulled record is one as it stands."""
+        try:
+            envelope = members(body)
+        except UnreadableError:
+            return [Piece(body, None)]
+        if pull.is_pulled(envelope):
+            return [Piece(body, pull.reference_of(body))]
+        return push.split(body, envelope)
+
+    def pulled(self, answer: bytes, reference: str) -> list[Piece] | NotFound:
+        """One piece for each entry of the history, oldest first. Raises `UnreadableError`."""
+        return pull.pieces(answer, reference)
+
+    def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
+        """Read one item of a webhook or one pulled history entry. Raises `UnreadableError`."""
+        envelope = load(value)
+        if isinstance(envelope, dict) and envelope.get("method") == pull.METHOD:
+            return pull.read(self, envelope, provenance, assumed_zone)
+        return push.read(self, envelope, provenance, assumed_zone)
+
+    def service(self, proven: frozenset[Service]) -> Service:
+        """Instant once proven, else express."""
+        return Service.INSTANT if Service.INSTANT in proven else Service.EXPRESS
+
+    def occurred(self, observation: Observation, service: Service) -> Stamp:  # noqa: ARG002 - the same for both
+        """The method's own time, else `date`; of a history entry `created_at`; else the time received."""
+        return first_of(observation, (push.own_time(observation.word), "date", pull.ENTRY_TIME))
+
+    def position(self, observation: Observation, service: Service) -> Position:
+        """Before the road by rank, then time; on the road, and at its end, by time, then rank."""
+        assert observation.status is not None
+        moment = self.occurred(observation, service).at
+        rank = RANK[observation.status]
+        if observation.status in _BEFORE_THE_ROAD:
+            return (0, rank, moment)
+        return (2 if observation.status in ALWAYS_FINAL else 1, moment, rank)

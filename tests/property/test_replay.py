@@ -1,0 +1,103 @@
+"""Reading raw records again: nothing comes of it with the same code, and exactly today's truth with another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.replay_log import reread
+from processor.plan import Plan, Read, Reading, Roots, Said, plan
+from processor.shipment import Shipment
+from schemas.couriers import dash
+from schemas.records import RawRecord
+from schemas.topics import Topic
+from schemas.vocabulary import Outcome, Status
+from tests.property.driving import NOW, RAW_TOPIC, plan_in_batches, readings_of, refolded, snapshots, zone_of
+from tests.property.driving import observations_of as observed
+from tests.property.test_plan import logs
+from tests.strategies import WEBHOOKS, raw_records
+
+
+def again(log: Sequence[RawRecord], chosen: Sequence[RawRecord], job: str = "job") -> list[Reading]:
+    """The records that a replay appends behind a log: those that today's code cannot read are passed over."""
+    readings = [reread(root, f"{job}/{root.at}", zone_of, 1) for root in chosen]
+    return [reading for reading in readings if isinstance(reading, Read)]
+
+
+def roots_of(plans: Sequence[Plan]) -> Roots:
+    """What the database knows of the roots."""
+    found: dict[tuple[int, int], list[Said]] = {}
+    for made in plans:
+        for row in made.observations:
+            at = row.root or (row.record.partition, row.record.offset)
+            refused = row.root is not None and row.anomaly_kind == "shipment_changed"
+            found.setdefault(at, []).append(Said(row.observation.shipment_id, refused))
+    return found
+
+
+def after(plans: Sequence[Plan]) -> dict[str, Shipment]:
+    """The shipments as they are kept in memory."""
+    shipments: dict[str, Shipment] = {}
+    for made in plans:
+        shipments.update(made.shipments)
+    return shipments
+
+
+def read_back(plans: Sequence[Plan]) -> dict[str, Shipment]:
+    """The shipments as they are read back from the database."""
+    rows = [row for made in plans for row in made.observations if row.stored]
+    return {name: refolded(shipment, rows) for name, shipment in after(plans).items()}
+
+
+@pytest.mark.parametrize("known", [after, read_back])
+@given(data=st.data())
+def test_with_the_same_code_nothing_comes_of_it(known: type, data: st.DataObject) -> None:
+    log = data.draw(logs(), "log")
+    plans = plan_in_batches(readings_of(log), [])
+    chosen = data.draw(st.permutations(log), "order")[: data.draw(st.integers(0, len(log)), "chosen")]
+    shipments = known(plans)
+    made = plan(again(log, chosen), shipments, RAW_TOPIC, NOW, roots=roots_of(plans))
+    assert (list(made.outputs), dict(made.changed)) == ([], {})
+    assert {row.outcome for row in made.observations} <= {Outcome.UNCHANGED}
+    assert not [row for row in made.observations if row.stored]
+    for name, shipment in made.shipments.items():
+        assert shipment == shipments[name]
+
+
+words = st.sampled_from([*dash.STATUSES, "TELEPORTED"])
+older_words: st.SearchStrategy[Mapping[str, Status | None]] = st.dictionaries(
+    words, st.none() | st.sampled_from([Status.FAILED, Status.IN_DELIVERY, Status.CANCELLED]), max_size=4
+)
+
+
+@contextmanager
+def older(changed: Mapping[str, Status | None], missing: set[str], reason: str) -> Iterator[None]:
+    """Have Dash's words mean something else, and some nothing; take the reason of a failure from some field."""
+    with patch.dict(dash.STATUSES, changed), patch.dict(dash.REASONS, {"FAILED": reason}):
+        for word in missing:
+            dash.STATUSES.pop(word, None)
+        yield
+
+
+@pytest.mark.parametrize("kind", [name for name in WEBHOOKS if name.startswith("dash")])
+@given(data=st.data())
+def test_with_another_decoder_todays_truth_comes_of_it(kind: str, data: st.DataObject) -> None:
+    log = raw_records(data.draw(WEBHOOKS[kind], "webhooks"))
+    reason = data.draw(st.sampled_from(["failedReason", "deliveryID", "note"]), "reason")
+    with older(data.draw(older_words, "changed"), data.draw(st.sets(words, max_size=3), "missing"), reason):
+        plans = plan_in_batches(readings_of(log), [])
+    order = data.draw(st.permutations(log), "order")
+    truth = snapshots(observed(log))
+    made = plan(again(log, order), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    plans.append(made)
+    assert {name: each.snapshot for name, each in after(plans).items() if each.snapshot} == {
+        name: each for name, each in truth.items() if each
+    }
+    versions = [output.version for output in made.outputs if output.topic is Topic.EVENTS]
+    assert len(versions) == len(set(versions))
+    second = plan(again(log, log, "second"), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    assert not second.outputs
+    assert not [row for row in second.observations if row.stored]
