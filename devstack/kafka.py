@@ -3,9 +3,10 @@
 import asyncio
 import base64
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
+from types import MappingProxyType
 from typing import Final
 
 from devstack.errors import StartError, ToolError
@@ -24,6 +25,7 @@ START_ATTEMPTS: Final = 3
 """Between our look at a port and the broker's, another program may take it."""
 
 TOOLS: Final = {
+    "kafka-acls": "org.apache.kafka.tools.AclCommand",
     "kafka-configs": "kafka.admin.ConfigCommand",
     "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
     "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
@@ -37,8 +39,8 @@ BROKER_SETTINGS: Final = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "CLIENTS",
+    "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "auto.create.topics.enable": "false",
     # One broker: a single copy of everything, and few internal partitions to make at first use.
     "offsets.topic.replication.factor": "1",
@@ -66,11 +68,23 @@ JVM_OPTIONS: Final = ("-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
 class EmbeddedKafka:
     """A broker in its own directory."""
 
-    def __init__(self, java: Path, jars: Path, home: Home) -> None:
-        """`java` is at least version 17, `jars` holds Kafka's libraries."""
+    def __init__(
+        self,
+        java: Path,
+        jars: Path,
+        home: Home,
+        extra: Mapping[str, str] = MappingProxyType({}),
+        formatting: Sequence[str] = (),
+    ) -> None:
+        """`java` is at least version 17, `jars` holds Kafka's libraries.
+
+        `extra` settings go before our own. `formatting` holds more arguments for the storage's formatting.
+        """
         self._java = java
         self._jars = jars
         self._home = home
+        self._extra = extra
+        self._formatting = formatting
         self._ports: list[int] = []
         self._process: Process | None = None
 
@@ -162,6 +176,7 @@ class EmbeddedKafka:
                 "format",
                 f"--cluster-id={_new_cluster_id()}",
                 f"--config={self._settings}",
+                *self._formatting,
             )
         )
         if await storage.finish(FORMAT_SECONDS):
@@ -195,9 +210,10 @@ class EmbeddedKafka:
         settings = {
             **BROKER_SETTINGS,
             "controller.quorum.voters": f"1@{HOST}:{controller}",
-            "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{broker}",
+            "listeners": f"CLIENTS://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
+            "advertised.listeners": f"CLIENTS://{HOST}:{broker}",
             "log.dirs": str((self._home.path / "data").resolve()),
+            **self._extra,
         }
         self._settings.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 

@@ -16,3 +16,7 @@ class SettingsError(SetupError):
 
 class UnreachableError(SetupError):
     """A broker or a database does not answer, or not in time."""
+
+
+class DeniedError(UnreachableError):
+    """A broker or a database does not let us in, or is not who it should be. Only an operator can mend it."""

@@ -8,15 +8,26 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnsupportedSaslMechanismError,
+)
 
-from runtime.errors import UnreachableError
+from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.settings import Settings
 
 START_SECONDS: Final = 20.0
@@ -47,6 +58,14 @@ SESSION_TIMEOUT: Final = timedelta(seconds=10)
 """How long a dead member of the group keeps its partitions."""
 
 HEARTBEAT: Final = timedelta(seconds=3)
+
+DENIALS: Final = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+"""What a broker says to a user that lacks a permission. Trying again helps only when an operator has granted it."""
 
 log = structlog.get_logger(__name__)
 
@@ -101,18 +120,24 @@ async def start(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STA
 
     Raises:
         UnreachableError: no broker answers in time.
+        DeniedError: none lets us in, or it does not allow what the client is for.
         KafkaError: the brokers refuse it.
 
     """
+    last_words = _LastWords()
     try:
-        async with asyncio.timeout(within):
-            await client.start()
+        with last_words:
+            async with asyncio.timeout(within):
+                await client.start()
     except TimeoutError as error:
         await stop(client, GIVE_UP_SECONDS)
-        raise UnreachableError(f"Kafka does not answer within {within:.0f} s") from error
+        raise last_words.error(_below(client), f"does not answer within {within:.0f} s") from error
     except KafkaConnectionError as error:
         await stop(client, GIVE_UP_SECONDS)
-        raise UnreachableError(f"Kafka cannot be reached: {error}") from error
+        raise last_words.error(_below(client), f"cannot be reached: {error}") from error
+    except DENIALS as error:
+        await stop(client, GIVE_UP_SECONDS)
+        raise DeniedError(f"Kafka does not allow it: {error}") from error
     except BaseException:
         await stop(client, GIVE_UP_SECONDS)
         raise
@@ -138,16 +163,26 @@ def background(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
     return [consumer._fetcher._fetch_task, consumer._coordinator._coordination_task]
 
 
+def denial_of_transaction(producer: AIOKafkaProducer) -> KafkaError | None:
+    """Return what the brokers did not allow in the producer's transaction: what fails then does not say it.
+
+    Reaches into aiokafka 0.14.
+    """
+    waiter = producer._txn_manager._transaction_waiter
+    error = waiter.exception() if waiter is not None and waiter.done() and not waiter.cancelled() else None
+    return error if isinstance(error, DENIALS) else None
+
+
 @asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Give a started admin client.
 
     Raises:
-        UnreachableError: no broker answers in time, or none lets us in.
+        UnreachableError: no broker answers in time.
+        DeniedError: none lets us in.
 
     """
     admin = AIOKafkaAdminClient(**_connection(settings, "waybill-admin"), request_timeout_ms=_ms(REQUEST_TIMEOUT))
-    where = f"Kafka at {settings.kafka_bootstrap_servers}"
     last_words = _LastWords()
     try:
         try:
@@ -155,34 +190,79 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
                 async with asyncio.timeout(START_SECONDS):
                     await admin.start()
         except TimeoutError as error:
-            raise UnreachableError(f"{where} does not answer within {START_SECONDS:.0f} s") from error
+            raise last_words.error(admin._client, f"does not answer within {START_SECONDS:.0f} s") from error
         except (KafkaError, OSError) as error:
-            raise UnreachableError(f"{where} cannot be reached: {last_words.text or error}") from error
+            raise last_words.error(admin._client, f"cannot be reached: {error}") from error
         yield admin
     finally:
         async with asyncio.timeout(STOP_SECONDS):
             await admin.close()
 
 
-class _LastWords(logging.Handler):
-    """Hears why aiokafka cannot connect: its exception does not say, its log does."""
+class _LastWords:
+    """Hears why a client cannot connect, instead of the log: aiokafka's exception does not say, its log does."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
+        self._causes: list[object] = []
+        self._listening = True
 
     def __enter__(self) -> None:
-        logger = logging.getLogger("aiokafka")
-        logger.addHandler(self)
-        logger.propagate = False
+        logging.getLogger("aiokafka").addFilter(_overhear)
+        self._token = _listener.set(self)
 
     def __exit__(self, *_: object) -> None:
-        logger = logging.getLogger("aiokafka")
-        logger.removeHandler(self)
-        logger.propagate = True
+        self._listening = False  # tasks of the client have been started with us in their context
+        _listener.reset(self._token)
+
+    def hear(self, record: logging.LogRecord) -> bool:
+        """Take a record of the log. Return whether it was for us."""
+        if not self._listening or record.levelno < logging.WARNING:
+            return False
+        self._causes.append(record.args[-1] if isinstance(record.args, tuple) and record.args else record.msg)
+        return True
+
+    def error(self, client: AIOKafkaClient, otherwise: str) -> UnreachableError:
+        """Say what was heard. Of several brokers, what one refuses tells more than that another is away."""
+        where = f"Kafka at {','.join(f'{host}:{port}' for host, port, _ in client.hosts)}"
+        for cause in self._causes:
+            if denial := _denial(client, cause):
+                return DeniedError(f"{where} {denial}")
+        if not self._causes:
+            return UnreachableError(f"{where} {otherwise}")
+        cause = self._causes[-1]
+        hint = ""
+        if isinstance(cause, (KafkaConnectionError, ConnectionResetError, ssl.SSLError)):
+            hint = f"; if that stays so, it does not expect WAYBILL_KAFKA_SECURITY_PROTOCOL={client._security_protocol}"
+        return UnreachableError(f"{where} cannot be reached: {str(cause) or repr(cause)}{hint}")
+
+
+_listener: Final[ContextVar[_LastWords | None]] = ContextVar("listener", default=None)
+
+
+def _overhear(record: logging.LogRecord) -> bool:
+    """Keep from the log what a listener takes."""
+    listener = _listener.get()
+    return listener is None or not listener.hear(record)
+
+
+def _denial(client: AIOKafkaClient, cause: object) -> str | None:
+    """Say how a broker denies us, if it does, with the settings to look at. Reaches into aiokafka 0.14."""
+    match cause:
+        case SaslAuthenticationFailed():
+            return (
+                f"refuses the log-in of {client._sasl_plain_username} by {client._sasl_mechanism}: wrong user or "
+                "password (WAYBILL_KAFKA_SASL_USERNAME, WAYBILL_KAFKA_SASL_PASSWORD)"
+            )
+        case UnsupportedSaslMechanismError():
+            return f"does not take log-ins by {client._sasl_mechanism} (WAYBILL_KAFKA_SASL_MECHANISM)"
+        case ssl.SSLCertVerificationError():
+            return f"shows a certificate that is not trusted: {cause.verify_message} (WAYBILL_KAFKA_SSL_CAFILE)"
+        case _:
+            return None
+
+
+def _below(client: AIOKafkaProducer | AIOKafkaConsumer) -> AIOKafkaClient:
+    return client.client if isinstance(client, AIOKafkaProducer) else client._client
 
 
 async def _give_up(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
@@ -193,7 +273,7 @@ async def _give_up(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         task.cancel()
     try:
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            await (client.client if isinstance(client, AIOKafkaProducer) else client._client).close()
+            await _below(client).close()
             await asyncio.gather(*running, return_exceptions=True)
     except TimeoutError:
         log.warning("kafka client left behind", client=type(client).__name__)
@@ -224,10 +304,15 @@ def _connection(settings: Settings, client_id: str) -> dict[str, Any]:
         "sasl_mechanism": settings.kafka_sasl_mechanism,
         "sasl_plain_username": settings.kafka_sasl_username,
         "sasl_plain_password": settings.kafka_sasl_password,
-        "ssl_context": (
-            ssl.create_default_context(cafile=settings.kafka_ssl_cafile) if protocol.endswith("SSL") else None
-        ),
+        "ssl_context": _trust(settings.kafka_ssl_cafile) if protocol.endswith("SSL") else None,
     }
+
+
+def _trust(cafile: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=cafile)
+    except OSError as error:
+        raise SetupError(f"WAYBILL_KAFKA_SSL_CAFILE={cafile} holds no certificates: {error}") from error
 
 
 def _producing(settings: Settings) -> dict[str, Any]:

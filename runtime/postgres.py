@@ -1,10 +1,11 @@
 """PostgreSQL connections. Every session's settings stand here, with their reasons."""
 
+import ssl
 from typing import Any, Final
 
 import asyncpg
 
-from runtime.errors import SetupError, UnreachableError
+from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.settings import Settings
 from runtime.values import mask_url
 
@@ -46,7 +47,8 @@ async def connect(settings: Settings, process: str, *, unbounded: bool = False) 
     """Open one connection. `process` is shown to PostgreSQL's operators as `waybill-<process>`.
 
     Raises:
-        UnreachableError: the server does not answer in time, or refuses us.
+        UnreachableError: the server does not answer in time, or cannot be used.
+        DeniedError: it does not let us in.
         SetupError: its commits are not durable, or it is too old.
 
     """
@@ -66,7 +68,8 @@ async def open_pool(settings: Settings, process: str, size: int) -> Pool:
     """Open a pool of at most `size` connections; the first one is made at once.
 
     Raises:
-        UnreachableError: the server does not answer in time, or refuses us.
+        UnreachableError: the server does not answer in time, or cannot be used.
+        DeniedError: it does not let us in.
         SetupError: its commits are not durable, or it is too old.
 
     """
@@ -94,6 +97,14 @@ def _options(settings: Settings, process: str, *, unbounded: bool = False) -> di
 _REFUSALS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 
 
+DENIALS: Final = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # log-in, pg_hba.conf
+    asyncpg.InsufficientPrivilegeError,
+    ssl.SSLCertVerificationError,
+)
+"""By these the server does not let us in, or do what we ask. Trying again helps only when an operator has mended it."""
+
+
 def _explained(settings: Settings, error: Exception) -> SetupError:
     where = f"PostgreSQL at {mask_url(settings.database_url)}"
     if isinstance(error, asyncpg.UndefinedObjectError):
@@ -101,6 +112,8 @@ def _explained(settings: Settings, error: Exception) -> SetupError:
     if isinstance(error, TimeoutError):
         return UnreachableError(f"{where} does not answer within {CONNECT_SECONDS:.0f} s")
     reason = (str(error) or repr(error)).splitlines()[0]
+    if isinstance(error, DENIALS):
+        return DeniedError(f"{where} does not let us in: {reason}")
     return UnreachableError(f"{where} cannot be used: {reason}")
 
 

@@ -10,4 +10,6 @@ _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 def load_queries(package: str) -> dict[str, str]:
     """Read `queries.sql` of a package: statements, each under a line `-- name: <name>`."""
     _, *parts = _NAME.split(files(package).joinpath("queries.sql").read_text())
-    return dict(zip(parts[::2], (text.strip() for text in parts[1::2]), strict=True))
+    names, texts = parts[::2], parts[1::2]
+    assert len(set(names)) == len(names), "two statements have one name"
+    return dict(zip(names, (text.strip() for text in texts), strict=True))
