@@ -10,6 +10,7 @@ comment on column shipments.retired_at is 'When its history was given up after l
 create index shipments_of_order on shipments (order_id) where order_id is not null;
 create index shipments_of_awb on shipments (awb) where awb is not null;
 create index shipments_under_way on shipments (updated_at) where not final;
+create index shipments_retired on shipments (updated_at) where retired_at is not null;
 create index shipments_to_retire on shipments (updated_at) where final and retired_at is null;
 
 alter table observations

@@ -53,6 +53,9 @@ CACHED_SHIPMENTS: Final = 4_000
 BACK_OFF: Final = (timedelta(seconds=0.2), timedelta(seconds=5))
 """The first and the longest wait before a partition is claimed again; each is twice the one before, with jitter."""
 
+STEADY_SECONDS: Final = 2.0
+"""A claim that held so long was a good one: the next is tried at once, and told."""
+
 DOUBTS: Final = (ClaimLostError, UnreachableError, *KAFKA_ERRORS, *DATABASE_ERRORS)
 """After these it is unknown what the stores hold: claim anew."""
 
@@ -105,16 +108,17 @@ class Worker:
         """Claim and work until stopped."""
         reason, attempt = "assigned", 0
         while not self._stopping.is_set():
+            claimed = None
             try:
                 cursor = await self._claim(reason)
                 log.info("partition claimed", partition=self.partition, reason=reason, offset=cursor.next_offset)
-                attempt, self.halted = 0, None
+                claimed, self.halted = monotonic(), None
                 await self._work()
             except MendableError as error:
                 self._halt(error)
                 await self._drop_claim()
                 await self._wait_until_mended()
-                reason = "mended"
+                reason, attempt = "mended", 0
             except HaltError as error:
                 self._halt(error)
                 with suppress(*DOUBTS):  # what is stored is published; else the next claim does it
@@ -122,7 +126,8 @@ class Worker:
                 await self._drop_claim()
                 await self._stopping.wait()
             except DOUBTS as error:
-                reason, attempt = type(error).__name__, attempt + 1
+                steady = claimed is not None and monotonic() - claimed > STEADY_SECONDS
+                reason, attempt = type(error).__name__, 1 if steady else attempt + 1
                 if attempt == 1:
                     log.warning("claiming again", partition=self.partition, why=repr(error))
             finally:

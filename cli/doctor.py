@@ -1,0 +1,39 @@
+"""`waybill doctor`."""
+
+import argparse
+import asyncio
+from typing import Any
+
+from cli.arguments import offer_json
+from cli.output import say, say_json
+from cli.starting import DONE, FAILED, start
+from runtime.settings import Settings
+
+
+def offer(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "doctor", help="look at brokers, topics, durability, schema, cursors, clocks, settings"
+    )
+    offer_json(parser)
+    parser.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    return asyncio.run(doctor(start(), json=arguments.json))
+
+
+async def doctor(settings: Settings, *, json: bool) -> int:
+    """Print a line for each thing that was looked at. 1 if one of them is wrong."""
+    from operators.doctor import Level, examine  # noqa: PLC0415
+
+    findings = []
+    async for finding in examine(settings):
+        findings.append(finding)
+        if not json:
+            mend = f"  → {finding.mend}" if finding.mend else ""
+            say(f"{finding.level:4}  {finding.what:12}  {finding.found}{mend}")
+    failed = any(finding.level is Level.FAIL for finding in findings)
+    if json:
+        say_json({"ok": not failed, "findings": findings})
+    return FAILED if failed else DONE

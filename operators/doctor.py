@@ -1,0 +1,302 @@
+"""Looking at everything Waybill stands on: a line for each thing, with what mends it."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from operators.errors import OperatorError
+from operators.lag import Lag, find_lag, total
+from processor.claims import Cursor
+from processor.emitter import KAFKA_ERRORS
+from processor.errors import ProcessorError
+from processor.recover import open_recovery
+from processor.recovery_store import RecoveryStore
+from processor.store import DATABASE_ERRORS
+from runtime import topics
+from runtime.errors import SetupError
+from runtime.kafka import admin_client
+from runtime.migrations import require_current_schema
+from runtime.postgres import Connection, open_pool
+from runtime.queries import load_queries
+from runtime.settings import Settings, min_insync_replicas, secrets_settings
+from schemas.topics import TOPICS, Topic
+
+SKEW: Final = (timedelta(seconds=2), timedelta(minutes=1))
+"""How far the database's clock may be from ours before that is worth a word, and before it is wrong: stored times and
+records' times are compared by people and by retention."""
+
+WAITING: Final = timedelta(minutes=5)
+"""How old the oldest waiting record may be before somebody should look: a processor's death costs some ten seconds."""
+
+GROUP_STABLE: Final = "Stable"
+
+_RETENTION: Final = {spec.topic: spec.retention for spec in TOPICS}
+_READ: Final = ("shipments", "observations", "outputs", "cursors", "applied_commands", "schema_migrations")
+_WRITTEN: Final = ("replay_jobs", "replay_positions", "dead_letter_decisions")
+PRIVILEGES: Final = (
+    *((table, "select") for table in (*_READ, *_WRITTEN, "operator_log")),
+    *((table, privilege) for table in _WRITTEN for privilege in ("insert", "update")),
+    ("operator_log", "insert"),
+)
+"""What operators' commands need in PostgreSQL."""
+
+FAILURES: Final = (SetupError, OperatorError, ProcessorError, *KAFKA_ERRORS, *DATABASE_ERRORS)
+"""What a look may end with instead of an answer."""
+
+Writable = Callable[[Path], bool]
+"""Says whether a directory can be written, or made."""
+
+_Q: Final = load_queries("operators")
+
+
+class Level(StrEnum):
+    """How a finding is to be taken."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was found about one thing, and what mends it, where something is to be mended."""
+
+    level: Level
+    what: str
+    found: str
+    mend: str | None = None
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at everything, whatever is away. Changes nothing."""
+    for finding in of_settings(settings, is_writable):
+        yield finding
+    kafka = [finding async for finding in _guarded("kafka", _of_kafka(settings), KAFKA_MEND)]
+    postgres = [finding async for finding in _guarded("postgres", _of_postgres(settings), POSTGRES_MEND)]
+    for finding in (*kafka, *postgres):
+        yield finding
+    if any(
+        finding.what in {"kafka", "postgres", "schema"} and finding.level is Level.FAIL for finding in kafka + postgres
+    ):
+        yield Finding(Level.FAIL, "cursors", "cannot be compared with the log while a store is not as it must be")
+        return
+    async for finding in _guarded("cursors", _of_cursors(settings)):
+        yield finding
+
+
+KAFKA_MEND: Final = "start the brokers, or set WAYBILL_KAFKA_BOOTSTRAP_SERVERS and the other WAYBILL_KAFKA_… right"
+POSTGRES_MEND: Final = "start PostgreSQL, or set WAYBILL_DATABASE_URL right"
+
+
+async def _guarded(what: str, findings: AsyncIterator[Finding], mend: str | None = None) -> AsyncIterator[Finding]:
+    """Pass findings on; where looking fails, that is the finding."""
+    try:
+        async for finding in findings:
+            yield finding
+    except FAILURES as error:
+        yield Finding(Level.FAIL, what, (str(error) or repr(error)).splitlines()[0], mend)
+
+
+def of_settings(settings: Settings, writable: Writable) -> Iterator[Finding]:
+    """Judge the settings, which are valid by themselves."""
+    on = settings.couriers_on
+    if on:
+        yield Finding(Level.OK, "couriers", f"on: {', '.join(on)}; account: {settings.account or 'none'}")
+    else:
+        yield Finding(
+            Level.WARN, "couriers", "none is on: the door will not start", f"set {' or '.join(secrets_settings())}"
+        )
+    yield _spool(settings, writable)
+    raw = _RETENTION[Topic.RAW]
+    assert raw is not None
+    if settings.retention < raw:
+        found = f"{_days(settings.retention)}, less than the raw topic's {_days(raw)}: replays would bring it back"
+        yield Finding(Level.FAIL, "retention", found, f"set WAYBILL_RETENTION to {_days(raw)} or more")
+    else:
+        yield Finding(
+            Level.OK, "retention", f"final, silent shipments keep their history for {_days(settings.retention)}"
+        )
+    if settings.dlq_max_ratio >= 1:
+        found = "a flood of dead letters stops no partition"
+        yield Finding(Level.WARN, "dead letters", found, "set WAYBILL_DLQ_MAX_RATIO below 1 again")
+
+
+def _spool(settings: Settings, writable: Writable) -> Finding:
+    folder = settings.ingest_spool_dir
+    if folder is None:
+        mend = "set WAYBILL_INGEST_SPOOL_DIR"
+        return Finding(Level.WARN, "spool", "none: the door answers 503 while Kafka is away", mend)
+    if writable(Path(folder)):
+        return Finding(Level.OK, "spool", f"{folder} can be written")
+    return Finding(Level.FAIL, "spool", f"{folder} cannot be written", "give the door's user a directory of its own")
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a directory can be written, or made: the nearest one that is there says so."""
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), None)
+    return there is not None and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+async def _of_kafka(settings: Settings) -> AsyncIterator[Finding]:
+    async with admin_client(settings) as admin:
+        brokers = (await admin.describe_cluster())["brokers"]
+        yield _brokers(len(brokers), settings)
+        described = {topic["topic"]: topic for topic in await admin.describe_topics()}
+        group = (await admin.describe_consumer_groups([settings.group_id]))[0].groups[0]
+    differences = await topics.check(settings)
+    for difference in differences:
+        mend = "`waybill topics apply`" if difference.found is None or "." in difference.property else None
+        yield Finding(Level.FAIL, "topics", str(difference), mend or "docs/operating.md; it is never changed by itself")
+    if not differences:
+        yield Finding(Level.OK, "topics", "as they should be")
+    names = [settings.topic(spec.topic) for spec in TOPICS]
+    for finding in of_replicas({name: described[name]["partitions"] for name in names if name in described}):
+        yield finding
+    yield _group(settings, group[2], len(group[5]))
+
+
+def _brokers(count: int, settings: Settings) -> Finding:
+    wanted = settings.topic_replication_factor
+    if count < wanted:
+        found = f"{count} brokers, fewer than the {wanted} copies of each partition"
+        return Finding(Level.FAIL, "kafka", found, "start more brokers, or set WAYBILL_TOPIC_REPLICATION_FACTOR")
+    return Finding(
+        Level.OK, "kafka", f"{count} {'broker' if count == 1 else 'brokers'} at {settings.kafka_bootstrap_servers}"
+    )
+
+
+def of_replicas(partitions: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Finding]:
+    """Judge how durable what is appended now is, by topic."""
+    copies = min((len(each["replicas"]) for of in partitions.values() for each in of), default=0)
+    if not copies:
+        return
+    thin = [(f"{name}-{each['partition']}", each) for name, of in sorted(partitions.items()) for each in of]
+    away = [name for name, each in thin if each["leader"] < 0]
+    refusing = [name for name, each in thin if len(each["isr"]) < min_insync_replicas(len(each["replicas"]))]
+    lagging = [name for name, each in thin if len(each["isr"]) < len(each["replicas"])]
+    if away:
+        yield Finding(Level.FAIL, "durability", f"without a leader: {_some(away)}", "start the brokers that hold them")
+    elif refusing:
+        yield Finding(
+            Level.FAIL,
+            "durability",
+            f"too few copies in sync, nothing can be appended: {_some(refusing)}",
+            "start the brokers that are away",
+        )
+    elif lagging:
+        yield Finding(
+            Level.WARN, "durability", f"not every copy in sync: {_some(lagging)}", "start the brokers that are away"
+        )
+    elif copies == 1:
+        yield Finding(
+            Level.WARN,
+            "durability",
+            "one copy of each record: a broker's disk lost is webhooks lost",
+            "three brokers and WAYBILL_TOPIC_REPLICATION_FACTOR=3",
+        )
+    else:
+        yield Finding(Level.OK, "durability", f"{copies} copies of each record, all in sync")
+
+
+def _group(settings: Settings, state: str, members: int) -> Finding:
+    if members:
+        level = Level.OK if state == GROUP_STABLE else Level.WARN
+        return Finding(level, "processors", f"{members} in group {settings.group_id}, {state}")
+    return Finding(Level.WARN, "processors", f"none in group {settings.group_id}", "start `waybill processor`")
+
+
+async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
+    async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+        yield Finding(Level.OK, "postgres", f"version {connection.get_server_version().major}")
+        async for finding in _guarded("schema", _schema(connection), "`waybill migrate`"):
+            yield finding
+        for finding in of_server(
+            {row["name"]: row["setting"] for row in await connection.fetch(_Q["settings_of_server"])}
+        ):
+            yield finding
+        yield await _clock(connection)
+        lacking = await connection.fetch(_Q["missing_privileges"], *map(list, zip(*PRIVILEGES, strict=True)))
+        if lacking:
+            named = ", ".join(f"{privilege} on {table}" for table, privilege in lacking)
+            yield Finding(
+                Level.FAIL, "privileges", f"this role lacks {named}", "deploy/postgres-roles.sql, run by the owner"
+            )
+        else:
+            yield Finding(Level.OK, "privileges", "enough for operators' commands")
+
+
+async def _schema(connection: Connection) -> AsyncIterator[Finding]:
+    await require_current_schema(connection)
+    yield Finding(Level.OK, "schema", "current")
+
+
+def of_server(found: Mapping[str, str]) -> Iterator[Finding]:
+    """Judge how durable PostgreSQL's commits are."""
+    wrong = [f"{name} = {found.get(name)}" for name in ("fsync", "full_page_writes") if found.get(name) != "on"]
+    if wrong:
+        found_text = f"{', '.join(wrong)}: a crash of the machine may lose or spoil what was committed"
+        yield Finding(Level.FAIL, "commits", found_text, "set them to on")
+    else:
+        yield Finding(Level.OK, "commits", f"fsync on, synchronous_commit {found.get('synchronous_commit')}")
+
+
+async def _clock(connection: Connection) -> Finding:
+    before = datetime.now(UTC)
+    theirs = await connection.fetchval(_Q["clock_of_server"])
+    after = datetime.now(UTC)
+    return of_clocks(before, theirs, after)
+
+
+def of_clocks(before: datetime, theirs: datetime, after: datetime) -> Finding:
+    """Compare the database's clock with ours before and after it was asked."""
+    skew = max(before - theirs, theirs - after, timedelta(0))
+    noticed, wrong = SKEW
+    if skew <= noticed:
+        return Finding(Level.OK, "clocks", "PostgreSQL's and this machine's agree")
+    level = Level.FAIL if skew > wrong else Level.WARN
+    return Finding(
+        level, "clocks", f"PostgreSQL's is {skew.total_seconds():.0f} s from this machine's", "synchronize them (NTP)"
+    )
+
+
+async def _of_cursors(settings: Settings) -> AsyncIterator[Finding]:
+    async with open_recovery(settings) as recovery, await open_pool(settings, "operator", 1) as pool:
+        mends = await recovery.inspect()
+        cursors = await RecoveryStore(pool).cursors()
+    for partition, mend in sorted(mends.items()):
+        yield Finding(Level.FAIL, "cursors", f"partition {partition}: {mend.why}", "`waybill recover`")
+    if not mends:
+        lags = await find_lag(settings)
+        for finding in of_lag(lags, cursors):
+            yield finding
+
+
+def of_lag(lags: Sequence[Lag], cursors: Mapping[int, Cursor]) -> Iterator[Finding]:
+    """Judge how far the partitions are, where none needs mending."""
+    new = [str(lag.partition) for lag in lags if lag.partition not in cursors]
+    if new:
+        found = f"no processor has been at partition {_some(new)} yet"
+        yield Finding(Level.WARN, "cursors", found, "start `waybill processor`: it begins at the log's start")
+    else:
+        yield Finding(Level.OK, "cursors", f"{len(lags)} partitions, each can go on where it is")
+    summed = total(lags)
+    waiting = summed.oldest_seconds
+    if waiting is not None and waiting > WAITING.total_seconds():
+        found = f"{summed.behind} records wait, the oldest for {timedelta(seconds=round(waiting))}"
+        mend = "`waybill lag` says where; a processor's log says `partition halted` and why, or it is missing or slow"
+        yield Finding(Level.WARN, "lag", found, mend)
+    else:
+        yield Finding(Level.OK, "lag", f"{summed.behind} records wait")
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _days(length: timedelta) -> str:
+    return f"{length / timedelta(days=1):g}d"

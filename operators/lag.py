@@ -1,0 +1,125 @@
+"""How far each partition is: what is in the log, applied, published."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from operators.errors import OperatorError
+from processor.claims import Committed, Cursor, Stream, emission
+from processor.recovery_store import RecoveryStore
+from processor.worker import committed_offset
+from runtime import kafka, kafka_admin
+from runtime.postgres import open_pool
+from runtime.settings import Settings
+from schemas.topics import Topic
+
+READ_SECONDS: Final = 15.0
+"""How long the oldest waiting records may take to be read. Without one its age stays unknown."""
+
+FETCH_MS: Final = 200
+"""How long one look at the topic may wait."""
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """One partition. All but `oldest_seconds`, the age of the oldest record not applied, are offsets or counts.
+
+    `processed` and `emitted` are the next offsets to be applied and published; null where no processor has been yet.
+    """
+
+    partition: int
+    log_start: int
+    log_end: int
+    processed: int | None
+    emitted: int | None
+    behind: int
+    unpublished: int
+    oldest_seconds: float | None
+
+
+class Total(msgspec.Struct, frozen=True):
+    """All partitions together; `oldest_seconds` is the oldest one's."""
+
+    behind: int
+    unpublished: int
+    oldest_seconds: float | None
+
+
+async def find_lag(settings: Settings) -> list[Lag]:
+    """Measure each partition of the raw topic.
+
+    Raises:
+        UnreachableError: Kafka or PostgreSQL cannot be reached.
+        OperatorError: the topic is missing, or the database belongs to another one.
+
+    """
+    name = settings.topic(Topic.RAW)
+    reader = kafka.new_reader(settings, "waybill-lag")
+    async with kafka.admin_client(settings) as admin, await open_pool(settings, "operator", 1) as pool:
+        await kafka.start(reader)
+        try:
+            topic = (await kafka_admin.find_topics(admin, [name], [])).get(name)
+            if topic is None:
+                raise OperatorError(f"topic {name} is missing: `waybill topics apply` makes it")
+            parts = [TopicPartition(name, partition) for partition in range(topic.partitions)]
+            stream = Stream(name, len(parts), settings.group_id)
+            # Each is read before what it may not be ahead of: published, applied, in the log.
+            committed = {part: await committed_offset(admin, stream, part.partition) for part in parts}
+            cursors = await RecoveryStore(pool).cursors()
+            for cursor in cursors.values():
+                if cursor.stream != stream:
+                    raise OperatorError(f"the database belongs to {cursor.stream}, not to {stream}")
+            starts, ends = await reader.beginning_offsets(parts), await reader.end_offsets(parts)
+            found = [
+                measured(part.partition, starts[part], ends[part], cursors.get(part.partition), committed[part])
+                for part in parts
+            ]
+            return await _aged(reader, name, found)
+        finally:
+            await kafka.stop(reader)
+
+
+def measured(partition: int, start: int, end: int, cursor: Cursor | None, committed: Committed | None) -> Lag:
+    """Say how far a partition is; the age is left open."""
+    if cursor is None:
+        return Lag(partition, start, end, None, None, end - start, 0, None)
+    emitted = emission(cursor, committed).emit_from
+    behind = max(0, end - max(cursor.next_offset, start))
+    return Lag(partition, start, end, cursor.next_offset, emitted, behind, max(0, cursor.next_offset - emitted), None)
+
+
+def total(lags: Sequence[Lag]) -> Total:
+    """Sum the partitions up."""
+    ages = [lag.oldest_seconds for lag in lags if lag.oldest_seconds is not None]
+    return Total(sum(lag.behind for lag in lags), sum(lag.unpublished for lag in lags), max(ages, default=None))
+
+
+async def _aged(reader: AIOKafkaConsumer, topic: str, lags: list[Lag]) -> list[Lag]:
+    """Read the oldest waiting record of each partition that has one."""
+    waiting = {
+        TopicPartition(topic, lag.partition): max(lag.processed or 0, lag.log_start) for lag in lags if lag.behind
+    }
+    if not waiting:
+        return lags
+    oldest: dict[int, float] = {}
+    reader.assign(list(waiting))
+    for part, offset in waiting.items():
+        reader.seek(part, offset)
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            while len(oldest) < len(waiting):
+                await _look(reader, oldest)
+    except TimeoutError:
+        pass  # a record that cannot be read has no age
+    return [msgspec.structs.replace(lag, oldest_seconds=oldest.get(lag.partition)) for lag in lags]
+
+
+async def _look(reader: AIOKafkaConsumer, oldest: dict[int, float]) -> None:
+    fetched: Mapping[TopicPartition, list[Any]] = await reader.getmany(timeout_ms=FETCH_MS, max_records=1)
+    for part, records in fetched.items():
+        received = datetime.fromtimestamp(records[0].timestamp / 1000, UTC)
+        oldest[part.partition] = max(0.0, round((datetime.now(UTC) - received).total_seconds(), 3))
+        reader.pause(part)

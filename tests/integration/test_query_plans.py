@@ -1,0 +1,199 @@
+"""Every statement of the operators' commands finds its rows by an index, however large the tables are.
+
+A new statement in `operators/queries.sql` needs a line below: its parameters as the command gives them, a page of keys
+being some hundred. One that must read a whole table stands in `EXEMPT`, with the reason.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from operators.doctor import PRIVILEGES
+from runtime import migrations
+from runtime.queries import load_queries
+from runtime.settings import load_settings
+
+ROWS: Final = 300_000
+"""Shipments, and as many observations and outputs: enough for the planner to shun reading a whole table."""
+
+NOW: Final = datetime.now(UTC)
+MONTH_AGO: Final = NOW - timedelta(days=30)
+LONG_AGO: Final = NOW - timedelta(days=180)
+S: Final = "dash:77"
+IDS: Final = [f"dash:{number}" for number in range(300)]
+P: Final = 3
+PARTS: Final = [P] * 300
+OFFSETS: Final = list(range(300))
+ZEROS: Final = [0] * 300
+TEXTS: Final = [str(number) for number in range(300)]
+PAGE: Final = 500
+JOB: Final = "job"
+
+PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
+    "log_deed": ("ani", "command", "{}"),
+    "find_shipment": (S,),
+    # dead letters
+    "page_of_dead_letters": (MONTH_AGO, NOW, 0, P, 5, PAGE),
+    "dead_letters_at": ([0], PARTS, OFFSETS),
+    "bodies_of_dead_letters": (ZEROS, PARTS, OFFSETS),
+    "incarnations": (),
+    "decisions_on_dead_letters": (ZEROS, PARTS, OFFSETS),
+    "rereadings": (TEXTS,),
+    "decide_dead_letters": (ZEROS, PARTS, OFFSETS, "dropped", TEXTS, "ani", "why", NOW),
+    "outcomes": (TEXTS,),
+    "begin_redrive": (JOB, "{}", "ani", NOW),
+    "redrive_positions": (JOB, PARTS, OFFSETS, OFFSETS, OFFSETS),
+    "end_redrive": (JOB, "done", None, NOW),
+    "forget_dead_letters": (ZEROS, PARTS, OFFSETS),
+    # decisions
+    "shipment_to_decide": (S,),
+    "courier_of_observed": (S,),
+    "event_of_record": (P, 15),
+    "stored_of_shipment": (S,),
+    "page_of_anomalies": (MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
+    "anomalies_of_shipment": (S, MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
+    # retention
+    "silent_shipments": (LONG_AGO, LONG_AGO - timedelta(days=5), S, PAGE),
+    "count_silent": (LONG_AGO,),
+    "count_retired": (IDS,),
+    "count_old_dead_letters": ([P], [MONTH_AGO], LONG_AGO),
+    "count_old_jobs": (LONG_AGO,),
+    "delete_old_dead_letters": ([P], [MONTH_AGO], LONG_AGO, PAGE),
+    "delete_old_letter_decisions": (LONG_AGO, PAGE),
+    "page_of_observed": (S, PAGE),
+    "old_strays": (IDS, LONG_AGO),
+    "count_strays": (IDS,),
+    "hold_cursors": ([P],),
+    "delete_stray_observations": (S, LONG_AGO),
+    "delete_stray_anomalies": (S, LONG_AGO),
+    "end_of_commands": ("", PAGE),
+    "count_commands": ("", JOB, LONG_AGO),
+    "delete_old_commands": ("", JOB, LONG_AGO),
+    "delete_old_jobs": (LONG_AGO, PAGE),
+    # replays
+    "applied_offsets": (),
+    "roots_of_shipment": (S,),
+    "has_observations": (S,),
+    "begin_replay": (JOB, "reprocess", "{}", None, None, "ani", NOW),
+    "begin_positions": (JOB, PARTS, OFFSETS, OFFSETS),
+    "replay_job": (JOB,),
+    "replay_jobs": (PAGE,),
+    "replay_positions": ([JOB],),
+    "replay_status": (JOB,),
+    "advance_replay": (JOB, P, 1, 1, 1, NOW),
+    "place_replay": (JOB, P, 1, 1, 1, NOW),
+    "move_replay": (JOB, "paused", None, NOW, ["running"]),
+    "take_replay": (JOB,),
+    "taken_replays": ([JOB],),
+    "replay_outcomes": (JOB,),
+    "incarnations_of_outputs": (P,),
+    "stored_page": (P, 0, 15, 0, ROWS, PAGE),
+    "stored_events_of_shipment": (S, P),
+    # audit
+    "audit_cursor": (P,),
+    "audit_rows": (IDS,),
+    "audit_observations": (IDS,),
+    "audit_events": (IDS,),
+    "audit_tombstones": (P, 0, ROWS - 100),
+    "audit_batches": (P, 0, OFFSETS, [NOW] * 300, 4000),
+    "audit_counts": (P,),
+    "audit_dead_letters": (P,),
+    "audit_refused": (P, 0, 1000, 2000),
+    # looking
+    "shipment_row": (S,),
+    "observations_of_shipment": (S,),
+    "events_of_shipment": (S,),
+    "newest_shipments": (["FAILED"], "dash", 100),
+    "stale_shipments": (None, None, 100, NOW - timedelta(days=3)),
+    "settings_of_server": (),
+    "clock_of_server": (),
+    "missing_privileges": tuple(map(list, zip(*PRIVILEGES, strict=True))),
+}
+
+EXEMPT: Final[dict[str, str]] = {}
+"""Statements that may read a whole table, with the reason."""
+
+UNINDEXED: Final = "select count(*) from shipments where courier_ref = 'x'"
+
+LARGE: Final = {"shipments", "observations", "outputs"}
+
+FILL: Final = f"""
+insert into shipments (shipment_id, courier, service, courier_ref, order_id, awb, status, phase, final, courier_status,
+    failed_count, personal, occurred_at, occurred_at_source, version, updated_at, retired_at)
+select 'dash:' || i, 'dash', 'logistic', i, 'O-' || i, 'A-' || i,
+    case when i % 20 = 0 then 'FAILED' else 'DELIVERED' end, 'x', i % 20 <> 0, 'x', 0,
+    '{{}}', now(), 'courier', 1, now() - i * interval '1 day' / 1500,
+    case when i > 0.9 * {ROWS} and i % 20 <> 0 then now() end
+from generate_series(1, {ROWS}) as i;
+insert into observations (shipment_id, raw_partition, raw_offset, outcome, version, kept, reading, recorded_at)
+select 'dash:' || i, i % 12, i, 'event', 1, true, '{{"courier": "dash"}}', now() from generate_series(1, {ROWS}) as i;
+insert into outputs (raw_partition, cause_offset, ordinal, topic, key, value, shipment_id, version, recorded_at)
+select i % 12, i, 0, 'shipment.events', 'k'::bytea, 'value'::bytea, 'dash:' || i, 1, now() - i * interval '1 day' / 1500
+from generate_series(1, {ROWS}) as i
+union all
+select i % 12, i, 1, 'shipment.anomalies', 'k'::bytea, 'value'::bytea, 'dash:' || i, null,
+    now() - i * interval '1 day' / 1500
+from generate_series(1, {ROWS}, 100) as i
+union all
+select i % 12, i, 2, 'courier.webhooks.raw.dlq', 'k'::bytea, 'value'::bytea, null, null,
+    now() - i * interval '1 day' / 1500
+from generate_series(1, {ROWS}, 200) as i;
+insert into cursors (raw_partition, raw_topic, partitions, consumer_group, epoch, next_offset, emitted, updated_at)
+select i, 'raw', 12, 'group', 0, {ROWS}, {ROWS}, now() from generate_series(0, 11) as i;
+"""
+
+
+def test_every_statement_has_its_line_and_a_name_of_its_own() -> None:
+    names = re.findall(r"^-- name: (\w+)$", files("operators").joinpath("queries.sql").read_text(), re.MULTILINE)
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+    assert set(names) == PARAMETERS.keys()
+    assert PARAMETERS.keys() >= EXEMPT.keys()
+
+
+async def test_no_statement_reads_a_whole_table(database_url: str) -> None:
+    await migrations.migrate(load_settings({"WAYBILL_DATABASE_URL": database_url}))
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(FILL)
+        for table in LARGE:
+            await connection.execute(f"vacuum analyze {table}")
+        plans = {
+            name: await _plan(connection, name, statement)
+            for name, statement in load_queries("operators").items()
+            if name in PARAMETERS and name not in EXEMPT
+        }
+        whole = {name: [node for node in _nodes(plan) if _reads_all(node)] for name, plan in plans.items()}
+        assert {name: nodes for name, nodes in whole.items() if nodes} == {}, "these read whole tables"
+        assert [node for node in _nodes(await _explain(connection, UNINDEXED)) if _reads_all(node)], "it can tell"
+    finally:
+        await connection.close()
+
+
+async def _plan(connection: Any, name: str, statement: str) -> dict[str, Any]:
+    try:
+        return await _explain(connection, statement, *PARAMETERS[name])
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        error.add_note(f"in the statement {name}")
+        raise
+
+
+async def _explain(connection: Any, statement: str, *parameters: Any) -> dict[str, Any]:
+    explained = await connection.fetchval(f"explain (format json) {statement}", *parameters)
+    plan: dict[str, Any] = msgspec.json.decode(explained)[0]["Plan"]
+    return plan
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _reads_all(node: dict[str, Any]) -> bool:
+    return node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE

@@ -1,0 +1,96 @@
+"""What `waybill doctor` concludes from what it found."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from operators.doctor import Level, is_writable, of_clocks, of_lag, of_replicas, of_server, of_settings
+from operators.lag import Lag, measured, total
+from processor.claims import MARK, Committed, Cursor
+from runtime.settings import load_settings
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+CURSOR = Cursor(raw_topic="raw", partitions=1, consumer_group="g", next_offset=10, emitted=4, epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "what", "level"),
+    [
+        ({}, "couriers", Level.WARN),
+        ({"WAYBILL_DASH_SECRETS": "x"}, "couriers", Level.OK),
+        ({"WAYBILL_INGEST_SPOOL_DIR": ""}, "spool", Level.WARN),
+        ({"WAYBILL_INGEST_SPOOL_DIR": "/dev/null/spool"}, "spool", Level.FAIL),
+        ({"WAYBILL_RETENTION": "30d"}, "retention", Level.OK),
+        ({"WAYBILL_RETENTION": "29d"}, "retention", Level.FAIL),
+        ({"WAYBILL_DLQ_MAX_RATIO": "1"}, "dead letters", Level.WARN),
+    ],
+)
+def test_settings(environ: dict[str, str], what: str, level: Level) -> None:
+    (found,) = [each for each in of_settings(load_settings(environ), is_writable) if each.what == what]
+    assert found.level is level
+    assert (found.mend is None) == (level is Level.OK)
+
+
+def test_a_directory_that_is_not_there_can_be_made_in_one_that_is(tmp_path: Path) -> None:
+    assert is_writable(tmp_path / "a" / "b")
+    file = tmp_path / "file"
+    file.touch()
+    assert not is_writable(file)
+    assert not is_writable(file / "below")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "isr", "leader", "level", "says"),
+    [
+        (3, 3, 1, Level.OK, "3 copies"),
+        (3, 2, 1, Level.WARN, "not every copy"),
+        (3, 1, 1, Level.FAIL, "too few"),
+        (3, 0, -1, Level.FAIL, "without a leader"),
+        (1, 1, 1, Level.WARN, "one copy"),
+    ],
+)
+def test_durability_of_a_topic(replicas: int, isr: int, leader: int, level: Level, says: str) -> None:
+    partition = {"partition": 0, "leader": leader, "replicas": list(range(replicas)), "isr": list(range(isr))}
+    (found,) = of_replicas({"raw": [partition]})
+    assert found.level is level
+    assert says in found.found
+
+
+def test_durability_of_the_server() -> None:
+    good = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+    assert [each.level for each in of_server(good)] == [Level.OK]
+    (bad,) = of_server(good | {"fsync": "off"})
+    assert bad.level is Level.FAIL
+    assert "fsync = off" in bad.found
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level"), [(0.5, Level.OK), (-1, Level.OK), (10, Level.WARN), (-10, Level.WARN), (3600, Level.FAIL)]
+)
+def test_clocks(seconds: float, level: Level) -> None:
+    theirs = NOW + timedelta(seconds=seconds)
+    assert of_clocks(NOW, theirs, NOW + timedelta(milliseconds=3)).level is level
+
+
+def test_lag_of_a_partition() -> None:
+    assert measured(0, 2, 15, None, None) == Lag(0, 2, 15, None, None, 13, 0, None)
+    assert measured(0, 2, 15, CURSOR, None) == Lag(0, 2, 15, 10, 4, 5, 6, None)
+    assert measured(0, 2, 15, CURSOR, Committed(9, MARK)) == Lag(0, 2, 15, 10, 9, 5, 1, None)
+    assert measured(0, 2, 15, CURSOR, Committed(14, "moved by hand")).emitted == 4
+    assert measured(0, 12, 15, CURSOR, Committed(10, MARK)).behind == 3, "retention has taken two"
+
+
+def test_old_waiting_records_and_new_partitions_are_worth_a_word() -> None:
+    calm, slow, new = (
+        Lag(0, 0, 9, 9, 9, 0, 0, None),
+        Lag(0, 0, 9, 8, 8, 1, 0, 301.0),
+        Lag(1, 0, 9, None, None, 9, 0, 1.0),
+    )
+    assert [each.level for each in of_lag([calm], {0: CURSOR})] == [Level.OK, Level.OK]
+    assert [(each.what, each.level) for each in of_lag([slow, new], {0: CURSOR})] == [
+        ("cursors", Level.WARN),
+        ("lag", Level.WARN),
+    ]
+    assert total([slow, new]).behind == 10
+    assert total([slow, new]).oldest_seconds == 301.0

@@ -1,0 +1,63 @@
+"""A record in a line, and what of it is hidden."""
+
+from typing import Any
+
+import msgspec
+
+from cli.tail import line
+from operators.personal import masked
+from operators.tailing import Choice, Reading, Shown
+from runtime.values import MASK
+from schemas.topics import Topic
+from tests.unit.schemas.examples import EXAMPLES
+
+TIME = "2026-11-23T08:00:00.000000Z"
+
+
+def shown(topic: Topic, value: Any, headers: dict[str, str] | None = None, reading: Reading | None = None) -> Shown:
+    return Shown(topic, 3, 17, TIME, "dash:DE-1", headers or {}, 120, value, reading)
+
+
+def event(**changed: Any) -> dict[str, Any]:
+    value: dict[str, Any] = msgspec.json.decode((EXAMPLES / "shipment.events.v1.001.json").read_bytes())
+    return value | changed
+
+
+def test_an_event_is_one_line() -> None:
+    value = event(type="shipment.status_changed", previous_status="FAILED", status="PENDING_DELIVERY")
+    text = line(shown(Topic.EVENTS, value), Choice(topic=Topic.EVENTS))
+    for told in (TIME, "dash:DE-1", "status_changed", "FAILED → PENDING_DELIVERY", f"v{value['version']}", "at 3:17"):
+        assert told in text
+
+
+def test_a_tombstone_is_said() -> None:
+    assert "forgotten" in line(shown(Topic.STATE, None), Choice(topic=Topic.STATE))
+
+
+def test_what_a_courier_writes_commands_no_terminal() -> None:
+    headers = {"courier": "dash", "source": "push"}
+    reading = Reading(word="\x1b[2J\nDELIVERED")
+    text = line(shown(Topic.RAW, None, headers, reading), Choice(topic=Topic.RAW))
+    assert text.isprintable()
+    assert "DELIVERED → no status" in text
+
+
+def test_everything_personal_is_masked_and_nothing_else() -> None:
+    personal = {
+        "driver": {"name": "Budi", "phone": None},
+        "signed_by": "Ani",
+        "tracking_url": None,
+        "proofs": [{"type": "POD", "url": "https://x", "occurred_at": TIME}],
+    }
+    whole = event(personal=personal, description="handed to Ani")
+    hidden = masked(whole)
+    assert hidden["personal"] == {
+        "driver": {"name": MASK, "phone": None},
+        "signed_by": MASK,
+        "tracking_url": None,
+        "proofs": [{"type": MASK, "url": MASK, "occurred_at": MASK}],
+    }
+    assert hidden["description"] == MASK
+    assert {name: value for name, value in hidden.items() if name not in {"personal", "description"}} == {
+        name: value for name, value in whole.items() if name not in {"personal", "description"}
+    }
