@@ -1,0 +1,155 @@
+"""Anomalies: which there are and how each stands. That is not stored; it follows from the shipment's observations."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from operators.decisions import account_of
+from operators.errors import OperatorError
+from processor.shipment import Shipment
+from processor.steps import no_one
+from processor.store import Store
+from runtime.postgres import Pool
+from runtime.queries import load_queries
+from schemas.events import Anomaly
+from schemas.vocabulary import AnomalyKind
+
+PAGE: Final = 200
+"""Anomalies looked at together: each brings its shipment's observations along."""
+
+_MARK: Final = "/anomaly/"
+_ORDER: Final = ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
+_END: Final = datetime.max.replace(tzinfo=UTC)
+_Q: Final = load_queries("operators")
+_read_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
+
+
+class AnomalyState(StrEnum):
+    """How an anomaly stands."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    """What was refused counts now, or is understood, without an operator's word about it."""
+    DISMISSED = "dismissed"
+    ACCEPTED = "accepted"
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """An anomaly and how it stands. `record` is the digest of the observation it refused, if that is still there."""
+
+    anomaly: Anomaly
+    state: AnomalyState
+    recorded_at: datetime
+    record: bytes | None = None
+
+    @property
+    def account(self) -> str | None:
+        """The shipment's merchant account."""
+        return account_of(self.anomaly.shipment_id, self.anomaly.courier)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which anomalies are meant. An empty field leaves none out."""
+
+    kinds: tuple[str, ...] = ()
+    couriers: tuple[str, ...] = ()
+    since: datetime | None = None
+    shipment_id: str | None = None
+
+    def holds(self, anomaly: Anomaly) -> bool:
+        """Whether an anomaly is meant, as far as its value tells."""
+        return (not self.kinds or anomaly.kind in self.kinds) and (
+            not self.couriers or anomaly.courier in self.couriers
+        )
+
+
+INSTEAD: Final = {
+    AnomalyKind.UNKNOWN_STATUS: (
+        "a word nobody knows cannot count: add it to the courier's mapping and `waybill replay run`, or "
+        "`waybill shipment set-status`"
+    ),
+    AnomalyKind.SERVICE_CONFLICT: "the observations count already; `waybill anomalies dismiss` it",
+    AnomalyKind.SHIPMENT_CHANGED: "the record stays with its first shipment; `waybill anomalies dismiss` it",
+}
+"""What to do about an anomaly that cannot be accepted."""
+
+
+def state_of(anomaly: Anomaly, shipment: Shipment | None) -> tuple[AnomalyState, bytes | None]:
+    """Say how an anomaly stands, and the digest of the record it refused."""
+    if shipment is None:
+        return AnomalyState.OPEN, None
+    dismissed = AnomalyState.DISMISSED if anomaly.id in shipment.dismissed else AnomalyState.OPEN
+    record = next((digest for digest, name in shipment.anomalies.items() if name == anomaly.id), None)
+    match anomaly.kind:
+        case AnomalyKind.ILLEGAL_TRANSITION:
+            entry = next((each for each in shipment.entries if each.anomaly == anomaly.id), None)
+            if entry is None:
+                return AnomalyState.SETTLED, record
+            if entry.accepted:
+                return AnomalyState.ACCEPTED if entry.forced else AnomalyState.SETTLED, record
+            return dismissed, record
+        case AnomalyKind.UNKNOWN_STATUS:
+            understood = record is None or shipment.records[record].known
+            return AnomalyState.SETTLED if understood else dismissed, record
+        case _:
+            return dismissed, record
+
+
+def shipment_of(anomaly_id: str) -> str:
+    """Return the shipment that an anomaly's id names.
+
+    Raises:
+        OperatorError: it is no anomaly's id.
+
+    """
+    shipment_id, mark, rest = anomaly_id.rpartition(_MARK)
+    if not mark or rest.rpartition("/")[2] not in set(AnomalyKind):
+        raise OperatorError(f"{anomaly_id!r} is no anomaly's id: `waybill anomalies list` shows them")
+    return shipment_id
+
+
+async def anomalies(pool: Pool, wanted: Wanted) -> AsyncGenerator[Standing, None]:
+    """Return anomalies, newest first."""
+    before: tuple[Any, ...] = (_END, 0, 0, 0, 0)
+    query = _Q["anomalies_of_shipment" if wanted.shipment_id else "page_of_anomalies"]
+    scope = (wanted.shipment_id,) if wanted.shipment_id else ()
+    while True:
+        async with pool.acquire() as connection:
+            rows = await connection.fetch(query, *scope, wanted.since, *before, PAGE)
+        for each in await _standing(pool, rows, wanted):
+            yield each
+        if len(rows) < PAGE:
+            return
+        last = rows[-1]
+        before = tuple(
+            last[each] for each in ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
+        )
+
+
+async def find(pool: Pool, anomaly_id: str) -> Standing:
+    """Return the anomaly of an id.
+
+    Raises:
+        OperatorError: there is none.
+
+    """
+    found = anomalies(pool, Wanted(shipment_id=shipment_of(anomaly_id)))
+    async for each in found:
+        if each.anomaly.id == anomaly_id:
+            await found.aclose()
+            return each
+    raise OperatorError(f"no anomaly has the id {anomaly_id}: `waybill anomalies list --all` shows them")
+
+
+async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Standing]:
+    read = [(_read_anomaly(row["value"]), row["recorded_at"]) for row in rows]
+    chosen = [(anomaly, recorded_at) for anomaly, recorded_at in read if wanted.holds(anomaly)]
+    shipments = await Store(pool, no_one).load({anomaly.shipment_id for anomaly, _ in chosen})
+    found = []
+    for anomaly, recorded_at in chosen:
+        state, record = state_of(anomaly, shipments.get(anomaly.shipment_id))
+        found.append(Standing(anomaly, state, recorded_at, record))
+    return found

@@ -1,0 +1,246 @@
+"""What an audit calls a difference, and what it takes for traffic."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from operators.comparing import (
+    Content,
+    Counts,
+    Difference,
+    Differing,
+    Facts,
+    Late,
+    Published,
+    Row,
+    StoredEvent,
+    compare,
+    compare_counts,
+    compare_raw,
+    fields,
+    judge_state,
+    published,
+    unlike,
+)
+from processor.plan import plan, read
+from processor.shipment import Shipment
+from runtime.values import MASK
+from schemas.events import Event, state_after
+from schemas.records import Provenance, RawRecord
+from schemas.topics import Topic
+
+START = datetime(2026, 11, 1, 8, tzinfo=UTC)
+ID = "dash:D"
+WORDS = ("PREPARING", "VERIFIED", "PENDING_DELIVERY")
+
+
+def _history() -> tuple[Shipment, list[Event]]:
+    """Plan the webhooks of one shipment, as a worker does."""
+    records = []
+    for offset, word in enumerate(WORDS):
+        at = START + timedelta(minutes=offset)
+        body = {
+            "deliveryID": "D",
+            "status": word,
+            "updatedAt": at.isoformat(),
+            "courier": {"name": "Budi Santoso"},
+        }
+        headers = tuple(Provenance(courier="dash", received_at=at).headers())
+        records.append(RawRecord(0, offset, ID.encode(), msgspec.json.encode(body), headers, 0))
+    planned = plan([read(record, lambda _courier, _source: UTC, 1) for record in records], {}, "raw", START)
+    events = [output.event for output in planned.outputs if output.topic is Topic.EVENTS]
+    return planned.shipments[ID], [event for event in events if event is not None]
+
+
+SHIPMENT, EVENTS = _history()
+assert SHIPMENT.snapshot is not None
+FOLDED = Content.folded(SHIPMENT.entries[0].observation, SHIPMENT.snapshot)
+
+
+def facts(**changes: Any) -> Facts:
+    """Return the facts of a shipment whose three events are stored and published, with some changed."""
+    healthy = Facts(
+        shipment_id=ID,
+        partition=0,
+        row=Row(3, FOLDED),
+        folded=FOLDED,
+        said=3,
+        versions=(1, 2, 3),
+        events=stored(3),
+        published=state(3),
+    )
+    return msgspec.structs.replace(healthy, **changes)
+
+
+def stored(due: int) -> tuple[StoredEvent, ...]:
+    """Return the three events; those up to `due` must be on the topics."""
+    return tuple(StoredEvent(event.version, event, published=event.version <= due) for event in EVENTS)
+
+
+def state(version: int, /, **changes: Any) -> Published:
+    """Return the published state behind an event."""
+    told = msgspec.structs.replace(state_after(EVENTS[version - 1]), **changes)
+    return published(msgspec.json.encode(told), 0)
+
+
+def misnamed() -> StoredEvent:
+    """Return the third event under the fourth's id."""
+    return StoredEvent(3, msgspec.structs.replace(EVENTS[2], id=f"{ID}/4"), published=True)
+
+
+def row(**changes: Any) -> Row:
+    return Row(3, msgspec.structs.replace(FOLDED, **changes))
+
+
+def told(differences: list[Difference]) -> list[tuple[str, str]]:
+    return [(each.where, each.field) for each in differences]
+
+
+def test_the_accounts_of_a_sound_shipment_agree() -> None:
+    assert compare(facts()) == []
+    assert judge_state(facts()) is None
+    assert compare_raw(facts(), FOLDED) == []
+    assert fields(FOLDED) == fields(Content.told(EVENTS[-1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"row": row(status="FAILED")}, [("shipments", "status")]),
+        ({"row": row(reason="x", order_id="O")}, [("shipments", "order_id"), ("shipments", "reason")]),
+        ({"row": Row(3, None)}, [("shipments", "row")]),
+        ({"row": None}, [("shipments", "row")]),
+        ({"row": None, "events": (), "folded": None, "versions": ()}, [("shipments", "row")]),
+        ({"row": Row(4, FOLDED)}, [("shipments", "version")]),
+        ({"folded": None, "said": 0, "versions": ()}, [("observations", "history"), *[("observations", "event")] * 3]),
+        ({"versions": (1, 3)}, [("observations", "event")]),
+        ({"events": stored(3)[::2]}, [("outputs", "event")]),
+        ({"events": stored(3)[::2], "versions": (1, 3)}, [("outputs", "version")]),
+        ({"events": (*stored(3), stored(3)[0])}, [("outputs", "versions")]),
+        ({"events": (*stored(3)[:2], StoredEvent(3, None, published=True))}, [("outputs", "id")]),
+        ({"events": (*stored(3)[:2], misnamed())}, [("outputs", "id")]),
+    ],
+)
+def test_damage_is_named_where_it_is(changes: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert told(compare(facts(**changes))) == expected
+
+
+def test_a_newest_event_that_says_another_thing_than_the_fold() -> None:
+    wrong = msgspec.structs.replace(EVENTS[2], failed_count=5)
+    damaged = facts(events=(*stored(3)[:2], StoredEvent(3, wrong, published=True)))
+    (difference,) = compare(damaged)
+    assert (difference.where, difference.field, difference.expected, difference.found) == (
+        "outputs",
+        "failed_count",
+        0,
+        5,
+    )
+
+
+def test_a_retired_shipment_needs_no_history() -> None:
+    bare = {"folded": None, "said": 0, "versions": (), "events": ()}
+    retired = facts(row=Row(3, FOLDED, retired=True), **bare)
+    assert compare(retired) == []
+    assert judge_state(msgspec.structs.replace(retired, published=None)) is None
+    assert isinstance(judge_state(retired), Late)
+    assert judge_state(msgspec.structs.replace(retired, forgetting=True)) is None
+
+
+def test_what_a_recovery_leaves_is_no_damage() -> None:
+    assert told(compare(facts(events=stored(3)[:1], derived=frozenset({2, 3}), recovered=True))) == []
+    assert told(compare(facts(row=Row(7, FOLDED), recovered=True))) == []
+    lost = facts(row=Row(3, FOLDED), folded=None, said=0, versions=(), events=(), recovered=True)
+    assert lost.lost
+    assert compare(lost) == []
+    assert judge_state(lost) is None
+    assert isinstance(judge_state(msgspec.structs.replace(lost, published=None)), Late)
+    assert told(compare(facts(row=Row(2, FOLDED), recovered=True)))[0] == ("shipments", "version")
+
+
+def test_a_state_that_lags_is_traffic_until_it_must_be_there() -> None:
+    assert judge_state(facts(events=stored(2), published=state(2))) is None
+    assert judge_state(facts(events=stored(0), published=None)) is None
+    assert isinstance(judge_state(facts(events=stored(3), published=state(2))), Late)
+    assert isinstance(judge_state(facts(events=stored(1), published=None)), Late)
+
+
+def test_a_state_of_another_content_differs_whatever_its_age() -> None:
+    assert judge_state(facts(published=state(3, reason="x"))) == Differing(state_after(EVENTS[2]))
+    assert judge_state(facts(events=stored(1), published=state(2, recorded_at="x"))) == Differing(
+        state_after(EVENTS[1])
+    )
+
+
+def test_a_state_without_its_event_is_compared_with_the_row() -> None:
+    derived = facts(events=stored(3)[:1], recovered=True)
+    assert judge_state(msgspec.structs.replace(derived, published=state(3, recorded_at="x"))) is None
+    assert judge_state(msgspec.structs.replace(derived, published=state(3, reason="x"))) == Differing(FOLDED)
+
+
+def test_a_state_ahead_of_the_database_and_one_that_is_none() -> None:
+    ahead = judge_state(facts(published=state(3, version=9)))
+    assert isinstance(ahead, Difference)
+    assert (ahead.field, ahead.expected, ahead.found) == ("version", 3, 9)
+    odd = judge_state(facts(published=published(b"{", 0)))
+    assert isinstance(odd, Difference)
+    assert odd.field == "value"
+
+
+def test_a_state_from_before_an_erasure_is_not_held_against_the_rewritten_event() -> None:
+    rewritten = msgspec.structs.replace(EVENTS[1], description="gone")
+    events = (stored(1)[0], StoredEvent(2, rewritten, published=False), stored(1)[2])
+    assert judge_state(facts(row=Row(3, FOLDED, erased=True), events=events, published=state(2))) is None
+    assert judge_state(facts(row=Row(3, FOLDED), events=events, published=state(2))) is not None
+
+
+def test_the_raw_topic_against_the_row() -> None:
+    other = msgspec.structs.replace(FOLDED, order_id="O")
+    assert told(compare_raw(facts(), other)) == [("raw", "order_id")]
+    assert told(compare_raw(facts(), None)) == [("raw", "status")]
+    assert told(compare_raw(facts(row=None), FOLDED)) == [("raw", "status")]
+    assert compare_raw(facts(row=None), None) == []
+
+
+COUNTS = Counts(
+    records=12,
+    rowless=1,
+    observations=10,
+    events=5,
+    duplicates=2,
+    anomalies=2,
+    unchanged=1,
+    stored_events=5,
+    stored_anomalies=2,
+    dead_letters=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"records": 13}, ["records"]),
+        ({"dead_letters": 0}, ["records"]),
+        ({"observations": 9, "events": 4}, ["records", "events"]),
+        ({"stored_anomalies": 3}, ["anomalies"]),
+        ({"unchanged": 0}, ["outcomes"]),
+    ],
+)
+def test_conservation(changes: dict[str, int], expected: list[str]) -> None:
+    counts = msgspec.structs.replace(COUNTS, **changes)
+    assert [each.field for each in compare_counts(0, counts, recovered=False)] == expected
+    outputs = {"events", "anomalies"}
+    assert [each.field for each in compare_counts(0, counts, recovered=True)] == [
+        name for name in expected if name not in outputs
+    ]
+
+
+def test_persons_are_masked_and_nothing_else() -> None:
+    named = msgspec.structs.replace(FOLDED, description="left with Budi", reason="closed")
+    nobody = msgspec.structs.replace(FOLDED, personal=msgspec.structs.replace(FOLDED.personal, driver=None))
+    found = {each.field: each.masked() for each in unlike(facts(), "raw", fields(named), fields(nobody))}
+    assert (found["driver"].expected, found["driver"].found) == (MASK, None)
+    assert (found["description"].expected, found["description"].found) == (MASK, None)
+    assert (found["reason"].expected, found["reason"].found) == ("closed", None)
