@@ -1,0 +1,121 @@
+"""`waybill audit`."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cli.arguments import offer_json, offer_personal
+from cli.output import say, say_json
+from cli.starting import DONE, FAILED, operate
+from cli.tables import say_table
+from runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from operators.audit import Progress, Report
+    from operators.comparing import Difference
+
+
+def offer(commands: Any) -> None:
+    """Offer `waybill audit`."""
+    audit = commands.add_parser(
+        "audit", help="fold what is stored once more; compare with shipments and shipment.state; check the sums"
+    )
+    scope = audit.add_mutually_exclusive_group()
+    scope.add_argument("--shipment", metavar="S", help="one shipment: its id, order or AWB")
+    scope.add_argument("--partition", metavar="P", type=_partition, help="one partition")
+    scope.add_argument("--all", action="store_true", help="everything, as without these")
+    audit.add_argument("--from-raw", action="store_true", help="also read the raw topic with today's code, and compare")
+    offer_personal(audit)
+    offer_json(audit)
+    audit.set_defaults(command=_audit)
+
+
+def _partition(text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"{text!r} is no partition's number")
+    return int(text)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    return operate(lambda settings: _run(settings, arguments))
+
+
+async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.audit import Scope, audit  # noqa: PLC0415
+
+    scope = Scope(arguments.shipment, arguments.partition, arguments.from_raw)
+    with _progress() as progress:
+        report = await audit(settings, scope, progress)
+    if report.found and arguments.show_personal:
+        await _note(settings, report)
+    shown = report.differences if arguments.show_personal else [each.masked() for each in report.differences]
+    report = msgspec.structs.replace(report, differences=shown)
+    if arguments.json:
+        say_json(report)
+    else:
+        _show(report)
+    return FAILED if report.found else DONE
+
+
+async def _note(settings: Settings, report: "Report") -> None:
+    from operators.journal import note, operator_name  # noqa: PLC0415
+    from runtime.postgres import connect  # noqa: PLC0415
+
+    seen = sorted({each.shipment for each in report.differences if each.shipment is not None})
+    connection = await connect(settings, "operator")
+    try:
+        await note(connection, operator_name(settings), "audit", {"show_personal": seen})
+    finally:
+        await connection.close()
+
+
+def _show(report: "Report") -> None:
+    if report.differences:
+        say_table(("shipment", "where", "field", "expected", "found"), map(_cells, report.differences))
+    if report.found > len(report.differences):
+        say(f"… and {report.found - len(report.differences)} more")
+    parts = [f"{_many(report.shipments, 'shipment')} compared"]
+    if report.records:
+        parts.append(f"{_many(report.records, 'record')} counted")
+    parts.append(_many(report.partitions, "partition"))
+    if report.from_raw or report.unchecked:
+        parts.append(f"{report.from_raw} folded from the raw topic")
+        parts.append(f"{report.unchecked} that reach back before it, or are retired, could not be")
+    if report.derived:
+        parts.append(f"{_many(report.derived, 'event')} derived in a recovery, which stores none")
+    say(f"{', '.join(parts)}: {_many(report.found, 'difference')}")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+
+
+def _cells(difference: "Difference") -> tuple[str | None, ...]:
+    whose = difference.shipment or f"partition {difference.partition}"
+    return whose, difference.where, difference.field, _text(difference.expected), _text(difference.found)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """Show on a terminal how far it is."""
+    if not sys.stderr.isatty():
+        yield lambda _partition, _done, _total: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("audit", total=None)
+
+        def show(partition: int, done: int, total: int) -> None:
+            bars.update(bar, description=f"partition {partition}", completed=done, total=total)
+
+        yield show

@@ -1,0 +1,373 @@
+"""What an audit reads: the state topic as digests, the raw topic with today's code, pages of the database."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from time import monotonic
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from operators.comparing import (
+    Content,
+    Difference,
+    Facts,
+    Published,
+    Row,
+    StoredEvent,
+    fields,
+    personal_of,
+    published,
+    read_state,
+    unlike,
+)
+from operators.errors import OperatorError
+from processor.claims import Cursor
+from processor.plan import Read, read
+from processor.shipment import Past, Shipment, forgotten, rebuild
+from processor.steps import no_one
+from processor.store import Store
+from processor.worker import MAX_BATCH, raw_record
+from runtime.postgres import Connection, Pool
+from runtime.queries import load_queries
+from runtime.settings import Settings
+from schemas.couriers import COURIERS
+from schemas.events import Event, State
+from schemas.observation import Carrier, Charges, Details, Driver, Erase, Proof
+from schemas.records import RawRecord
+from schemas.times import format_time
+from schemas.topics import Topic
+from schemas.vocabulary import DeadLetterReason, Phase, Service, Status, TimeSource
+
+STALL_SECONDS: Final = 30.0
+"""How long a topic may give no record before its end is reached: a broker's new leader is there by then."""
+
+_Q: Final = load_queries("operators")
+_decode_event: Final = msgspec.json.Decoder(Event).decode
+_unpack_headers: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+
+
+class Tail:
+    """Reads one partition of a topic from its start, on and on."""
+
+    def __init__(self, reader: AIOKafkaConsumer, topic: str, partition: int) -> None:
+        """Keep the reader, which is started; it serves one tail at a time."""
+        self._reader = reader
+        self._topic = TopicPartition(topic, partition)
+        self._ahead: deque[Any] = deque()
+
+    async def rewind(self) -> None:
+        """Begin, or begin again, at the first record."""
+        self._ahead.clear()
+        self._reader.assign([self._topic])
+        await self._reader.seek_to_beginning(self._topic)
+
+    async def start(self) -> int:
+        """Return the first offset."""
+        return int((await self._reader.beginning_offsets([self._topic]))[self._topic])
+
+    async def end(self) -> int:
+        """Return the offset behind the last committed record."""
+        return int((await self._reader.end_offsets([self._topic]))[self._topic])
+
+    async def up_to(self, offset: int) -> AsyncIterator[list[Any]]:
+        """Give the records not given yet, up to an offset."""
+        waiting_since = monotonic()
+        while True:
+            taken = []
+            while self._ahead and self._ahead[0].offset < offset:
+                taken.append(self._ahead.popleft())
+            if taken:
+                yield taken
+                waiting_since = monotonic()
+            if self._ahead or await self._reader.position(self._topic) >= offset:
+                return
+            fetched = await self._reader.getmany(self._topic, timeout_ms=1000, max_records=MAX_BATCH)
+            self._ahead.extend(fetched.get(self._topic, ()))
+            if monotonic() - waiting_since > STALL_SECONDS:
+                raise OperatorError(f"{self._topic.topic}, partition {self._topic.partition}, gives no record")
+
+    async def at(self, offset: int) -> bytes | None:
+        """Return the value of a record read before; the next read begins again behind the newest read."""
+        position = await self._reader.position(self._topic)
+        self._reader.seek(self._topic, offset)
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                while not (fetched := await self._reader.getmany(self._topic, timeout_ms=1000, max_records=1)):
+                    pass
+        finally:
+            self._reader.seek(self._topic, position)
+        (record,) = fetched[self._topic]
+        return record.value if record.offset == offset else None
+
+
+class States:
+    """The newest published state of each shipment of a partition, as digests."""
+
+    def __init__(self, tail: Tail, holds: Callable[[str], bool]) -> None:
+        """Keep those shipments' states that `holds` says."""
+        self._tail = tail
+        self._holds = holds
+        self.newest: dict[str, Published] = {}
+
+    async def read_on(self) -> None:
+        """Read to the topic's end."""
+        async for records in self._tail.up_to(await self._tail.end()):
+            for record in records:
+                name = str(record.key or b"", "utf-8", "replace").replace("\0", "\ufffd")  # PostgreSQL takes no NUL
+                if not self._holds(name):
+                    continue
+                if record.value is None:
+                    self.newest.pop(name, None)
+                else:
+                    self.newest[name] = published(record.value, record.offset)
+
+    def seen_by(self, facts: Facts) -> Facts:
+        """Return the facts with what is published now."""
+        return msgspec.structs.replace(facts, published=self.newest.get(facts.shipment_id))
+
+    async def differences(self, facts: Facts, wanted: State | Content) -> Iterable[Difference]:
+        """Read a published state again to say in which fields it differs."""
+        assert facts.published is not None
+        value = await self._tail.at(facts.published.offset)
+        state = None if value is None else read_state(value)
+        if state is None:  # compacted meanwhile
+            return [Difference(Topic.STATE, "value", "as stored", "another", facts.partition, facts.shipment_id)]
+        found = state if isinstance(wanted, State) else Content.told(state)
+        return unlike(facts, Topic.STATE, fields(wanted), fields(found))
+
+
+class Raw:
+    """A partition's raw records, read with today's code: what they say about a share of its shipments."""
+
+    def __init__(self, settings: Settings, pool: Pool, tail: Tail, partition: int, cursor: Cursor) -> None:
+        """Prepare; `begin` says which shipments."""
+        self._settings = settings
+        self._pool = pool
+        self._tail = tail
+        self._partition = partition
+        self._cursor = cursor
+        self._holds: Callable[[str], bool] = lambda _: True
+        self._histories: dict[str, list[Past]] = {}
+
+    async def begin(self, holds: Callable[[str], bool]) -> None:
+        """Begin again at the log's start, for the shipments of another share."""
+        self._holds = holds
+        self._histories = defaultdict(list)
+        await self._tail.rewind()
+
+    async def read_on(self, next_offset: int) -> None:
+        """Read what was applied before `next_offset`."""
+        async for records in self._tail.up_to(next_offset):
+            unstorable = await self._unstorable(records[0].offset, records[-1].offset + 1)
+            for record in records:
+                if record.offset not in unstorable:
+                    self._keep(raw_record(record))
+
+    def _keep(self, record: RawRecord) -> None:
+        """Keep what a record says. One read again says what its root says: the fold knows it for a repeat."""
+        reading = read(record, self._settings.assumed_zone, self._cursor.partitions)
+        if isinstance(reading, Read) and self._holds(reading.observation.shipment_id):
+            self._histories[reading.observation.shipment_id].append(Past(reading.observation))
+
+    async def _unstorable(self, start: int, end: int) -> set[int]:
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(_Q["audit_refused"], self._partition, self._cursor.incarnation, start, end)
+        reason = ("dlq-reason", DeadLetterReason.UNSTORABLE.encode())
+        return {row["cause_offset"] for row in rows if reason in _unpack_headers(row["headers"])}
+
+    def refold(self, shipment_id: str) -> Content | None:
+        """Return what the records read so far come to."""
+        history = self._histories.get(shipment_id)
+        if not history:
+            return None
+        if any(isinstance(past.observation.decision, Erase) for past in history):
+            history = [Past(forgotten(past.observation)) for past in history]
+        courier = COURIERS[history[0].observation.courier]
+        return _folded(rebuild(courier, shipment_id, 0, history))
+
+    async def start(self) -> int:
+        """Return the log's first offset."""
+        return await self._tail.start()
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The shipments that the records read so far are about."""
+        return self._histories
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some shipments, as one snapshot of the database shows them."""
+
+    facts: list[Facts]
+    next_offset: int
+    coordinates: Mapping[str, list[tuple[int, int, int]]]
+    """Incarnation, partition and offset of each stored observation, by shipment."""
+
+
+class Comparing(msgspec.Struct, frozen=True):
+    """One partition's comparison. Everything before `emitted` was published when `states` began to be read.
+
+    `deadline` (of the monotonic clock) is how long something published may take to show.
+    """
+
+    partition: int
+    cursor: Cursor
+    emitted: int
+    states: States
+    deadline: float
+
+
+class _Held:
+    """A connection in a transaction, where a pool is asked for."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        yield self._connection
+
+
+async def read_page(connection: Connection, comparing: Comparing, names: Sequence[str], next_offset: int) -> Page:
+    """Read what is known of some shipments. The connection is in a snapshot, whose cursor is at `next_offset`."""
+    cursor = comparing.cursor
+    rows = {row["shipment_id"]: _row(row) for row in await connection.fetch(_Q["audit_rows"], names)}
+    observations = defaultdict(list)
+    for row in await connection.fetch(_Q["audit_observations"], names):
+        observations[row["shipment_id"]].append(row)
+    events = defaultdict(list)
+    for row in await connection.fetch(_Q["audit_events"], names):
+        events[row["shipment_id"]].append(_event(row, comparing))
+    forgetting = set()
+    if any(row.retired for row in rows.values()):
+        waiting = await connection.fetch(
+            _Q["audit_tombstones"], comparing.partition, cursor.incarnation, comparing.emitted
+        )
+        forgetting = {row["shipment_id"] for row in waiting}
+    shipments = await _load(Store(_Held(connection), no_one), names)
+    facts = [
+        Facts(
+            name,
+            comparing.partition,
+            rows.get(name),
+            _folded(shipments[name]) if name in shipments else None,
+            len(observations[name]),
+            tuple(row["version"] for row in observations[name] if row["version"] is not None),
+            tuple(events[name]),
+            comparing.states.newest.get(name),
+            recovered=cursor.recovery > 0,
+            forgetting=name in forgetting,
+        )
+        for name in names
+    ]
+    if cursor.recovery:
+        facts = [await _with_derived(connection, each, observations[each.shipment_id]) for each in facts]
+    coordinates = {
+        name: [(row["incarnation"], row["raw_partition"], row["raw_offset"]) for row in found]
+        for name, found in observations.items()
+    }
+    return Page(facts, next_offset, coordinates)
+
+
+async def _load(store: Store, names: Sequence[str]) -> dict[str, Shipment]:
+    """Fold shipments once more; those of which something stored is none of ours are left out."""
+    try:
+        return await store.load(names)
+    except (msgspec.MsgspecError, LookupError, ValueError):
+        if len(names) == 1:
+            return {}
+        half = len(names) // 2
+        return await _load(store, names[:half]) | await _load(store, names[half:])
+
+
+async def _with_derived(connection: Connection, facts: Facts, observations: Sequence[Any]) -> Facts:
+    """Find the events that a recovery derived without storing them: their batch stored no output at all."""
+    stored = {each.version for each in facts.events}
+    missing = [row for row in observations if row["version"] is not None and row["version"] not in stored]
+    derived = set[int]()
+    for partition, incarnation in {(row["raw_partition"], row["incarnation"]) for row in missing}:
+        batch = [row for row in missing if (row["raw_partition"], row["incarnation"]) == (partition, incarnation)]
+        found = await connection.fetch(
+            _Q["audit_batches"],
+            partition,
+            incarnation,
+            [row["raw_offset"] for row in batch],
+            [row["recorded_at"] for row in batch],
+            MAX_BATCH,
+        )
+        moments = {row["at"] for row in found}
+        derived |= {row["version"] for row in batch if row["recorded_at"] not in moments}
+    return msgspec.structs.replace(facts, derived=frozenset(derived))
+
+
+def _event(row: Any, comparing: Comparing) -> StoredEvent:
+    try:
+        event = _decode_event(row["value"])
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+        event = None
+    here = row["raw_partition"], row["incarnation"]
+    of_this_log = here == (comparing.partition, comparing.cursor.incarnation)
+    return StoredEvent(row["version"], event, of_this_log and row["cause_offset"] < comparing.emitted)
+
+
+def _folded(shipment: Shipment) -> Content | None:
+    if shipment.snapshot is None or not shipment.entries:
+        return None
+    return Content.folded(shipment.entries[0].observation, shipment.snapshot)
+
+
+class _Persons(msgspec.Struct, frozen=True):
+    """The column `personal`."""
+
+    driver: Driver | None
+    signed_by: str | None
+    tracking_url: str | None
+    proofs: tuple[Proof, ...]
+
+
+_read_persons: Final = msgspec.json.Decoder(_Persons).decode
+_read_carrier: Final = msgspec.json.Decoder(Carrier | None).decode
+_read_charges: Final = msgspec.json.Decoder(Charges | None).decode
+
+
+def _row(row: Any) -> Row:
+    try:
+        content = _content(row)
+    except (ValueError, msgspec.ValidationError):
+        content = None
+    return Row(row["version"], content, row["erased"], row["retired"])
+
+
+def _content(row: Any) -> Content:
+    persons = _read_persons(row["personal"])
+    details = Details(
+        driver=persons.driver,
+        signed_by=persons.signed_by,
+        tracking_url=persons.tracking_url,
+        proofs=persons.proofs,
+    )
+    occurred: datetime = row["occurred_at"]
+    return Content(
+        courier=row["courier"],
+        account=row["account"],
+        service=Service(row["service"]),
+        courier_ref=row["courier_ref"],
+        order_id=row["order_id"],
+        awb=row["awb"],
+        status=Status(row["status"]),
+        phase=Phase(row["phase"]),
+        final=row["final"],
+        courier_status=row["courier_status"],
+        failed_count=row["failed_count"],
+        carrier=_read_carrier(row["carrier"] or "null"),
+        charges=_read_charges(row["charges"] or "null"),
+        reason=row["reason"],
+        description=row["description"],
+        personal=personal_of(details),
+        occurred_at=format_time(occurred),
+        occurred_at_source=TimeSource(row["occurred_at_source"]),
+    )
