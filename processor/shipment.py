@@ -224,7 +224,7 @@ def _apply_again(courier: Courier, shipment: Shipment, observation: Observation,
     old = shipment.records.get(observation.record_digest)
     if old is None:
         return _only_differences(shipment, apply(courier, shipment, observation, name_anomaly))
-    if observation == old or _copy_order(observation) != _copy_order(old):
+    if observation == old or _record(observation) != _record(old):
         return Applied(shipment, Unchanged(), kept=False)
     after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
     if after.snapshot is None and shipment.snapshot is not None:
@@ -393,9 +393,13 @@ def _counts_before(one: Observation, other: Observation) -> bool:
 
 
 def _copy_order(observation: Observation) -> tuple[object, ...]:
+    return (*_record(observation), msgspec.json.encode(observation.details))
+
+
+def _record(observation: Observation) -> tuple[object, ...]:
+    """Return which raw record it is, whatever was read in it."""
     pushed = observation.source is not Source.PULL
-    details = msgspec.json.encode(observation.details)
-    return (observation.received_at, pushed, observation.item, observation.record_digest, details)
+    return (observation.received_at, pushed, observation.item, observation.record_digest)
 
 
 def _insert(courier: Courier, shipment: Shipment, observation: Observation, service: Service) -> Folded:
