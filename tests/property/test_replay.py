@@ -67,7 +67,10 @@ def test_with_the_same_code_nothing_comes_of_it(known: type, data: st.DataObject
         assert shipment == shipments[name]
 
 
-words = st.sampled_from([*dash.STATUSES, "TELEPORTED"])
+words = st.sampled_from([word for word, status in dash.STATUSES.items() if status])
+"""Those that have a status today. Of a word that has lost its status the old reading may stay: a re-reading that would
+leave a shipment without any status is left out, since a row is never taken back."""
+
 older_words: st.SearchStrategy[Mapping[str, Status | None]] = st.dictionaries(
     words, st.none() | st.sampled_from([Status.FAILED, Status.IN_DELIVERY, Status.CANCELLED]), max_size=4
 )

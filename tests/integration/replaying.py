@@ -1,0 +1,154 @@
+"""What the tests of replays share: the command for real, processors of two ages, digests of the tables."""
+
+import asyncio
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+
+from schemas.topics import Topic
+from tests.integration.older_waybill import UNREADABLE_THEN
+from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, raw_records, until
+
+WAYBILL: Final = ("-c", "import sys; from cli.main import main; sys.exit(main(sys.argv[1:]))")
+OLDER: Final = ("-m", "tests.integration.older_waybill")
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        assert self.code == 0, self
+        return msgspec.json.decode(self.out)
+
+
+def mixed(count: int) -> list[Raw]:
+    """Write lives, some of parcels that only today's decoder can read, repeats, garbage and words nobody knows."""
+    more = [
+        record
+        for number in range(3)
+        for minute, body in enumerate(
+            [
+                dash(f"{UNREADABLE_THEN}-{number}", "PREPARING", 1),
+                dash(f"{UNREADABLE_THEN}-{number}", "VERIFIED", 2),
+                dash(f"DE-{number}", "TELEPORTED", 3),
+                dash(f"DE-{number}", "FAILED", 4, failedCount=1, failedReason="nobody home", note="wrong"),
+                dash(f"DE-{number}", "CANCELLED", 9),
+            ]
+        )
+        for record in raw_records("dash", body, START + timedelta(hours=1, minutes=minute))
+    ]
+    garbage = raw_records("dash", b"{", START) + raw_records("kiriminaja", b'{"method": 1}', START)
+    listed = lives(count)
+    return [*listed, *more, *listed[:5], *garbage]
+
+
+async def command(system: System, *arguments: str, program: Sequence[str] = WAYBILL, within: float = DEADLINE) -> Said:
+    """Run a command to its end."""
+    async with running(system, *arguments, program=program) as process:
+        out, err = await asyncio.wait_for(process.communicate(), within)
+    assert process.returncode is not None
+    return Said(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def running(
+    system: System, *arguments: str, program: Sequence[str] = WAYBILL
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a command. It is gone afterwards."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *program, *arguments),
+        env={**os.environ, **system.environ},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def processing(system: System, program: Sequence[str] = WAYBILL) -> AsyncIterator[None]:
+    """Have a processor run."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *program, "processor"), env={**os.environ, **system.environ}, stderr=log
+        )
+        try:
+            yield
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 15) == 0
+        except BaseException:
+            log.seek(0)
+            print(log.read()[-10_000:], file=sys.stderr)
+            raise
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def processed(system: System, records: Sequence[Raw], program: Sequence[str] = WAYBILL) -> None:
+    """Append records and have them applied and published."""
+    await system.append(records)
+    async with processing(system, program):
+        await until(system.caught_up)
+
+
+async def digest(system: System) -> str:
+    """Digest what a replay without effect must leave alone."""
+    found = hashlib.sha256()
+    for query in (
+        "select * from shipments order by shipment_id",
+        "select * from observations order by shipment_id, incarnation, raw_partition, raw_offset",
+        "select * from outputs order by raw_partition, incarnation, cause_offset, ordinal",
+    ):
+        for row in await system.rows(query):
+            found.update(repr(tuple(row)).encode())
+    return found.hexdigest()
+
+
+async def ends(system: System) -> dict[Topic, int]:
+    """Count what is published."""
+    return {topic: len(await system.read(topic)) for topic in Topic if topic is not Topic.RAW}
+
+
+async def applied(system: System, job: str) -> dict[str, str]:
+    """Return what came of a job's commands."""
+    rows = await system.rows(
+        f"select command_id, outcome from applied_commands where command_id >= '{job}/' and command_id < '{job}0'"
+    )
+    return {row["command_id"]: row["outcome"] for row in rows}
+
+
+async def assert_conserved(system: System) -> None:
+    """Every applied record is an observation, a dead letter, or without a row."""
+    rows = await system.rows(
+        """
+        select raw_partition, records, rowless, next_offset,
+            (select count(*) from observations where observations.raw_partition = cursors.raw_partition) as observed,
+            (
+                select count(*) from outputs
+                where outputs.raw_partition = cursors.raw_partition and topic = 'courier.webhooks.raw.dlq'
+            ) as dead
+        from cursors
+        """
+    )
+    for row in rows:
+        assert row["records"] == row["next_offset"], row
+        assert row["records"] == row["observed"] + row["dead"] + row["rowless"], row
