@@ -15,7 +15,7 @@ help:
 	@echo 'make test         everything CI checks: format, lint, types, layers, tests on a real broker and database'
 	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
 	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
-	@echo 'make bench        events a second against one message at a time, and the delay at 25 webhooks a second'
+	@echo 'make bench        events a second against one message at a time, the delay at 25 webhooks a second, replays'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make lock         resolve the requirements anew'
 	@echo 'make audit        ask the advisory service about every locked package; needs the network, no part of `make test`'
@@ -37,10 +37,13 @@ test-docker: $(INSTALLED)
 # WAYBILL_TEST_CHAOS=2 doubles the faults; WAYBILL_TEST_SEED=n repeats a plan.
 chaos: $(INSTALLED)
 	WAYBILL_TEST_CHAOS=$${WAYBILL_TEST_CHAOS:-1} WAYBILL_TEST_WRITE_RELIABILITY=1 $(BIN)/pytest tests/faults
+	WAYBILL_TEST_REPLAY_KILLS=20 WAYBILL_TEST_RECONCILE_SHIPMENTS=10000 \
+	$(BIN)/pytest tests/integration/test_replay.py tests/integration/test_reconcile.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.backlog
 	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.replay
 
 schemas: $(INSTALLED)
 	$(BIN)/python -m schemas.export

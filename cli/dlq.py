@@ -175,9 +175,10 @@ async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> in
 
 
 async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters import bodies, find, reread  # noqa: PLC0415
+    from operators.dead_letters import bodies, find  # noqa: PLC0415
     from operators.errors import OperatorError  # noqa: PLC0415
     from operators.journal import note, operator_name  # noqa: PLC0415
+    from operators.rereading import reread  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     async with await open_pool(settings, "operator", 1) as pool:
@@ -188,7 +189,7 @@ async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int
         if arguments.show_personal:
             async with pool.acquire() as connection:
                 await note(connection, operator_name(settings), "dlq show --show-personal", {"letter": letter.at})
-    _, reading = reread(body, "", settings.assumed_zone, partitions=1)
+    reading = reread(body.record, "", settings.assumed_zone, partitions=1)
     headers = {
         name: str(value, "utf-8", "replace") for name, value in body.record.headers if not name.startswith("dlq-")
     }

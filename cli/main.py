@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from cli import anomalies, audit, completion, decisions, dlq, doctor, lag, replay, retention, shipment, tail
+from cli import anomalies, audit, completion, decisions, dlq, doctor, lag, reconcile, replay, retention, shipment, tail
 from cli.consent import can_ask, offer_change
 from cli.output import complain
 from cli.starting import FAILED, USAGE, start
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     tail.offer(commands)
     lag.offer(commands)
     decisions.offer(shipment.offer(commands))
+    reconcile.offer(commands)
     doctor.offer(commands)
     completion.offer(commands, parser)
     return parser

@@ -15,6 +15,7 @@ import aiohttp
 
 from cli.audience import Audience, audience
 from cli.children import children, watch
+from cli.healing import ask_about, simulated_courier
 from cli.live import Live
 from cli.output import complain
 from cli.scenario import Play, Webhook, differences, load_stories, play
@@ -110,6 +111,7 @@ async def _up(environ: Mapping[str, str], *, once: bool, samples: bool) -> int:
             if samples:
                 scenario = play(load_stories(), run_id, now, around.settings.account)
                 await _play(scenario, around, live, ONCE_SECONDS if once else PLAY_SECONDS)
+                await _heal(scenario, around, viewers, live)
                 code = await _judge(scenario, viewers, live)
             if not once:
                 live.invitation(around, run_id, now)
@@ -162,6 +164,16 @@ async def _post(session: aiohttp.ClientSession, webhook: Webhook, around: Surrou
             if answer.status != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > give_up:
                 raise SetupError(f"the door answers {answer.status} to {courier}: {await answer.text()}")
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _heal(scenario: Play, around: Surroundings, viewers: Audience, live: Live) -> None:
+    """Ask a simulated courier about the shipments whose webhooks are lost."""
+    await viewers.wait_for({healing.shipment_id: healing.told for healing in scenario.healings}, ARRIVAL_SECONDS)
+    async with simulated_courier(scenario.healings) as settings:
+        for healing in scenario.healings:
+            assert healing.story.asked
+            live.note(healing.shipment_id, healing.story.asked.note)
+            await ask_about(healing, {**around.environ, **settings})
 
 
 async def _judge(scenario: Play, viewers: Audience, live: Live) -> int:

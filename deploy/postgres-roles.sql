@@ -53,7 +53,7 @@ begin
         from (values
             -- table                  processor operator  retention         reconcile   subscriber
             ('shipments',             written,  'select', 'select',         impersonal, impersonal),
-            ('observations',          own,      'select', 'select, delete', '',         ''),
+            ('observations',          own,      'select', 'select, delete', 'select',   ''),
             ('outputs',               own,      letters,  'select, delete', '',         ''),
             ('cursors',               own,      'select', counted,          '',         ''),
             ('applied_commands',      own,      'select', 'select, delete', '',         ''),
@@ -61,6 +61,7 @@ begin
             ('replay_positions',      '',       written,  'select',         '',         ''),
             ('dead_letter_decisions', '',       written,  'select, delete', '',         ''),
             ('operator_log',          noted,    noted,    noted,            '',         ''),
+            ('reconcile_asks',        '',       'select', '',               own,        ''),
             ('schema_migrations',     'select', 'select', 'select',         'select',   '')
         ) as access (relation, processor, operator, retention, reconcile, subscriber),
             unnest(roles, array[processor, operator, retention, reconcile, subscriber]) as granted (role, privileges)

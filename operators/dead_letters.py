@@ -14,11 +14,9 @@ import msgspec
 
 from operators.errors import OperatorError
 from operators.journal import note
-from processor.plan import Read, Reading, ZoneOf, read
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
-from schemas.partitioning import partition_of
-from schemas.records import Headers, RawRecord, coordinates, reread_headers
+from schemas.records import Headers, RawRecord, coordinates
 from schemas.times import read_time
 from schemas.vocabulary import DeadLetterReason, Source
 
@@ -221,21 +219,6 @@ async def bodies(pool: Pool, wanted: Sequence[Letter]) -> list[Body]:
         rows = await connection.fetch(_Q["bodies_of_dead_letters"], *_columns(places))
     found = {(row["incarnation"], row["raw_partition"], row["cause_offset"]): row for row in rows}
     return [Body(letter, _raw_record(letter, found[letter.place])) for letter in wanted if letter.place in found]
-
-
-def reread(body: Body, command_id: str, zone_of: ZoneOf, partitions: int) -> tuple[RawRecord, Reading]:
-    """Return the record that has a root read again, and what today's code reads in it.
-
-    Its key is computed anew, and its partition with it.
-    """
-    root = body.record
-    again = RawRecord(
-        0, 0, root.key, root.value, tuple(reread_headers(root, command_id)), timestamp_ms=root.timestamp_ms
-    )
-    reading = read(again, zone_of, partitions=1)  # of one partition, so that none is the wrong one
-    key = reading.observation.shipment_id.encode() if isinstance(reading, Read) else root.key
-    home = partition_of(key, partitions) if key else 0
-    return msgspec.structs.replace(again, key=key, partition=home), reading
 
 
 async def drop(pool: Pool, wanted: Sequence[Letter], operator: str, why: str | None, detail: Mapping[str, Any]) -> None:

@@ -10,12 +10,13 @@ from typing import Final
 import msgspec
 
 from operators.appending import decision_record
-from operators.dead_letters import Body, Letter, bodies, chunks, pages, reread
+from operators.dead_letters import Body, Letter, bodies, chunks, pages
 from operators.dead_letters import decide as decide_letters
 from operators.errors import OperatorError
 from operators.finding import find_shipment
 from operators.journal import note
 from operators.outcomes import APPLY_SECONDS, outcomes
+from operators.rereading import reread
 from processor.fold import Snapshot, Verdict, judge
 from processor.plan import Read, ZoneOf, plan, read
 from processor.shipment import Shipment
@@ -244,7 +245,7 @@ async def forget_letters(pool: Pool, shipment_id: str, zone_of: ZoneOf, operator
 
 
 def _is_about(body: Body, shipment_id: str, zone_of: ZoneOf) -> bool:
-    _, reading = reread(body, "", zone_of, partitions=1)
+    reading = reread(body.record, "", zone_of, partitions=1)
     return isinstance(reading, Read) and reading.observation.shipment_id == shipment_id
 
 

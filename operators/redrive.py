@@ -24,11 +24,11 @@ from operators.dead_letters import (
     chunks,
     decide,
     letters,
-    reread,
 )
 from operators.errors import OperatorError
 from operators.journal import note
 from operators.outcomes import outcomes
+from operators.rereading import reread
 from processor.plan import Unreadable, ZoneOf
 from runtime.appending import Appended, Appender
 from runtime.postgres import Pool
@@ -128,7 +128,7 @@ async def predict(pool: Pool, chosen: Chosen, zone_of: ZoneOf) -> Prediction:
     readable = 0
     for chunk in chunks(chosen.letters):
         for body in await bodies(pool, chunk):
-            _, reading = reread(body, "", zone_of, partitions=1)
+            reading = reread(body.record, "", zone_of, partitions=1)
             if isinstance(reading, Unreadable):
                 unreadable[reading.error.reason] += 1
             else:
@@ -204,7 +204,7 @@ class Redrive:
         )
 
     def _record(self, body: Body, command_id: str) -> Appended:
-        record, _ = reread(body, command_id, self._zone_of, self._appender.partitions)
+        record = reread(body.record, command_id, self._zone_of, self._appender.partitions).record
         return Appended(record.key, record.value, list(record.headers), record.timestamp_ms)
 
     async def _begin(self, selection: Selection, done: Redriven) -> None:

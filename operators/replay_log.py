@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from operators.errors import OperatorError
 from operators.finding import find_shipment
 from operators.selection import LogRange, Selection, Stretch, Verdict, judge, search_time, stretches
-from processor.plan import Read, Reading, ZoneOf, read
+from processor.plan import Read, read
 from processor.worker import raw_record
 from runtime import kafka, kafka_admin
 from runtime.postgres import Pool
@@ -22,7 +22,7 @@ from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.partitioning import partition_of
-from schemas.records import RawRecord, coordinates, reread_headers
+from schemas.records import RawRecord, coordinates
 from schemas.topics import Topic
 
 SCANNED: Final = 2_000
@@ -68,16 +68,6 @@ class Chunk(msgspec.Struct, frozen=True):
     records: Sequence[RawRecord]
     rereadings: int
     decisions: int
-
-
-def reread(root: RawRecord, command_id: str, zone_of: ZoneOf, partitions: int) -> Reading:
-    """Return the record that makes `root` be read again, with key and partition computed anew, and its reading."""
-    headers = tuple(reread_headers(root, command_id))
-    again = msgspec.structs.replace(root, partition=0, headers=headers)
-    reading = read(again, zone_of, 1)
-    key = reading.observation.shipment_id.encode() if isinstance(reading, Read) else root.key
-    home = partition_of(key, partitions) if key else root.partition
-    return msgspec.structs.replace(reading, record=msgspec.structs.replace(again, partition=home, key=key))
 
 
 class ReplayLog:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.replay_log import Applied, Found, ReplayLog, reread
+from operators.replay_log import Applied, Found, ReplayLog
+from operators.rereading import reread
 from operators.selection import Selection, Stretch
 from processor.fold import Snapshot
 from processor.outputs import Output

@@ -15,7 +15,8 @@ import msgspec
 from operators.errors import OperatorError
 from operators.outcomes import APPLY_SECONDS
 from operators.replay_jobs import Job, Runner, Status, outcomes
-from operators.replay_log import Chunk, ReplayLog, ahead, open_replay_log, reread
+from operators.replay_log import Chunk, ReplayLog, ahead, open_replay_log
+from operators.rereading import reread
 from operators.selection import Stretch
 from processor.emitter import KAFKA_ERRORS
 from processor.plan import Read

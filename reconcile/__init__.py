@@ -1,1 +1,1 @@
-"""Asking couriers by pull about shipments that have been silent for long."""
+"""Asks couriers about shipments that have been silent, and appends what webhooks did not tell."""

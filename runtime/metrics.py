@@ -121,3 +121,51 @@ class ProcessorMetrics:
             ["reason"],
             registry=registry,
         )
+
+
+class ReconcileMetrics:
+    """The metrics of asking couriers."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        self.asks = Counter(
+            "waybill_reconcile_asks_total",
+            "Shipments couriers were asked about, by courier and by what came of it.",
+            ["courier", "outcome"],
+            registry=registry,
+        )
+        self.records = Counter(
+            "waybill_reconcile_records_total",
+            "Raw records appended because no webhook had told them.",
+            ["courier"],
+            registry=registry,
+        )
+        self.due = Gauge(
+            "waybill_reconcile_due_shipments",
+            "Shipments that were due at the begin of the newest round.",
+            ["courier"],
+            registry=registry,
+        )
+        self.last_round = Gauge(
+            "waybill_reconcile_last_round_timestamp_seconds",
+            "When a round last ended, in seconds since the epoch.",
+            registry=registry,
+        )
+        self.healed = Counter(
+            "waybill_reconcile_healed_total",
+            "Shipments whose status an answer of the courier has moved.",
+            ["courier"],
+            registry=registry,
+        )
+        self.only_by_pull = Counter(
+            "waybill_reconcile_only_by_pull_total",
+            "Statuses of shipments that no webhook had told when an answer of the courier did.",
+            ["courier", "status"],
+            registry=registry,
+        )
+        self.webhook_lateness = Gauge(
+            "waybill_reconcile_webhook_lateness_seconds",
+            "How long after the event its webhook came, in the last five minutes, by quantile.",
+            ["courier", "quantile"],
+            registry=registry,
+        )

@@ -169,6 +169,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         timedelta,
         Setting("180d", "how long the history of a final, silent shipment is kept", values.duration),
     ]
+    kiriminaja_api_url: Annotated[
+        str | None,
+        Setting("", "where KiriminAja's tracking is asked; empty: it is not asked", values.api_url),
+    ]
+    kiriminaja_api_key: Annotated[
+        str | None,
+        Setting("", "the merchant's key at KiriminAja's API", values.api_secret, mask=values.hide),
+    ]
+    dash_api_url: Annotated[
+        str | None,
+        Setting("", "where Dash's deliveries are asked for; empty: it is not asked", values.api_url),
+    ]
+    dash_client_key: Annotated[
+        str | None,
+        Setting("", "the merchant's client key at Dash's API", values.api_secret, mask=values.hide),
+    ]
+    dash_client_secret: Annotated[
+        str | None,
+        Setting("", "the merchant's client secret at Dash's API", values.api_secret, mask=values.hide),
+    ]
+    reconcile_stale_after: Annotated[
+        timedelta,
+        Setting("6h", "how long a shipment is silent before its courier is asked", values.silence),
+    ]
+    reconcile_rate: Annotated[
+        int, Setting("5", "how often a courier is asked in any second, at most", values.whole(1, 1_000))
+    ]
+    reconcile_admin_port: Annotated[
+        int,
+        Setting("9465", "/healthz, /readyz and /metrics of reconcile; 0 takes a free one", values.whole(0, 65535)),
+    ]
     log_level: Annotated[
         str,
         Setting(

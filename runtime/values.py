@@ -6,6 +6,7 @@ Every reader raises ValueError with the rest of the sentence "<the setting's nam
 import re
 from collections.abc import Callable
 from datetime import timedelta, tzinfo
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
@@ -17,6 +18,9 @@ MAX_PREFIX_CHARS: Final = 200
 
 MAX_TRANSACTION_TIMEOUT: Final = timedelta(minutes=15)
 """A broker's default `transaction.max.timeout.ms`: it refuses producers that ask for more."""
+
+MAX_SILENCE: Final = timedelta(days=365)
+"""No parcel is under way for so long. Back-off doubles it without leaving the calendar."""
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _UNITS: Final = {
@@ -31,6 +35,7 @@ _KAFKA_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/@\[\]]+):(\d{1,5})", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_API_SECRET: Final = re.compile(r"[!-~]+", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -45,6 +50,14 @@ def duration(text: str) -> timedelta:
         raise ValueError("is too long a duration") from error
     if length <= timedelta(0):
         raise ValueError("must be longer than nothing")
+    return length
+
+
+def silence(text: str) -> timedelta:
+    """Read how long a shipment may be silent: a year at most."""
+    length = duration(text)
+    if length > MAX_SILENCE:
+        raise ValueError("must be 365d at most")
     return length
 
 
@@ -132,6 +145,44 @@ def database_url(text: str) -> str:
     if not usable or parts.fragment or any("@" in text for text in rest) or not (parts.path.strip("/") or parts.query):
         raise ValueError(complaint)
     return text.strip()
+
+
+def api_url(text: str) -> str | None:
+    """Read the address of a courier's API, without the paths; an empty one is none.
+
+    Secrets and personal data go there, so they are encrypted on every wire that is not this machine's own.
+    """
+    stripped = text.strip().rstrip("/")
+    if not stripped:
+        return None
+    complaint = "must look like https://api.example.com, without user, password, ? and #"
+    try:
+        parts = urlsplit(stripped)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(complaint) from error
+    if parts.scheme not in {"http", "https"} or not host or set(stripped) & set("@?#\\") or not stripped.isascii():
+        raise ValueError(complaint)
+    if not stripped.isprintable() or " " in stripped:
+        raise ValueError(complaint)
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must begin with https://: only on this machine itself may a secret travel unencrypted")
+    return stripped
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def api_secret(text: str) -> str | None:
+    """Read what a courier's API wants to be shown; an empty one is none."""
+    stripped = text.strip()
+    if stripped and not _API_SECRET.fullmatch(stripped):
+        raise ValueError("may hold visible ASCII characters only, as it stands in a header")
+    return stripped or None
 
 
 def account(text: str) -> str | None:

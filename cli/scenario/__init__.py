@@ -9,7 +9,7 @@ from cli.scenario.check import (
     differences,
     everything_came,
 )
-from cli.scenario.story import Delivery, Play, Story, Webhook, load_stories, play
+from cli.scenario.story import Delivery, Healing, Play, Story, Webhook, load_stories, play
 
 __all__ = [
     "Delivery",
@@ -17,6 +17,7 @@ __all__ = [
     "Expectation",
     "ExpectedAnomaly",
     "ExpectedEvent",
+    "Healing",
     "Play",
     "Seen",
     "Story",

@@ -36,6 +36,22 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     anomalies: tuple[ExpectedAnomaly, ...] = ()
 
 
+class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that happened to a parcel: when, in the code of its courier's tracking, in words."""
+
+    at: str
+    code: str
+    text: str
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the courier answers after the webhooks, and what it must lead to. `note` is for the viewer."""
+
+    note: str
+    moves: tuple[Move, ...]
+    events: tuple[ExpectedEvent, ...]
+
+
 class Story(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Webhooks in the order they arrive. `set` holds for every one of them."""
 
@@ -44,6 +60,7 @@ class Story(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deliveries: tuple[Delivery, ...]
     shipment: str | None = None
     set: dict[str, Any] = {}
+    asked: Asked | None = None
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -55,13 +72,35 @@ class Webhook(msgspec.Struct, frozen=True):
     note: str | None
 
 
+class Happened(msgspec.Struct, frozen=True):
+    """A move of a parcel, with its time."""
+
+    at: datetime
+    code: str
+    text: str
+
+
+class Healing(msgspec.Struct, frozen=True):
+    """A shipment to ask its courier about, once `told` was published: what the webhooks lead to."""
+
+    story: Story
+    shipment_id: str
+    reference: str
+    moves: tuple[Happened, ...]
+    told: Expectation
+
+
 class Play(msgspec.Struct, frozen=True):
-    """One performance of the stories: webhooks in the order they are posted, and by shipment what must come of them."""
+    """One performance of the stories: webhooks in the order they are posted, and by shipment what must come of them.
+
+    Of a shipment in `healings` `expected` holds also what must come of the answer.
+    """
 
     webhooks: tuple[Webhook, ...]
     expected: dict[str, Expectation]
     shipments: dict[str, tuple[str, ...]]
     """By title: the shipment_ids of a story, in the order they appear."""
+    healings: tuple[Healing, ...] = ()
 
 
 def load_stories() -> tuple[Story, ...]:
@@ -85,8 +124,11 @@ def play(stories: Sequence[Story], run: str, now: datetime, account: str | None)
     posted: list[tuple[float, Webhook]] = []
     expected: dict[str, Expectation] = {}
     shipments: dict[str, tuple[str, ...]] = {}
+    healings: list[Healing] = []
     for story in stories:
-        began = now - BEFORE_NOW - max(_offsets([story.set, *(delivery.set for delivery in story.deliveries)]))
+        moves = story.asked.moves if story.asked else ()
+        times = [story.set, *(delivery.set for delivery in story.deliveries), [move.at for move in moves]]
+        began = now - BEFORE_NOW - max(_offsets(times))
         own: dict[str, Expectation] = {}
         for place, delivery in enumerate(story.deliveries):
             body = _written(_merged(_merged(read_sample(delivery.sample), story.set), delivery.set), run, began)
@@ -98,10 +140,30 @@ def play(stories: Sequence[Story], run: str, now: datetime, account: str | None)
                 )
             )
             _expect(own, story, delivery, run, account)
+        if story.asked:
+            healings.append(_healing(story, story.asked, own, run, began, account))
         expected |= own
         shipments[story.title] = tuple(own)
     posted.sort(key=lambda entry: entry[0])
-    return Play(tuple(webhook for _, webhook in posted), expected, shipments)
+    return Play(tuple(webhook for _, webhook in posted), expected, shipments, tuple(healings))
+
+
+def _healing(
+    story: Story, asked: Asked, expected: dict[str, Expectation], run: str, began: datetime, account: str | None
+) -> Healing:
+    """Add to what is expected what must come of the answer."""
+    assert story.shipment, f"{story.title}: who is asked about?"
+    name = _named(story, run, account)
+    told = expected[name]
+    expected[name] = Expectation([*told.events, *asked.events], told.anomalies)
+    moves = tuple(Happened(_moment(move.at, began), move.code, move.text) for move in asked.moves)
+    return Healing(story, name, story.shipment.replace("{run}", run), moves, told)
+
+
+def _moment(text: str, began: datetime) -> datetime:
+    moment = _MOMENT.fullmatch(text)
+    assert moment, f"{text} is no moment such as @2h30m"
+    return began + _offset(moment)
 
 
 def _named(story: Story, run: str, account: str | None) -> str:

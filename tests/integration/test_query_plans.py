@@ -1,6 +1,6 @@
-"""Every statement of the operators' commands finds its rows by an index, however large the tables are.
+"""Every statement of the operators' commands and of reconcile finds its rows by an index, however large the tables are.
 
-A new statement in `operators/queries.sql` needs a line below: its parameters as the command gives them, a page of keys
+A new statement in their `queries.sql` needs a line below: its parameters as the command gives them, a page of keys
 being some hundred. One that must read a whole table stands in `EXEMPT`, with the reason.
 """
 
@@ -86,8 +86,8 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "replay_jobs": (PAGE,),
     "replay_positions": ([JOB],),
     "replay_status": (JOB,),
-    "advance_replay": (JOB, P, 1, 1, 1, NOW),
-    "place_replay": (JOB, P, 1, 1, 1, NOW),
+    "advance_replay": (JOB, NOW, P, 1, 1, 1),
+    "place_replay": (JOB, NOW, P, 1, 1),
     "move_replay": (JOB, "paused", None, NOW, ["running"]),
     "take_replay": (JOB,),
     "taken_replays": ([JOB],),
@@ -111,10 +111,25 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "events_of_shipment": (S,),
     "newest_shipments": (["FAILED"], "dash", 100),
     "stale_shipments": (None, None, 100, NOW - timedelta(days=3)),
+    # reconcile
+    "lock": ("",),
+    "count_due": (["dash"], None, MONTH_AGO, NOW),
+    "page_of_due": (["dash"], None, MONTH_AGO, NOW, LONG_AGO, S, PAGE),
+    "one_shipment": (S, None),
+    "claim": (S, NOW, NOW, NOW, 0, 0),
+    "note_outcome": (S, NOW, 0, 0, "news"),
+    "known": (S,),
+    "forget_final": ("", PAGE),
+    "told_how": (LONG_AGO, LONG_AGO + timedelta(days=1)),
+    "lateness": (LONG_AGO, LONG_AGO + timedelta(days=1)),
+    "healed": (LONG_AGO, LONG_AGO + timedelta(days=1)),
+    # looking at the server
     "settings_of_server": (),
     "clock_of_server": (),
     "missing_privileges": tuple(map(list, zip(*PRIVILEGES, strict=True))),
 }
+
+PACKAGES: Final = ("operators", "reconcile")
 
 EXEMPT: Final[dict[str, str]] = {}
 """Statements that may read a whole table, with the reason."""
@@ -150,7 +165,8 @@ select i, 'raw', 12, 'group', 0, {ROWS}, {ROWS}, now() from generate_series(0, 1
 
 
 def test_every_statement_has_its_line_and_a_name_of_its_own() -> None:
-    names = re.findall(r"^-- name: (\w+)$", files("operators").joinpath("queries.sql").read_text(), re.MULTILINE)
+    texts = [files(package).joinpath("queries.sql").read_text() for package in PACKAGES]
+    names = [name for text in texts for name in re.findall(r"^-- name: (\w+)$", text, re.MULTILINE)]
     assert [name for name, count in Counter(names).items() if count > 1] == []
     assert set(names) == PARAMETERS.keys()
     assert PARAMETERS.keys() >= EXEMPT.keys()
@@ -165,7 +181,8 @@ async def test_no_statement_reads_a_whole_table(database_url: str) -> None:
             await connection.execute(f"vacuum analyze {table}")
         plans = {
             name: await _plan(connection, name, statement)
-            for name, statement in load_queries("operators").items()
+            for package in PACKAGES
+            for name, statement in load_queries(package).items()
             if name in PARAMETERS and name not in EXEMPT
         }
         whole = {name: [node for node in _nodes(plan) if _reads_all(node)] for name, plan in plans.items()}

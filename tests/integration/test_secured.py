@@ -408,6 +408,8 @@ ALLOWED_IN_SQL: Final = [
     *[("waybill-retention", f"delete from {table} where false") for table in RETAINED],
     ("waybill-processor", "insert into operator_log (operator, command, detail) values ('me', 'recover', '{}')"),
     ("waybill-reconcile", "select shipment_id from shipments where not final"),
+    ("waybill-reconcile", "select reading from observations"),
+    ("waybill-reconcile", "delete from reconcile_asks"),
     (SUBSCRIBER, "select status, count(*) from shipments group by status"),
 ]
 REFUSED_IN_SQL: Final = [
@@ -434,7 +436,7 @@ REFUSED_IN_SQL: Final = [
     ("waybill-operator", "delete from operator_log"),
     ("waybill-reconcile", "select personal from shipments"),
     ("waybill-reconcile", "update shipments set status = ''"),
-    ("waybill-reconcile", "select reading from observations"),
+    ("waybill-reconcile", "delete from observations"),
     (SUBSCRIBER, "select * from shipments"),
     (SUBSCRIBER, "select personal from shipments"),
     (SUBSCRIBER, "update shipments set status = ''"),

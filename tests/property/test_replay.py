@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.replay_log import reread
+from operators.rereading import reread
 from processor.plan import Plan, Read, Reading, Roots, Said, plan
 from processor.shipment import Shipment
 from schemas.couriers import dash

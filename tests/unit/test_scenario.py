@@ -6,11 +6,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from cli.healing import life_of
 from cli.scenario import Play, Seen, Story, differences, everything_came, load_stories, play
+from devstack.couriers.kiriminaja import tracking
 from processor import plan as planner
 from processor.shipment import Shipment
 from schemas.couriers import COURIERS
-from schemas.couriers.base import shipment_id
+from schemas.couriers.base import NotFound, Piece, shipment_id
+from schemas.couriers.pulling import news
 from schemas.events import Anomaly, Event
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord
@@ -35,32 +38,51 @@ class Performance(msgspec.Struct):
 
 def perform(scenario: Play, account: str | None = None) -> Performance:
     """Take every webhook as the door and the processor do, without either."""
-    performance = Performance()
-    shipments = dict[str, Shipment]()
-    offset = 0
+    stage = Stage()
     for place, webhook in enumerate(scenario.webhooks):
         courier = COURIERS[webhook.story.courier]
-        received_at = NOW + timedelta(seconds=place)
         pieces = courier.split(webhook.body)
         for item, piece in enumerate(pieces, start=1):
-            assert piece.reference is not None
-            key = shipment_id(courier.name, account, piece.reference).encode()
+            received_at = NOW + timedelta(seconds=place)
             provenance = Provenance(
                 courier=courier.name, received_at=received_at, account=account, item=item, items=len(pieces)
             )
-            record = RawRecord(partition_of(key, 4), offset, key, piece.value, tuple(provenance.headers()), 0)
-            offset += 1
-            made = planner.plan([planner.read(record, zone_of, 4)], shipments, "raw", received_at)
-            shipments |= made.shipments
-            performance.outcomes += [row.outcome for row in made.observations]
-            performance.dead_letters += len(made.dead_letters)
-            for output in made.outputs:
-                seen = performance.seen.setdefault(output.shipment_id or "", Seen())
-                if output.topic is Topic.EVENTS:
-                    seen.events.append(msgspec.json.decode(output.value or b"", type=Event))
-                elif output.topic is Topic.ANOMALIES:
-                    seen.anomalies.append(msgspec.json.decode(output.value or b"", type=Anomaly))
-    return performance
+            stage.take(piece, provenance)
+    for healing in scenario.healings:
+        courier = COURIERS[healing.story.courier]
+        answer = courier.pulled(msgspec.json.encode(tracking(life_of(healing))), healing.reference)
+        assert not isinstance(answer, NotFound)
+        received_at = NOW + timedelta(seconds=len(scenario.webhooks))
+        asked = Provenance(courier=courier.name, received_at=received_at, account=account, source=Source.PULL)
+        known = stage.shipments[healing.shipment_id].kept.values()
+        for piece, provenance in news(courier, answer, known, asked, zone_of(courier.name, Source.PULL)):
+            stage.take(piece, provenance)
+    return stage.performance
+
+
+class Stage:
+    """The pure core, fed with one record after the other."""
+
+    def __init__(self) -> None:
+        self.performance = Performance()
+        self.shipments = dict[str, Shipment]()
+        self._offset = 0
+
+    def take(self, piece: Piece, provenance: Provenance) -> None:
+        assert piece.reference is not None
+        key = shipment_id(provenance.courier, provenance.account, piece.reference).encode()
+        record = RawRecord(partition_of(key, 4), self._offset, key, piece.value, tuple(provenance.headers()), 0)
+        self._offset += 1
+        made = planner.plan([planner.read(record, zone_of, 4)], self.shipments, "raw", provenance.received_at)
+        self.shipments |= made.shipments
+        self.performance.outcomes += [row.outcome for row in made.observations]
+        self.performance.dead_letters += len(made.dead_letters)
+        for output in made.outputs:
+            seen = self.performance.seen.setdefault(output.shipment_id or "", Seen())
+            if output.topic is Topic.EVENTS:
+                seen.events.append(msgspec.json.decode(output.value or b"", type=Event))
+            elif output.topic is Topic.ANOMALIES:
+                seen.anomalies.append(msgspec.json.decode(output.value or b"", type=Anomaly))
 
 
 @pytest.mark.parametrize("account", [None, "shop-1"])

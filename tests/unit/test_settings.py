@@ -52,6 +52,16 @@ DEFAULTS = {
     "WAYBILL_KIRIMINAJA_PUSH_TIMEZONE": "Asia/Jakarta",
     "WAYBILL_KIRIMINAJA_PULL_TIMEZONE": "Asia/Jakarta",
     "WAYBILL_DLQ_MAX_RATIO": "0.5",
+    "WAYBILL_OPERATOR": "",
+    "WAYBILL_RETENTION": "180d",
+    "WAYBILL_KIRIMINAJA_API_URL": "",
+    "WAYBILL_KIRIMINAJA_API_KEY": "",
+    "WAYBILL_DASH_API_URL": "",
+    "WAYBILL_DASH_CLIENT_KEY": "",
+    "WAYBILL_DASH_CLIENT_SECRET": "",
+    "WAYBILL_RECONCILE_STALE_AFTER": "6h",
+    "WAYBILL_RECONCILE_RATE": "5",
+    "WAYBILL_RECONCILE_ADMIN_PORT": "9465",
     "WAYBILL_LOG_LEVEL": "info",
     "WAYBILL_LOG_FORMAT": "auto",
 }
@@ -123,6 +133,14 @@ def test_durations(text: str, length: timedelta) -> None:
     assert load_settings({"WAYBILL_INGEST_PUBLISH_TIMEOUT": text}).ingest_publish_timeout == length
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["https://api.example.com/v2/", "http://localhost:1/x", "http://127.0.0.1:1", "http://[::1]:1", " https://h "],
+)
+def test_the_address_of_an_api(url: str) -> None:
+    assert load_settings({"WAYBILL_DASH_API_URL": url}).dash_api_url == url.strip().rstrip("/")
+
+
 def test_an_empty_spool_directory_means_no_spool() -> None:
     assert load_settings({"WAYBILL_INGEST_SPOOL_DIR": ""}).ingest_spool_dir is None
 
@@ -152,6 +170,15 @@ def test_an_empty_spool_directory_means_no_spool() -> None:
         ("KAFKA_BOOTSTRAP_SERVERS", "a:1,b", "entry 2 is not one"),
         ("KAFKA_BOOTSTRAP_SERVERS", "a:99999", "entry 1 is not one"),
         ("DASH_HEADER_NAME", "X Dash", "name of an HTTP header"),
+        ("DASH_API_URL", "http://api.dashelectric.co", "must begin with https://"),
+        ("DASH_API_URL", "http://127.0.0.1.nip.io", "must begin with https://"),
+        ("DASH_API_URL", "https://a b", "must look like https://"),
+        ("DASH_API_URL", "https://[", "must look like https://"),
+        ("DASH_API_URL", "https://h:99999", "must look like https://"),
+        ("DASH_API_URL", "api.dashelectric.co", "must look like https://"),
+        ("DASH_CLIENT_SECRET", "a\nb", "visible ASCII characters only"),
+        ("RECONCILE_RATE", "0", "whole number from 1"),
+        ("RECONCILE_STALE_AFTER", "366d", "365d at most"),
         ("DASH_SECRETS", "good,sha256:12", "entry 2 must have 64 hexadecimal digits"),
         ("DASH_SECRETS", "a\x00b", "entry 1 holds a control character"),
         ("KIRIMINAJA_PUSH_TIMEZONE", "Asia/Atlantis", "time zone database"),

@@ -9,17 +9,16 @@ from operators.dead_letters import (
     CHUNK_BYTES,
     FIRST_CHUNK,
     LARGEST_CHUNK,
-    Body,
     Letter,
     LetterState,
     Selection,
     chunks,
     name_of,
     place_of,
-    reread,
     state_of,
 )
 from operators.redrive import Redriven, refusal
+from operators.rereading import reread
 from processor.plan import Read, Unreadable
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, read_provenance
@@ -126,13 +125,14 @@ def test_what_a_selection_holds() -> None:
         assert not other.holds(LETTER)
 
 
-def _body(value: bytes, key: bytes | None = b"a", **provenance: object) -> Body:
+def _root(value: bytes, key: bytes | None = b"a", **provenance: object) -> RawRecord:
     headers = Provenance(courier="dash", received_at=START, **provenance).headers()  # type: ignore[arg-type]
-    return Body(LETTER, RawRecord(1, 7, key, value, tuple(headers), 1_700_000_000_000))
+    return RawRecord(1, 7, key, value, tuple(headers), 1_700_000_000_000)
 
 
 def test_a_record_is_read_again_under_the_key_that_its_shipment_has() -> None:
-    record, reading = reread(_body(dash("X", "VERIFIED", 1)), "job/1:7", lambda *_: UTC, 12)
+    reading = reread(_root(dash("X", "VERIFIED", 1)), "job/1:7", lambda *_: UTC, 12)
+    record = reading.record
     assert isinstance(reading, Read)
     assert record.key == b"dash:X"
     assert record.partition == partition_of(b"dash:X", 12)
@@ -142,15 +142,16 @@ def test_a_record_is_read_again_under_the_key_that_its_shipment_has() -> None:
 
 
 def test_what_cannot_be_read_keeps_its_key() -> None:
-    record, reading = reread(_body(b"{"), "job/1:7", lambda *_: UTC, 12)
+    reading = reread(_root(b"{"), "job/1:7", lambda *_: UTC, 12)
+    record = reading.record
     assert isinstance(reading, Unreadable)
     assert (record.key, record.partition) == (b"a", partition_of(b"a", 12))
-    record, _ = reread(_body(b"{", key=None), "job/1:7", lambda *_: UTC, 12)
+    record = reread(_root(b"{", key=None), "job/1:7", lambda *_: UTC, 12).record
     assert record.key is None
 
 
 def test_one_that_came_back_names_its_first_root() -> None:
-    back = _body(dash("X", "VERIFIED", 1), source=Source.REPLAY, replay_of="4:2", command_id="earlier/4:2")
-    record, _ = reread(back, "job/4:2", lambda *_: UTC, 12)
+    back = _root(dash("X", "VERIFIED", 1), source=Source.REPLAY, replay_of="4:2", command_id="earlier/4:2")
+    record = reread(back, "job/4:2", lambda *_: UTC, 12).record
     said = read_provenance(record.headers, record.timestamp_ms)
     assert (said.replay_of, said.root_source, said.command_id) == ("4:2", Source.PUSH, "job/4:2")

@@ -1,0 +1,193 @@
+"""What the asking knows from PostgreSQL: who is due, who was asked, what is known."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from reconcile.errors import AlreadyAskingError
+from reconcile.outcomes import Said
+from reconcile.waiting import Standing
+from runtime import postgres
+from runtime.postgres import Connection, Pool
+from runtime.queries import load_queries
+from runtime.settings import Settings
+from schemas.observation import Observation
+
+PAGE: Final = 500
+"""Shipments that wait to be asked about, held in memory for each courier."""
+
+FORGET: Final = 5_000
+"""Asks looked at in one statement: have their shipments ended?"""
+
+CLOSE_SECONDS: Final = 1.0
+"""How long a connection may take to say goodbye; then it is cut."""
+
+DATABASE_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a statement that is given up leaves its connection in the middle of an answer
+    OSError,
+    TimeoutError,
+)
+"""What asyncpg raises when the server is away, or will not do what is asked just now."""
+
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_Q: Final = load_queries("reconcile")
+_read_observation: Final = msgspec.json.Decoder(Observation).decode
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """A shipment to ask about. `silent_since`: when its newest event was recorded."""
+
+    shipment_id: str
+    courier: str
+    reference: str
+    status: str
+    silent_since: datetime
+    asked_at: datetime | None
+    standing: Standing
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Whom to ask about: those of these couriers and this account that have been silent for so long, and rested."""
+
+    couriers: tuple[str, ...]
+    account: str | None
+    stale_after: timedelta
+
+
+class Store:
+    """Reads. Every method takes a connection of the pool for its own time."""
+
+    def __init__(self, pool: Pool, selection: Selection) -> None:
+        """Keep the pool."""
+        self._pool = pool
+        self._selection = selection
+
+    async def count(self, now: datetime) -> dict[str, int]:
+        """Return how many shipments are due, by courier."""
+        chosen = self._selection
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                _Q["count_due"], chosen.couriers, chosen.account, now - chosen.stale_after, now
+            )
+        return {row["courier"]: row["due"] for row in rows}
+
+    async def due(self, couriers: Sequence[str], now: datetime) -> AsyncGenerator[Due, None]:
+        """Return those who are due at this time, silent longest first."""
+        chosen = self._selection
+        behind: tuple[datetime, str] = (_LONG_AGO, "")
+        while True:
+            async with self._pool.acquire() as connection:
+                rows = await connection.fetch(
+                    _Q["page_of_due"], couriers, chosen.account, now - chosen.stale_after, now, *behind, PAGE
+                )
+            for row in rows:
+                yield _due(row)
+            if len(rows) < PAGE:
+                return
+            behind = rows[-1]["updated_at"], rows[-1]["shipment_id"]
+
+    async def one(self, shipment_id: str) -> Due | None:
+        """Return a shipment of our account, due or not."""
+        async with self._pool.acquire() as connection:
+            row = await connection.fetchrow(_Q["one_shipment"], shipment_id, self._selection.account)
+        return None if row is None else _due(row)
+
+    async def known(self, shipment_id: str) -> list[Observation]:
+        """Return the observations of a shipment that are kept."""
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(_Q["known"], shipment_id)
+        return [_read_observation(row["reading"]) for row in rows]
+
+
+class Ledger:
+    """Writes who is asked, over the connection that holds the lock: without the lock nobody can write."""
+
+    def __init__(self, connection: Connection, stale_after: timedelta) -> None:
+        """Keep the connection. `stale_after`: the shortest rest."""
+        self._connection = connection
+        self._stale_after = stale_after
+        self._turn = asyncio.Lock()
+
+    async def claim(self, due: Due, now: datetime) -> bool:
+        """Note that a shipment is asked about now. False: it has moved meanwhile, nobody need ask.
+
+        From here on it rests, whatever becomes of us: killed in the middle of the ask, nobody asks again before.
+        """
+        standing = due.standing
+        values = (now, now + standing.rest(self._stale_after), standing.fruitless, standing.failures)
+        async with self._turn:
+            claimed = await self._connection.fetchval(_Q["claim"], due.shipment_id, due.silent_since, *values)
+        return claimed is not None
+
+    async def note(self, due: Due, said: Said, now: datetime) -> None:
+        """Note what came of an ask that ended now."""
+        standing = due.standing.after(said)
+        values = (now + standing.rest(self._stale_after), standing.fruitless, standing.failures, said.value)
+        async with self._turn:
+            await self._connection.execute(_Q["note_outcome"], due.shipment_id, *values)
+
+    async def forget_final(self) -> None:
+        """Delete what is known of asks about shipments that have ended."""
+        last, looked_at = "", FORGET
+        while looked_at == FORGET:
+            async with self._turn:
+                last, looked_at = await self._connection.fetchrow(_Q["forget_final"], last, FORGET)
+
+
+@asynccontextmanager
+async def open_pool(settings: Settings, size: int) -> AsyncIterator[Pool]:
+    """Give a pool. Its end waits for nobody long.
+
+    Raises:
+        UnreachableError: the server does not answer, or cannot be used.
+
+    """
+    pool = await postgres.open_pool(settings, "reconcile", size)
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await pool.close()
+        except (TimeoutError, asyncpg.InterfaceError):
+            pool.terminate()
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings, stale_after: timedelta) -> AsyncIterator[Ledger]:
+    """Be the one asker of our account, and give the ledger.
+
+    Raises:
+        AlreadyAskingError: another process is.
+        UnreachableError: the server does not answer, or cannot be used.
+
+    """
+    connection = await postgres.connect(settings, "reconcile")
+    try:
+        if not await connection.fetchval(_Q["lock"], settings.account or ""):
+            raise AlreadyAskingError("another `waybill reconcile` is asking already")
+        yield Ledger(connection, stale_after)
+    finally:
+        try:
+            await connection.close(timeout=CLOSE_SECONDS)
+        except DATABASE_ERRORS:
+            connection.terminate()
+
+
+def _due(row: Any) -> Due:
+    return Due(
+        shipment_id=row["shipment_id"],
+        courier=row["courier"],
+        reference=row["courier_ref"],
+        status=row["status"],
+        silent_since=row["updated_at"],
+        asked_at=row["asked_at"],
+        standing=Standing(row["fruitless"], row["failures"]),
+    )

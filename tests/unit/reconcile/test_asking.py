@@ -1,0 +1,193 @@
+"""How one courier's shipments are asked about: tried again, claimed once, given up when it makes no sense."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from reconcile import waiting
+from reconcile.asking import Lane, Tools
+from reconcile.errors import NotNowError
+from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown
+from reconcile.store import Due
+from reconcile.waiting import ATTEMPTS, Standing
+from runtime.appending import Appended
+from runtime.metrics import ReconcileMetrics, new_registry
+from runtime.settings import load_settings
+from schemas.couriers import COURIERS
+from schemas.couriers.base import Piece
+from schemas.observation import Observation
+from schemas.records import Provenance, read_provenance
+from schemas.vocabulary import Source
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+BROKEN = Failed("broken", again=True)
+SPOILT = Failed("spoilt")
+
+
+def due(name: str) -> Due:
+    return Due(
+        shipment_id=f"dash:{name}",
+        courier="dash",
+        reference=name,
+        status="CREATED",
+        silent_since=NOW,
+        asked_at=None,
+        standing=Standing(),
+    )
+
+
+def piece(name: str, word: str = "COMPLETED") -> Piece:
+    return Piece(f'{{"deliveryID":"{name}","status":"{word}","updatedAt":"2026-10-01T00:00:00Z"}}'.encode(), name)
+
+
+class World:
+    """The courier, its line, the database and Kafka, scripted and remembering."""
+
+    def __init__(self, outcomes: dict[str, list[Outcome | NotNowError]], moved: Iterable[str] = ()) -> None:
+        self.outcomes = outcomes
+        self.moved = set(moved)
+        self.in_the_way: list[Throttled | Failed | Refused] = []
+        self.requests: list[str] = []
+        self.turns = 0
+        self.claims: Counter[str] = Counter()
+        self.notes: list[tuple[str, Said]] = []
+        self.appended: list[Appended] = []
+        self.known_observations: list[Observation] = []
+
+    # the API
+    async def prepare(self) -> Throttled | Failed | Refused | None:
+        return self.in_the_way.pop(0) if self.in_the_way else None
+
+    async def ask(self, reference: str) -> Outcome:
+        self.requests.append(reference)
+        outcome = self.outcomes[reference].pop(0)
+        if isinstance(outcome, NotNowError):
+            raise outcome
+        return outcome
+
+    # the line
+    async def turn(self) -> None:
+        self.turns += 1
+
+    def give_back(self) -> None:
+        self.turns -= 1
+
+    # the ledger
+    async def claim(self, due: Due, _now: datetime) -> bool:
+        assert due.reference not in self.requests, "it is claimed before the first request"
+        self.claims[due.reference] += 1
+        return due.reference not in self.moved
+
+    async def note(self, due: Due, said: Said, _now: datetime) -> None:
+        self.notes.append((due.reference, said))
+
+    # the store and the appender
+    async def known(self, _shipment_id: str) -> list[Observation]:
+        return self.known_observations
+
+    async def append(self, records: Iterable[Appended]) -> None:
+        self.appended += records
+
+    async def run(self) -> Lane:
+        settings = load_settings({"WAYBILL_RECONCILE_RATE": "1"})
+        world = cast("Any", self)
+        tools = Tools(settings, world, world, world, ReconcileMetrics(new_registry()), asyncio.Event())
+        lane = Lane("dash", world, world, tools)
+
+        async def dues() -> AsyncGenerator[Due, None]:
+            for name in self.outcomes:
+                yield due(name)
+
+        await lane.run(dues(), lambda: None)
+        return lane
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "FIRST_DELAY", 0.001)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said", "appended"),
+    [
+        (Answered([piece("a", "FAILED"), piece("a")]), Said.NEWS, 2),
+        (Answered([piece("a"), piece("a")]), Said.NEWS, 1),
+        (Answered([]), Said.NO_NEWS, 0),
+        (Unknown(), Said.NOT_FOUND, 0),
+        (SPOILT, Said.FAILED, 0),
+        (Refused("no"), Said.REFUSED, 0),
+    ],
+)
+async def test_each_outcome_is_noted_once(outcome: Outcome, said: Said, appended: int) -> None:
+    world = World({"a": [outcome]})
+    lane = await world.run()
+    assert world.notes == [("a", said)]
+    assert lane.count == Count().plus(said, appended)
+    assert len(world.appended) == appended
+    for number, record in enumerate(world.appended, start=1):
+        provenance = read_provenance(record.headers, record.timestamp_ms)
+        assert record.key == b"dash:a"
+        assert (provenance.source, provenance.courier, provenance.item) == (Source.PULL, "dash", number)
+        assert provenance.webhook_id
+        assert record.timestamp_ms == int(provenance.received_at.timestamp() * 1000)
+
+
+async def test_what_is_known_is_not_appended() -> None:
+    provenance = Provenance(courier="dash", received_at=NOW)
+    world = World({"a": [Answered([piece("a")])]})
+    world.known_observations = [COURIERS["dash"].read(piece("a").value, provenance, UTC)]
+    await world.run()
+    assert world.notes == [("a", Said.NO_NEWS)]
+
+
+@pytest.mark.parametrize("outcome", [BROKEN, Throttled(), Throttled(0.0), Failed("away", again=True, hold=0.0)])
+async def test_what_may_help_is_tried_again_and_claimed_once(outcome: Outcome) -> None:
+    world = World({"a": [outcome, outcome, Unknown()], "b": [outcome] * ATTEMPTS})
+    lane = await world.run()
+    assert world.requests == ["a"] * 3 + ["b"] * ATTEMPTS
+    assert world.claims == {"a": 1, "b": 1}
+    assert world.turns == len(world.requests)
+    assert [name for name, _ in world.notes] == ["a", "b"]
+    assert (lane.count.asked, lane.count.not_found, lane.count.failed + lane.count.throttled) == (2, 1, 1)
+
+
+async def test_what_moved_meanwhile_is_left_alone() -> None:
+    world = World({"a": [Unknown()], "b": [Unknown()]}, moved=["a"])
+    lane = await world.run()
+    assert world.requests == ["b"]
+    assert world.turns == 1
+    assert lane.count.asked == 1
+
+
+async def test_a_refusal_ends_it_for_good() -> None:
+    world = World({"a": [Unknown()], "b": [Refused("wrong key")], "c": [Unknown()]})
+    lane = await world.run()
+    assert world.requests == ["a", "b"]
+    assert lane.refused == lane.given_up == "wrong key"
+
+
+async def test_a_refused_sign_in_claims_nobody() -> None:
+    world = World({"a": [Unknown()], "b": [Unknown()]})
+    world.in_the_way = [Refused("wrong key")]
+    lane = await world.run()
+    assert (world.requests, world.claims, world.notes) == ([], {}, [])
+    assert lane.count.refused == 1
+
+
+async def test_a_sign_in_that_fails_is_tried_again() -> None:
+    world = World({"a": [Unknown()]})
+    world.in_the_way = [BROKEN, BROKEN]
+    await world.run()
+    assert world.notes == [("a", Said.NOT_FOUND)]
+
+
+async def test_a_courier_that_wants_to_be_left_alone_is_given_up() -> None:
+    world = World({"a": [Throttled(), NotNowError("not now")], "b": [Unknown()]})
+    lane = await world.run()
+    assert world.notes == [("a", Said.THROTTLED)], "what was claimed is noted"
+    assert lane.given_up == "not now"
+    assert lane.refused is None
