@@ -31,7 +31,7 @@ def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
     """Run an operator's command. Where it cannot be done, or a store fails, say why in a line."""
     from operators.errors import OperatorError  # noqa: PLC0415
     from processor.emitter import KAFKA_ERRORS  # noqa: PLC0415
-    from processor.store import DATABASE_ERRORS  # noqa: PLC0415
+    from runtime.postgres import DATABASE_ERRORS  # noqa: PLC0415
 
     settings = start()
     try:

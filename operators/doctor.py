@@ -16,12 +16,11 @@ from processor.emitter import KAFKA_ERRORS
 from processor.errors import ProcessorError
 from processor.recover import open_recovery
 from processor.recovery_store import RecoveryStore
-from processor.store import DATABASE_ERRORS
 from runtime import topics
 from runtime.errors import SetupError
 from runtime.kafka import admin_client
 from runtime.migrations import require_current_schema
-from runtime.postgres import Connection, open_pool
+from runtime.postgres import DATABASE_ERRORS, Connection, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings, min_insync_replicas, secrets_settings
 from schemas.topics import TOPICS, Topic

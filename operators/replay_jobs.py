@@ -16,8 +16,7 @@ import msgspec
 
 from operators.errors import OperatorError
 from operators.selection import Selection, Stretch
-from processor.store import DATABASE_ERRORS
-from runtime.postgres import CLOSE_SECONDS, Connection, Pool, connect
+from runtime.postgres import CLOSE_SECONDS, DATABASE_ERRORS, Connection, Pool, connect
 from runtime.queries import load_queries
 from runtime.settings import Settings
 

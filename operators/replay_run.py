@@ -20,10 +20,9 @@ from operators.rereading import reread
 from operators.selection import Stretch
 from processor.emitter import KAFKA_ERRORS
 from processor.plan import Read
-from processor.store import DATABASE_ERRORS
 from runtime.appending import Appended, Appender, open_appender
 from runtime.errors import SetupError
-from runtime.postgres import Pool
+from runtime.postgres import DATABASE_ERRORS, Pool
 from runtime.settings import Settings
 
 CHUNK: Final = 1_000

@@ -9,10 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from processor.emitter import KAFKA_ERRORS
-from processor.store import DATABASE_ERRORS
 from runtime.errors import DeniedError, SetupError
 from runtime.metrics import ProcessorMetrics
-from runtime.postgres import Connection, Pool, connect
+from runtime.postgres import DATABASE_ERRORS, Connection, Pool, connect
 from runtime.settings import Settings
 
 ASK_EVERY_SECONDS: Final = 1.0

@@ -25,11 +25,11 @@ from processor.outputs import Output, batch_messages
 from processor.plan import Read, Reading, plan, read
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
-from processor.store import DATABASE_ERRORS, Store
+from processor.store import Store
 from processor.worker import MAX_BATCH, committed_offset, raw_record, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
-from runtime.postgres import connect, open_pool
+from runtime.postgres import DATABASE_ERRORS, connect, open_pool
 from runtime.settings import Settings
 from schemas.events import State
 from schemas.partitioning import partition_of

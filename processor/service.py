@@ -14,14 +14,14 @@ from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
 from processor.health import Condition, Health, StoreName
 from processor.steps import Reached, no_one
-from processor.store import DATABASE_ERRORS, Store
+from processor.store import Store
 from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, lifecycle, postgres
 from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError
 from runtime.metrics import ProcessorMetrics, new_registry
 from runtime.migrations import MigrationError, require_current_schema
-from runtime.postgres import Pool, open_pool
+from runtime.postgres import DATABASE_ERRORS, Pool, open_pool
 from runtime.settings import Settings
 from schemas.topics import Topic
 

@@ -32,15 +32,6 @@ CLAIM_PATIENCE_SECONDS: Final = 5.0
 STORED_CHUNK: Final = 2_000
 """Stored outputs published in one Kafka transaction by a claim."""
 
-DATABASE_ERRORS: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a statement that is given up leaves its connection in the middle of an answer
-    OSError,
-    TimeoutError,
-)
-"""What asyncpg raises when the server is away, or will not do what is asked just now."""
-
 _Q: Final = load_queries("processor")
 _REFUSED: Final = ("22", "54", "23502", "23514")
 """SQLSTATE classes that blame the data: bad data, limits exceeded, not null, check."""

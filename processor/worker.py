@@ -28,9 +28,10 @@ from processor.outputs import batch_messages
 from processor.plan import Plan, Read, Reading, Unreadable, plan, read
 from processor.shipment import Shipment
 from processor.steps import Reached, Step
-from processor.store import DATABASE_ERRORS, Store
+from processor.store import Store
 from runtime.errors import UnreachableError
 from runtime.metrics import ProcessorMetrics
+from runtime.postgres import DATABASE_ERRORS
 from runtime.settings import DLQ_WINDOW_RECORDS, Settings
 from schemas.records import RawRecord, UnreadableError
 from schemas.vocabulary import DeadLetterReason

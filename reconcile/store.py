@@ -13,7 +13,7 @@ from reconcile.errors import AlreadyAskingError
 from reconcile.outcomes import Said
 from reconcile.waiting import Standing
 from runtime import postgres
-from runtime.postgres import Connection, Pool
+from runtime.postgres import DATABASE_ERRORS, Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.observation import Observation
@@ -26,15 +26,6 @@ FORGET: Final = 5_000
 
 CLOSE_SECONDS: Final = 1.0
 """How long a connection may take to say goodbye; then it is cut."""
-
-DATABASE_ERRORS: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a statement that is given up leaves its connection in the middle of an answer
-    OSError,
-    TimeoutError,
-)
-"""What asyncpg raises when the server is away, or will not do what is asked just now."""
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Q: Final = load_queries("reconcile")

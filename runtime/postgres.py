@@ -36,6 +36,15 @@ SESSION: Final = {
 UNBOUNDED: Final = {"idle_in_transaction_session_timeout": "0", "transaction_timeout": "0"}
 """For migrations: building an index may take long."""
 
+DATABASE_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a statement that is given up leaves its connection in the middle of an answer
+    OSError,
+    TimeoutError,
+)
+"""What asyncpg raises when the server is away, or will not do what is asked just now."""
+
 Connection = Any
 """An asyncpg connection. asyncpg has no types."""
 
