@@ -134,21 +134,3 @@ async def applied(system: System, job: str) -> dict[str, str]:
         f"select command_id, outcome from applied_commands where command_id >= '{job}/' and command_id < '{job}0'"
     )
     return {row["command_id"]: row["outcome"] for row in rows}
-
-
-async def assert_conserved(system: System) -> None:
-    """Every applied record is an observation, a dead letter, or without a row."""
-    rows = await system.rows(
-        """
-        select raw_partition, records, rowless, next_offset,
-            (select count(*) from observations where observations.raw_partition = cursors.raw_partition) as observed,
-            (
-                select count(*) from outputs
-                where outputs.raw_partition = cursors.raw_partition and topic = 'courier.webhooks.raw.dlq'
-            ) as dead
-        from cursors
-        """
-    )
-    for row in rows:
-        assert row["records"] == row["next_offset"], row
-        assert row["records"] == row["observed"] + row["dead"] + row["rowless"], row

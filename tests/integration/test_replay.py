@@ -27,11 +27,11 @@ from processor.worker import raw_record
 from runtime.postgres import open_pool
 from schemas.times import format_time
 from schemas.topics import Topic
+from tests.integration.operating import assert_conserved
 from tests.integration.recovering import Lab
 from tests.integration.replaying import (
     OLDER,
     applied,
-    assert_conserved,
     command,
     digest,
     ends,
