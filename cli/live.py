@@ -53,6 +53,9 @@ YOURS: Final = {
 """A body to try, by courier."""
 
 
+LOOK: Final = ".venv/bin/waybill shipment list"
+
+
 class Live:
     """Writes to standard output."""
 
@@ -139,7 +142,7 @@ class Live:
         self.line(f"Logs: {logs}/*.log")
 
     def invitation(self, around: Surroundings, run: str, now: datetime) -> None:
-        """Write a `curl` line for each courier. A secret that the user set is not shown."""
+        """Write a `curl` line for each courier, and how to look into it. A secret that the user set is not shown."""
         self.line()
         self.line("Everything runs until Ctrl-C. Try it; the events appear below:", "bold")
         for courier, body in YOURS.items():
@@ -151,6 +154,11 @@ class Live:
             self.line(f"curl -sS {around.door}/webhooks/{courier} {options} -d {posted}")
         self.line()
         self.line("The same line once more is a duplicate: accepted, and no event.", "dim")
+        self.line()
+        self.line("Look into it from another terminal:", "bold")
+        if around.own:
+            self.line("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in around.own.items()))
+        self.line(f"{LOOK}   # then: shipment show S · tail --since earliest · lag · replay plan --all · audit")
         self.line()
 
 

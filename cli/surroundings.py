@@ -25,7 +25,8 @@ ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (rea
 class Surroundings(msgspec.Struct, frozen=True):
     """The services' environment and settings; `notes` says what differs from the usual.
 
-    `secrets` holds by courier the secret to post with, `made` the couriers whose secret is of this run.
+    `secrets` holds by courier the secret to post with, `made` the couriers whose secret is of this run. `own` is what a
+    command in another terminal has to be told, since the user has not set it.
     """
 
     environ: Mapping[str, str]
@@ -33,6 +34,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     secrets: Mapping[str, str]
     made: frozenset[str]
     notes: tuple[str, ...]
+    own: Mapping[str, str]
 
     def __repr__(self) -> str:
         """Show no secret."""
@@ -119,7 +121,9 @@ def surroundings(
             usable[courier] = secrets.token_urlsafe(18)
             made.add(courier)
             _set(complete, setting, usable[courier])
-    return Surroundings(complete, load_settings(complete), usable, frozenset(made), tuple(notes))
+    told = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", *DEFAULTS)
+    own = {f"{PREFIX}{name}": complete[f"{PREFIX}{name}"] for name in told if not _is_set(environ, name)}
+    return Surroundings(complete, load_settings(complete), usable, frozenset(made), tuple(notes), own)
 
 
 def _port(

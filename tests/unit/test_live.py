@@ -52,6 +52,22 @@ def test_curl_lines_stay_in_one_line_and_hide_the_users_secret() -> None:
     assert f"-H 'Authorization: Bearer {around.secrets['kiriminaja']}'" in kiriminaja
 
 
+def test_how_to_look_into_it_names_what_the_user_has_not_set() -> None:
+    live, out = shown()
+    around = surroundings(
+        {"WAYBILL_DATABASE_URL": "postgresql://me:open-sesame@127.0.0.1/mine"},
+        kafka_bootstrap_servers="127.0.0.1:1234",
+        database_url="postgresql://me:open-sesame@127.0.0.1/mine",
+        is_free=lambda _: True,
+        free_port=lambda: 1,
+    )
+    live.invitation(around, "t3st", NOW)
+    (line,) = [line for line in out.getvalue().splitlines() if line.startswith("export ")]
+    assert "WAYBILL_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1234" in line
+    assert "WAYBILL_TOPIC_PARTITIONS=4" in line
+    assert "open-sesame" not in out.getvalue()
+
+
 def test_the_bodies_to_try_say_something() -> None:
     for name, body in YOURS.items():
         courier = COURIERS[name]
