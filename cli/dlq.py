@@ -211,7 +211,8 @@ async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int
 
 async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) -> int:
     from operators.journal import operator_name  # noqa: PLC0415
-    from operators.redrive import Redrive, alone, choose, predict  # noqa: PLC0415
+    from operators.locking import alone  # noqa: PLC0415
+    from operators.redrive import LOCK, Redrive, choose, predict  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
@@ -228,7 +229,7 @@ async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) ->
             return DONE
         if not (arguments.yes or agreed()):
             return FAILED
-        async with alone(pool), open_appender(settings) as appender:
+        async with alone(pool, LOCK, "redrive"), open_appender(settings) as appender:
             run = Redrive(pool, appender, settings.assumed_zone, operator_name(settings))
             done = await run.run(chosen, selection, arguments.max_failure_ratio, complain if arguments.json else say)
     if arguments.json:

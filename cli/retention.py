@@ -36,7 +36,8 @@ def _retention(arguments: argparse.Namespace) -> int:
 
 async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
     from operators.journal import operator_name  # noqa: PLC0415
-    from operators.retention import Retention, alone, limits_in_force, oldest_letters, survey  # noqa: PLC0415
+    from operators.locking import alone  # noqa: PLC0415
+    from operators.retention import LOCK, Retention, limits_in_force, oldest_letters, survey  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
@@ -52,7 +53,7 @@ async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
             return DONE
         if not (arguments.yes or agreed()):
             return FAILED
-        async with alone(pool), open_appender(settings) as appender:
+        async with alone(pool, LOCK, "run of retention"), open_appender(settings) as appender:
             run = Retention(pool, appender, old, oldest, operator_name(settings))
             done = await run.run(arguments.limit, arguments.rate, complain if arguments.json else say)
     if arguments.json:

@@ -5,8 +5,8 @@ not applied yet keeps its command id, so that a second run, after the first was 
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Final
@@ -25,7 +25,6 @@ from operators.dead_letters import (
     decide,
     letters,
 )
-from operators.errors import OperatorError
 from operators.journal import note
 from operators.outcomes import outcomes
 from operators.rereading import reread
@@ -34,7 +33,7 @@ from runtime.appending import Appended, Appender
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 
-_LOCK: Final = 0x7761_7962_0001
+LOCK: Final = 0x7761_7962_0001
 """PostgreSQL's advisory lock of the one redrive that runs."""
 
 _Q: Final = load_queries("operators")
@@ -134,24 +133,6 @@ async def predict(pool: Pool, chosen: Chosen, zone_of: ZoneOf) -> Prediction:
             else:
                 readable += 1
     return Prediction(len(chosen.letters), readable, dict(unreadable))
-
-
-@asynccontextmanager
-async def alone(pool: Pool) -> AsyncIterator[None]:
-    """Be the one redrive that runs. The lock goes with the connection, so a killed one leaves none.
-
-    Raises:
-        OperatorError: another one runs.
-
-    """
-    async with pool.acquire() as connection:
-        if not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
-            raise OperatorError("another redrive is running")
-        try:
-            yield
-        finally:
-            if not connection.is_closed():
-                await connection.execute("select pg_advisory_unlock($1)", _LOCK)
 
 
 class Redrive:

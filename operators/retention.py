@@ -6,7 +6,6 @@ and is deleted here, some rows a transaction. Everything may be killed and run a
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ PAGE: Final = 500
 WALK: Final = 2_000
 """Shipments, or command ids, looked at in one statement while walking through a whole table."""
 
-_LOCK: Final = 0x7761_7962_0002
+LOCK: Final = 0x7761_7962_0002
 """PostgreSQL's advisory lock of the one run of retention."""
 
 READ_SECONDS: Final = 30.0
@@ -135,24 +134,6 @@ async def _oldest(reader: Any, part: Any) -> datetime:
         for record in (await reader.getmany(part, timeout_ms=FETCH_MS, max_records=1)).get(part, ()):
             return datetime.fromtimestamp(record.timestamp / 1000, UTC)
     return _END
-
-
-@asynccontextmanager
-async def alone(pool: Pool) -> AsyncIterator[None]:
-    """Be the one run of retention. The lock goes with the connection, so a killed one leaves none.
-
-    Raises:
-        OperatorError: another one runs.
-
-    """
-    async with pool.acquire() as connection:
-        if not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
-            raise OperatorError("retention is running already")
-        try:
-            yield
-        finally:
-            if not connection.is_closed():
-                await connection.execute("select pg_advisory_unlock($1)", _LOCK)
 
 
 async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> Count:

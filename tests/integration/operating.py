@@ -14,13 +14,13 @@ from schemas.topics import Topic
 from tests.integration.system import DEADLINE, PARTITIONS, Raw, System, until
 
 
-async def start(system: System, *arguments: str) -> asyncio.subprocess.Process:
+async def start(system: System, *arguments: str, stdout: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
     """Start a command."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "cli.main", *arguments),
         env={**os.environ, **system.environ},
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         stdin=asyncio.subprocess.DEVNULL,
     )

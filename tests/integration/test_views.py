@@ -4,7 +4,6 @@ import asyncio
 import io
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from operators.appending import decision_record
 from schemas.observation import Dismiss
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
+from tests.integration.operating import start, waybill
 from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, open_system, raw_records, until
 
 DRIVER = {"name": "Budi Santoso", "phone": "+628123456789"}
@@ -32,25 +32,6 @@ async def system(kafka_bootstrap_servers: str, database_url: str, topic_prefix: 
     system = await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
     system.environ |= {"WAYBILL_INGEST_SPOOL_DIR": str(tmp_path / "spool"), "WAYBILL_DASH_SECRETS": "hush-hush"}
     return system
-
-
-async def start(system: System, *arguments: str, stdout: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "cli.main", *arguments),
-        env={**os.environ, **system.environ},
-        stdout=stdout,
-        stderr=asyncio.subprocess.PIPE,
-        stdin=asyncio.subprocess.DEVNULL,
-    )
-
-
-async def waybill(system: System, *arguments: str, code: int = 0) -> str:
-    """Run a command as an operator does, to its end; return what it printed."""
-    process = await start(system, *arguments)
-    said, complained = await asyncio.wait_for(process.communicate(), DEADLINE)
-    assert process.returncode == code, (arguments, said.decode(), complained.decode())
-    return said.decode() or complained.decode()
 
 
 async def printed(system: System, *arguments: str, code: int = 0) -> str:
