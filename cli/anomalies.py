@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cli.arguments import moment, offer_json, positive
+from cli.arguments import moment, offer_json, positive, why
 from cli.consent import agreed, can_ask, offer_change
 from cli.decisions import came_of
 from cli.output import say, say_json
@@ -49,7 +49,7 @@ def offer(commands: Any) -> None:
     ):
         decide = verbs.add_parser(verb, help=text)
         decide.add_argument("id")
-        decide.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept")
+        decide.add_argument("--reason", required=True, type=why, metavar="TEXT", help="why; it is kept")
         offer_change(decide)
         offer_json(decide)
         decide.set_defaults(command=_decide, verb=verb)

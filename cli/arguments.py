@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.values import duration
+from schemas.observation import MAX_DECIDED
 from schemas.times import read_time
+from schemas.tolerant_json import unstorable
 
 _SEAM: Final = re.compile(r"(?<=[a-z])(?=\d)", re.ASCII)
 """Between the parts of a duration such as 1h30m."""
@@ -60,6 +62,18 @@ def positive(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text.strip(), re.ASCII) or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 999999999")
     return int(text)
+
+
+def why(text: str) -> str:
+    """Read the reason of a decision: some text, of bounded length.
+
+    Raises:
+        ArgumentTypeError: it is empty, too long, or cannot be stored.
+
+    """
+    if not text.strip() or len(text) > MAX_DECIDED or unstorable(text):
+        raise argparse.ArgumentTypeError(f"give a reason of 1 to {MAX_DECIDED} characters")
+    return text
 
 
 def offer_json(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cli.arguments import offer_json
+from cli.arguments import offer_json, why
 from cli.consent import agreed, can_ask, offer_change
 from cli.output import complain, say, say_json
 from cli.starting import DONE, FAILED, USAGE, operate
@@ -33,7 +33,7 @@ def offer(verbs: Any) -> None:
 
 
 def _offer_decision(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept")
+    parser.add_argument("--reason", required=True, type=why, metavar="TEXT", help="why; it is kept")
     offer_change(parser)
     offer_json(parser)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cli.arguments import length, moment, positive
+from cli.arguments import length, moment, positive, why
 from cli.main import main
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -93,3 +93,13 @@ def test_wrong_usage_is_2_and_says_why(arguments: list[str], capsys: pytest.Capt
         code = left.code
     assert code == 2
     assert "waybill" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", " ", "x" * 2_001, "nul\x00", "\ud800"])
+def test_a_reason_that_cannot_be_kept_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="1 to 2000 characters"):
+        why(text)
+
+
+def test_a_reason_is_kept_as_it_is() -> None:
+    assert why(" because ") == " because "
