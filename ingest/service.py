@@ -4,7 +4,7 @@ import asyncio
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ingest.app import Door, Gate
 from ingest.credentials import make_lock
-from ingest.publisher import Publisher, connected_publisher
+from ingest.publisher import KafkaPublisher, Publisher, connected_publisher
 from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.spool import Spool, open_spool
 from ingest.spooling import spooling_publisher
@@ -113,17 +113,18 @@ async def keeping(settings: Settings, metrics: IngestMetrics) -> AsyncIterator[K
                     now_ms=lambda: time.time_ns() // 1_000_000,
                 )
             )
-        kafka = await opened.enter_async_context(
-            connected_publisher(
-                partial(new_producer, settings, "waybill-ingest"),
-                settings.topic(Topic.RAW),
-                settings.ingest_publish_timeout,
-            )
-        )
+
+        def connected(client_id: str) -> AbstractAsyncContextManager[KafkaPublisher]:
+            make_producer = partial(new_producer, settings, client_id)
+            return connected_publisher(make_producer, settings.topic(Topic.RAW), settings.ingest_publish_timeout)
+
+        kafka = await opened.enter_async_context(connected("waybill-ingest"))
         if spool is None:
             yield Keeping(kafka, lambda: {"kafka": kafka.connected}, lambda: "kafka" if kafka.connected else None)
             return
-        spooling = await opened.enter_async_context(spooling_publisher(kafka, spool, metrics))
+        spooling = await opened.enter_async_context(
+            spooling_publisher(kafka, partial(connected, "waybill-ingest-spool"), spool, metrics)
+        )
         yield Keeping(spooling, lambda: {"kafka": kafka.connected, "spool": spool.takes}, lambda: spooling.taking)
 
 
