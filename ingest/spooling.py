@@ -197,22 +197,29 @@ class SpoolingPublisher:
         return kafka.partitions not in (0, self._spool.partitions)
 
     async def _drain_partition(self, kafka: Kafka, partition: int, at_work: set[int]) -> None:
-        """Drain one partition until nothing waits for it; while it does not take it, try again and again."""
-        pausing, said = pauses(LONGEST_PAUSE_SECONDS), False
+        """Drain one partition until nothing waits for it; while it does not take it, try again and again.
+
+        What fails is tried in smaller batches: one record that Kafka does not take holds up none before it.
+        """
+        pausing, most = pauses(LONGEST_PAUSE_SECONDS), BATCH_RECORDS
+        failed = said = False
         while waiting := self._spool.waiting(partition):
+            await kafka.until_connected()
             try:
-                await self._drain_batch(kafka, partition, last=waiting <= BATCH_RECORDS and not said)
+                await self._drain_batch(kafka, partition, most, last=waiting <= most and not failed)
             except (UnavailableError, SpoolError) as error:
-                if not said:
+                failed, most = True, max(1, most // 2)
+                if kafka.connected and not said:  # else it is said for all partitions
                     _interrupted(partition, waiting, str(error))
-                said = True
+                    said = True
                 await asyncio.sleep(next(pausing))
             else:
-                pausing, said = pauses(LONGEST_PAUSE_SECONDS), False
+                pausing, most = pauses(LONGEST_PAUSE_SECONDS), min(2 * most, BATCH_RECORDS)
+                failed = said = False
         at_work.discard(partition)
         await self._spool.stir()
 
-    async def _drain_batch(self, kafka: Kafka, partition: int, *, last: bool) -> None:
+    async def _drain_batch(self, kafka: Kafka, partition: int, most: int, *, last: bool) -> None:
         if self._stopping or self._is_outgrown(kafka):
             await self._spool.stir()
             await asyncio.Event().wait()  # until cancelled
@@ -224,7 +231,7 @@ class SpoolingPublisher:
                 if last:
                     await self._spool.settled(partition)
                 size = min(BATCH_BYTES, BATCHES_BYTES // self._spool.partitions)
-                if batch := await self._spool.first(partition, BATCH_RECORDS, size):
+                if batch := await self._spool.first(partition, most, size):
                     await self._publish(kafka, partition, batch)
         finally:
             suspicion.cancel()

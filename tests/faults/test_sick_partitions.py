@@ -118,6 +118,10 @@ async def test_sick_partitions_hold_up_no_other(
             found = Counter(record.partition for record in await store.everything(HEALTHY))
             assert found == dict.fromkeys(HEALTHY, ROUNDS + 1), "nothing twice, nothing behind the sick"
             assert (await ingest.readiness())[0] == 200
+            ingest.process.terminate()
+            assert await ingest.exit_code() == 0, "within ten seconds"
+        async with waybill_ingest(environ) as ingest:
+            await until(lambda: ingest.takes("spool"))
             await second.restart()
             await until(lambda: drained(ingest))
             assert (await ingest.metrics())["waybill_ingest_spool_refused_records"] == 0

@@ -28,7 +28,8 @@ NOW_MS = 1_700_000_000_000
 
 
 class FakeKafka:
-    """A broker in memory. Records in `refused` are never taken; `failures` sends to come fail half-way.
+    """A broker in memory. Records in `refused` are never taken, those in `stumbles_over` not now; `failures` sends to
+    come fail half-way.
 
     Partitions in `leaderless` take nothing, and those in `rejecting` fail at once.
     """
@@ -37,6 +38,7 @@ class FakeKafka:
         self.there = asyncio.Event()
         self.records: list[Record] = []
         self.refused: set[bytes] = set()
+        self.stumbles_over: set[bytes] = set()
         self.leaderless: set[int] = set()
         self.rejecting: set[int] = set()
         self.failures = 0
@@ -84,6 +86,8 @@ class FakeKafka:
             half = len(records) // 2
             self.records += records[:half]
             return UnavailableError("broken off", half)
+        if any(record.value in self.stumbles_over for record in records):
+            return UnavailableError("UnknownError")
         if any(record.value in self.refused for record in records):
             return RefusedError("too large")
         await asyncio.sleep(0)
@@ -480,6 +484,18 @@ async def test_a_drain_goes_on_past_a_partition_that_rejects(kafka: FakeKafka, b
     kafka.rejecting = set()
     await both.drained()
     assert len(kafka.records) == 400
+
+
+async def test_a_record_that_kafka_stumbles_over_waits_at_the_head_of_its_line(kafka: FakeKafka, both: Both) -> None:
+    kafka.stumbles_over = set(texts(300))
+    kafka.there.set()
+    await both.publish(*range(400))
+    await until(lambda: both.spool.records == 100)
+    assert kafka.values() == texts(*range(300)), "those before it are not held up"
+    assert both.spool.refused == 0
+    kafka.stumbles_over = set()
+    await both.drained()
+    assert kafka.values() == texts(*range(400))
 
 
 async def test_a_partition_that_rejects_for_long_is_said_once(kafka: FakeKafka, both: Both) -> None:
