@@ -7,7 +7,21 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from cli import anomalies, audit, completion, decisions, dlq, doctor, lag, reconcile, replay, retention, shipment, tail
+from cli import (
+    anomalies,
+    audit,
+    completion,
+    decisions,
+    dlq,
+    doctor,
+    lag,
+    reconcile,
+    replay,
+    retention,
+    shipment,
+    spool,
+    tail,
+)
 from cli.consent import can_ask, offer_change
 from cli.output import complain
 from cli.starting import FAILED, USAGE, start
@@ -84,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.offer(commands)
     dlq.offer(commands)
     anomalies.offer(commands)
+    spool.offer(commands)
     audit.offer(commands)
     retention.offer(commands)
     tail.offer(commands)

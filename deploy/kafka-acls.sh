@@ -13,15 +13,16 @@
 #
 #   user                is                                     may
 #   waybill-topics      `waybill topics`                       make the five topics and set their configs
-#   waybill-ingest      `waybill ingest`                       append to the raw topic
+#   waybill-ingest      `waybill ingest`                       append to the raw topic, ask the brokers for the time
 #   waybill-reconcile   `waybill reconcile`                    append to the raw topic
 #   waybill-processor   `waybill processor`, `recover`         read raw, write the other four in transactions
 #   waybill-operator    every other command                    read everything, append to the raw topic (replays,
-#                                                              commands), republish to topics named `<prefix>replay.…`
+#                                                              commands), republish to topics named `<prefix>replay.…`,
+#                                                              ask the brokers for the time
 #   <subscriber>        somebody else's service                read events, state and anomalies
 #
 # Raw and dead letters hold personal data: no subscriber reads them. Read and Write imply Describe. A producer that may
-# write any topic may be idempotent: no cluster-wide permission is needed.
+# write any topic may be idempotent: the only cluster-wide permission is to describe the cluster, for the brokers' time.
 set -eu
 
 usage() {
@@ -73,6 +74,10 @@ allow --allow-principal User:waybill-topics \
 allow --allow-principal User:waybill-ingest --allow-principal User:waybill-reconcile \
     --allow-principal User:waybill-operator \
     --operation Write --topic "$raw"
+
+# The time stands in the description of the brokers' quorum. Without it a door goes on, by its own clock alone.
+allow --allow-principal User:waybill-ingest --allow-principal User:waybill-operator \
+    --operation Describe --cluster
 
 # `waybill recover` compares with the published state.
 allow --allow-principal User:waybill-processor \

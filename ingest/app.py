@@ -24,6 +24,7 @@ from ingest.errors import (
 from ingest.publisher import Publisher
 from ingest.records import RawRecords
 from ingest.server import problem_response, try_later
+from ingest.splitting import Splitter
 from runtime.metrics import IngestMetrics
 from schemas.couriers.base import Courier, Piece
 from schemas.records import Provenance
@@ -41,10 +42,16 @@ webhooks. Each byte may be there five times over, in pieces and in batches on th
 BODY_LIMITS_IN_MEMORY: Final = 20
 """At least so many bodies of just the limit fit, whatever the limit is."""
 
-PIECE_BYTES: Final = 256
-MAX_PIECES_BYTES: Final = 16 * 1024 * 1024
-"""What an item of a body counts beside its bytes, and all items of one body at most: bodies may consist of hundreds of
-thousands of tiny ones, of which one body at a time fits into memory."""
+PIECE_BYTES: Final = 2 * 1024
+"""What an item of a body counts beside its bytes: its record with its headers, on its way to Kafka. Of bodies with as
+many tiny items as may be, one at a time fits into memory beside usual webhooks."""
+
+CONTENT_TYPE_CHARACTERS: Final = 256
+"""How much is kept of a request's Content-Type: it stands in the header of each of its records. A type has at most 255
+(RFC 6838, 4.2), and couriers send some thirty."""
+
+ANSWERS: Final = (200, 400, 401, 405, 413, 503)
+"""The status codes of a courier's route."""
 
 UNKNOWN_COURIER: Final = ""
 """The metrics' label of requests for no courier that is on."""
@@ -111,10 +118,12 @@ class Door:
         self._max_body_bytes = max_body_bytes
         self._room = Room(max(BODIES_BYTES, BODY_LIMITS_IN_MEMORY * max_body_bytes))
         self._now = now
+        self._splitter = Splitter()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        metrics.begin(gates, ANSWERS)
 
     async def drain(self) -> None:
         """Return when no request is in flight. Connections are closed after their next answer."""
@@ -163,8 +172,8 @@ class Door:
                 body = await self._read(request, take)
                 if not body:
                     return problem_response(problems.EMPTY_BODY)
-                pieces = gate.courier.split(body)
-                take(min(PIECE_BYTES * (len(pieces) - 1), MAX_PIECES_BYTES))
+                pieces = await self._splitter.split(gate.courier, body)
+                take(PIECE_BYTES * (len(pieces) - 1))
                 return await self._accept(gate.courier, pieces, request.headers.get("Content-Type"))
             except BodyTooLargeError:
                 return _closing(problem_response(problems.BODY_TOO_LARGE))
@@ -243,5 +252,7 @@ def _json_response(value: Any) -> web.Response:
 
 
 def _storable(header: str | None) -> str | None:
-    """Make a header's text valid UTF-8: aiohttp hides other bytes in surrogates."""
-    return header and header.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Bound a header's text and make it valid UTF-8: aiohttp hides other bytes in surrogates."""
+    if header is None:
+        return None
+    return header[:CONTENT_TYPE_CHARACTERS].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

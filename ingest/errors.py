@@ -16,13 +16,18 @@ class BrokenEncodingError(IngestError):
 class UnavailableError(IngestError):
     """No store can take the records now. A repeated webhook may be accepted."""
 
+    def __init__(self, why: str = "", acknowledged: int = 0) -> None:
+        """Keep how many of the records, from the first on, are durable all the same."""
+        super().__init__(why)
+        self.acknowledged = acknowledged
+
 
 class OverloadedError(IngestError):
     """Too much is in memory already. A repeated webhook may be accepted."""
 
 
 class RefusedError(UnavailableError):
-    """Kafka takes none of the records because of what one of them is, now and later. The text says why."""
+    """Kafka does not take the records because of what one of them is, now and later. The text says why."""
 
 
 class SpoolError(IngestError):

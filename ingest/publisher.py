@@ -1,35 +1,36 @@
-"""Appends records to the raw topic, and keeps a producer that can.
+"""Appends records to the raw topic, each partition for itself, and keeps a producer that can.
 
-A producer in doubt (an error, a send out of time, a broker that does not answer) is replaced, never mended: aiokafka's
-sequence numbers do not survive a failed batch, and it asks only the brokers it learned of at its start.
+What one partition does not take (it has no leader, or refuses) holds up no other. A producer that failed at a partition
+is of no more use for it, since aiokafka's sequence numbers do not survive a failed batch: it is replaced, and goes on
+for the others meanwhile. One whose brokers do not answer is given up: it asks only those it learned of at its start.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
-from itertools import islice
+from itertools import takewhile
 from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     InvalidMessageError,
-    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
     RecordListTooLargeError,
-    UnknownError,
     UnsupportedForMessageFormatError,
 )
+from aiokafka.structs import TopicPartition
 
 from ingest.errors import RefusedError, UnavailableError
 from ingest.records import Record, Records
+from ingest.turns import RECORDS_A_TURN, by_partition
 from runtime import kafka
 from runtime.errors import DeniedError, UnreachableError
-from schemas.partitioning import partition_of
 
 CONNECT_SECONDS: Final = 5.0
 """How long one attempt to connect may take. A broker that is there answers in milliseconds."""
@@ -47,22 +48,24 @@ PROBE_SECONDS: Final = 2.0
 SUSPECT_SECONDS: Final = 0.3
 """A webhook that has waited so long has the brokers asked at once: usually Kafka takes a few milliseconds."""
 
+REPLACE_SECONDS: Final = 0.05
+"""How long a spoiled producer is kept on, so that no partition that refuses has us make hundreds of them a second."""
+
 FLUSH_SECONDS: Final = 1.0
 """How long a producer may flush when it is replaced or at a stop. What was promised to couriers is durable already."""
 
-RECORDS_A_TURN: Final = 50
-"""How many records of one webhook are enqueued before other requests get their turn: about 2 ms."""
+LEADER_SECONDS: Final = 0.1
+"""How often it is looked whether a partition that had no leader has one."""
 
 REFUSALS: Final = (
     InvalidMessageError,
-    InvalidTimestampError,
     MessageSizeTooLargeError,
     PolicyViolationError,
     RecordListTooLargeError,
     UnsupportedForMessageFormatError,
-    UnknownError,  # INVALID_RECORD (87), which aiokafka does not know by name, and what the broker stumbles over
 )
-"""What a broker says about a record that it will not take at any time."""
+"""What a broker says about a record that it will not take at any time. What it says of a timestamp depends on clocks
+and on the topic's configs, and UnknownError may be anything: such a record is tried again."""
 
 log = structlog.get_logger(__name__)
 
@@ -93,116 +96,191 @@ class KafkaPublisher:
         self._topic = topic
         self._timeout = timeout.total_seconds()
         self._producer: AIOKafkaProducer | None = None
+        self._spoiled: set[int] = set()
+        """The partitions that the producer is of no more use for."""
+        self._retired: set[asyncio.Task[None]] = set()
         self._connected = asyncio.Event()
         self._stirred = asyncio.Event()
         """Set where there is reason to look at once whether the brokers are there."""
-        self._waiting: set[asyncio.Timeout] = set()
-        """Of every `publish` that waits for Kafka."""
+        self._waits: set[_Wait] = set()
+        """Of every send."""
 
     @property
     def connected(self) -> bool:
         """Whether the brokers answered lately."""
         return self._connected.is_set()
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has; 0 while that is not known."""
+        return len(self._producer.client.cluster.partitions_for_topic(self._topic) or ()) if self._producer else 0
+
+    @property
+    def client(self) -> AIOKafkaClient | None:
+        """A connection to the brokers for questions to them; None while they are away."""
+        return self._producer.client if self._producer else None
+
+    def takes(self, partition: int) -> bool:
+        """Whether a partition has a leader that is not known to refuse."""
+        if self._producer is None or partition in self._spoiled:
+            return False
+        leader = self._producer.client.cluster.leader_for_partition(TopicPartition(self._topic, partition))
+        return leader is not None and leader >= 0
+
     async def until_connected(self) -> None:
         """Wait for the brokers."""
         await self._connected.wait()
 
-    async def publish(self, records: Records, within: float | None = None) -> None:
-        """Append records, each to its key's partition. See `Publisher`. `within`: seconds, instead of the timeout.
+    async def publish(self, records: Records) -> None:
+        """Append records, each to its key's partition. See `Publisher`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connected.wait()
+        except TimeoutError as error:
+            raise UnavailableError("the brokers are away") from error
+        partitions = self.partitions
+        if not partitions:
+            raise UnavailableError("the topic is not there")
+        for failure in (await self.send(await by_partition(records, partitions))).values():
+            raise failure
 
-        Raises:
-            RefusedError: one of them will never be taken. Which one shows when they are published one by one.
-            UnavailableError: otherwise.
+    async def send(
+        self, groups: Mapping[int, Sequence[Record]], within: float | None = None
+    ) -> dict[int, UnavailableError]:
+        """Append each partition's records in order. Return the partitions that failed, and how.
 
+        `within`: seconds, instead of the timeout. A RefusedError says that one of a partition's records will never be
+        taken. Which one shows when they are sent one by one.
         """
         seconds = self._timeout if within is None else within
+        tasks = [self._send(partition, records, seconds) for partition, records in groups.items()]
+        outcomes = [await tasks[0]] if len(tasks) == 1 else await asyncio.gather(*tasks)
+        return {partition: error for partition, error in zip(groups, outcomes, strict=True) if error is not None}
+
+    async def keep_connected(self) -> None:
+        """Hold a working producer until cancelled; then flush it."""
+        producer = None
+        try:
+            while True:
+                producer = await self._connect()
+                self._take(producer)
+                log.info("kafka connected", topic=self._topic)
+                await self._until_worn(producer)
+        finally:
+            self._give_up()
+            if self._retired:
+                await asyncio.wait(self._retired)
+
+    async def _send(self, partition: int, records: Sequence[Record], seconds: float) -> UnavailableError | None:
         sent: list[asyncio.Future[Any]] = []
         producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(seconds) as deadline:
-                with self._watched(deadline):
-                    while (producer := self._producer) is None:
-                        await self._connected.wait()
+                with self._watched(_Wait(deadline)) as wait:
+                    wait.producer = producer = await self._until_taken(partition)
                     for turn in _turns(records):
-                        await self._enqueue(producer, turn, sent)
+                        await self._enqueue(producer, partition, turn, sent)
                         await asyncio.sleep(0)
-                        deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+                        wait.extend(seconds)
                     await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
+            acknowledged = sum(1 for _ in takewhile(_succeeded, sent))
             for future in sent:
                 _forget(future)
             if producer is not None and producer is self._producer:
-                log.warning("publishing failed", topic=self._topic, error=repr(error))
-                self._doubt(producer, away=isinstance(error, TimeoutError))
+                log.warning("publishing failed", topic=self._topic, partition=partition, error=repr(error))
+                self._spoiled.add(partition)
+                self._stirred.set()
             if isinstance(error, REFUSALS):
-                raise RefusedError(repr(error)) from error
-            raise UnavailableError("the raw topic does not take it") from error
+                return RefusedError(repr(error), acknowledged)
+            why = repr(error) if isinstance(error, KafkaError) else f"no answer within {seconds:g} s"
+            return UnavailableError(f"partition {partition} of the raw topic does not take it: {why}", acknowledged)
+        return None
 
-    async def keep_connected(self) -> None:
-        """Hold a working producer until cancelled; then flush it."""
-        while True:
-            self._producer = producer = await self._connect()
-            self._connected.set()
-            log.info("kafka connected", topic=self._topic)
-            try:
-                await self._until_in_doubt(producer)
-            finally:
-                self._doubt(producer, away=False)
-                await kafka.stop(producer, FLUSH_SECONDS)
-
-    @contextmanager
-    def _watched(self, deadline: asyncio.Timeout) -> Iterator[None]:
-        """Have the brokers looked at when this takes long, and end it at once when they are not there."""
-        suspicion = asyncio.get_running_loop().call_later(SUSPECT_SECONDS, self._stirred.set)
-        self._waiting.add(deadline)
-        try:
-            yield
-        finally:
-            suspicion.cancel()
-            self._waiting.discard(deadline)
-
-    def _doubt(self, producer: AIOKafkaProducer, *, away: bool) -> None:
-        """Give a producer up. Where the brokers are away nobody waits for them any longer."""
-        if producer is not self._producer:
-            return
-        self._producer = None
-        self._connected.clear()
-        self._stirred.set()
-        if away:
-            for deadline in self._waiting:
-                if not deadline.expired():
-                    deadline.reschedule(asyncio.get_running_loop().time())
+    async def _until_taken(self, partition: int) -> AIOKafkaProducer:
+        """Wait for a producer that can append to a partition."""
+        while not self.takes(partition):
+            self._stirred.set()
+            await asyncio.sleep(LEADER_SECONDS)
+            await self._connected.wait()
+        assert self._producer is not None
+        return self._producer
 
     async def _enqueue(
-        self, producer: AIOKafkaProducer, records: Iterable[Record], sent: list[asyncio.Future[Any]]
+        self,
+        producer: AIOKafkaProducer,
+        partition: int,
+        records: Iterable[Record],
+        sent: list[asyncio.Future[Any]],
     ) -> None:
         """Hand records over, waiting for room. `sent` gets the future of each one's acknowledgement."""
-        partitions = len(await producer.partitions_for(self._topic))
         for record in records:
             future = await producer.send(
                 self._topic,
                 value=record.value,
                 key=record.key,
-                partition=partition_of(record.key, partitions),
+                partition=partition,
                 timestamp_ms=record.timestamp_ms,
                 headers=record.headers,
             )
             sent.append(future)
 
-    async def _until_in_doubt(self, producer: AIOKafkaProducer) -> None:
-        while self._producer is producer:
+    @contextmanager
+    def _watched(self, wait: "_Wait") -> Iterator["_Wait"]:
+        """Have the brokers looked at when this takes long, and end it at once when they are not there."""
+        suspicion = asyncio.get_running_loop().call_later(SUSPECT_SECONDS, self._stirred.set)
+        self._waits.add(wait)
+        try:
+            yield wait
+        finally:
+            suspicion.cancel()
+            self._waits.discard(wait)
+
+    def _take(self, producer: AIOKafkaProducer) -> None:
+        """Use a producer from now on. The one before may deliver what it has."""
+        before, self._producer = self._producer, producer
+        self._spoiled = set()
+        self._connected.set()
+        if before is not None:
+            self._retire(before)
+
+    def _give_up(self) -> None:
+        """Use no producer from now on. Nobody waits for the brokers any longer."""
+        producer, self._producer = self._producer, None
+        self._connected.clear()
+        if producer is not None:
+            self._end_waits(producer, None)
+            self._retire(producer)
+
+    def _retire(self, producer: AIOKafkaProducer) -> None:
+        retiring = asyncio.create_task(self._end(producer), name="retire a producer")
+        self._retired.add(retiring)
+        retiring.add_done_callback(self._retired.discard)
+
+    async def _end(self, producer: AIOKafkaProducer) -> None:
+        await kafka.stop(producer, FLUSH_SECONDS)
+        self._end_waits(producer)
+
+    def _end_waits(self, *producers: AIOKafkaProducer | None) -> None:
+        for wait in self._waits:
+            if wait.producer in producers:
+                wait.end()
+
+    async def _until_worn(self, producer: AIOKafkaProducer) -> None:
+        """Return when another producer is to be made: because this one is spoiled, or its brokers are away."""
+        while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_EVERY_SECONDS):
                     await self._stirred.wait()
-            if self._producer is not producer:
-                return
+            self._stirred.clear()
             if not await _answers(producer):
                 log.warning("kafka does not answer", topic=self._topic)
-                self._doubt(producer, away=True)
+                self._give_up()
+                return
+            if self._spoiled:
+                await asyncio.sleep(REPLACE_SECONDS)
                 return
             await asyncio.sleep(SUSPECT_SECONDS)
-            self._stirred.clear()
 
     async def _connect(self) -> AIOKafkaProducer:
         said: bool | None = None
@@ -215,6 +293,7 @@ class KafkaPublisher:
                     event = "kafka closed to us" if denied else "kafka not reachable"
                     log.warning(event, topic=self._topic, error=str(error) or repr(error))
                 said = denied
+                self._give_up()
             await asyncio.sleep(pause)
         raise AssertionError("there is always another pause")
 
@@ -231,6 +310,26 @@ class KafkaPublisher:
             await kafka.stop(producer)
             raise
         return producer
+
+
+class _Wait:
+    """How long a send waits, and for which producer; for any while there is None."""
+
+    def __init__(self, deadline: asyncio.Timeout) -> None:
+        self.producer: AIOKafkaProducer | None = None
+        self._deadline = deadline
+        self._ended = False
+
+    def extend(self, seconds: float) -> None:
+        """Let it wait for so long from now on, unless its end has come."""
+        if not self._ended:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    def end(self) -> None:
+        """End it now."""
+        self._ended = True
+        if not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time())
 
 
 @asynccontextmanager
@@ -258,18 +357,20 @@ async def _answers(producer: AIOKafkaProducer) -> bool:
         return False
 
 
-def _turns(records: Iterable[Record]) -> Iterator[list[Record]]:
-    source = iter(records)
-    while turn := list(islice(source, RECORDS_A_TURN)):
-        yield turn
+def _succeeded(future: asyncio.Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
-def pauses() -> Iterator[float]:
+def _turns(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    return (records[at : at + RECORDS_A_TURN] for at in range(0, len(records), RECORDS_A_TURN))
+
+
+def pauses(longest: float = LONGEST_PAUSE_SECONDS) -> Iterator[float]:
     """Seconds, each pause up to twice the last, at random so that many doors do not knock at once."""
-    longest = FIRST_PAUSE_SECONDS
+    most = FIRST_PAUSE_SECONDS
     while True:
-        yield random.uniform(longest / 2, longest)  # noqa: S311
-        longest = min(2 * longest, LONGEST_PAUSE_SECONDS)
+        yield random.uniform(most / 2, most)  # noqa: S311
+        most = min(2 * most, longest)
 
 
 def _forget(future: asyncio.Future[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from schemas.couriers.base import Piece, shipment_id
-from schemas.records import Headers, Provenance
+from schemas.records import ITEM, Headers, Provenance
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ class Records(Protocol):
 class RawRecords(msgspec.Struct, frozen=True):
     """One record of each piece of a webhook's body, in the body's order.
 
-    They are made anew at each iteration: those of the largest body take twenty times its bytes. `webhook` holds for
+    They are made anew at each iteration: those of the largest body take several times its bytes. `webhook` holds for
     all of them but for each one's place. A record's timestamp is the time received, its key the shipment_id, or the
     digest of its bytes when they name no shipment.
     """
@@ -52,9 +52,12 @@ class RawRecords(msgspec.Struct, frozen=True):
     def __iter__(self) -> Iterator[Record]:
         """Make them one by one."""
         timestamp_ms = (self.webhook.received_at - _EPOCH) // timedelta(milliseconds=1)
+        shared = self.webhook.headers()
+        place = next(at for at, (name, _) in enumerate(shared) if name == ITEM)
         for item, piece in enumerate(self.pieces, start=1):
-            provenance = msgspec.structs.replace(self.webhook, item=item, items=len(self.pieces))
-            yield Record(_key(piece, self.webhook), piece.value, provenance.headers(), timestamp_ms)
+            headers = [*shared]
+            headers[place] = (ITEM, f"{item}/{len(self.pieces)}".encode())
+            yield Record(_key(piece, self.webhook), piece.value, headers, timestamp_ms)
 
 
 def _key(piece: Piece, webhook: Provenance) -> bytes:

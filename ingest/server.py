@@ -33,7 +33,9 @@ MAX_CONNECTIONS: Final = 2_048
 
 READ_BYTES: Final = 8 * 1024
 RECEIVE_BYTES: Final = 32 * 1024
-"""How much of a connection's bytes we and the kernel hold before anybody reads them: little enough 2,000 times."""
+SEND_BYTES: Final = 32 * 1024
+"""How much of a connection's bytes we and the kernel hold before anybody reads them: little enough 2,000 times. Of
+answers that a peer does not read the kernel would hold megabytes."""
 
 RETRY_AFTER_SECONDS: Final = 5
 """When to come again after a 503: a broker's new leader is there by then."""
@@ -96,6 +98,7 @@ class _Protocol(web.RequestHandler):
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         self._await_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,16 @@ import structlog
 from aiohttp import web
 
 from ingest.app import Door, Gate
+from ingest.clock import guarded
 from ingest.credentials import make_lock
-from ingest.publisher import Publisher, connected_publisher
+from ingest.publisher import KafkaPublisher, Publisher, connected_publisher
 from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.spool import Spool, open_spool
 from ingest.spooling import spooling_publisher
 from runtime import lifecycle
 from runtime.admin import admin_server, listen
+from runtime.clock import Comparison, compare_clocks
+from runtime.errors import UnreachableError
 from runtime.kafka import new_producer
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import Settings
@@ -71,7 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             metrics,
             account=settings.account,
             max_body_bytes=settings.ingest_max_body_bytes,
-            now=partial(datetime.now, UTC),
+            now=_now,
         )
         admin_port = await opened.enter_async_context(
             admin_server(settings.admin_host, settings.ingest_admin_port, registry, kept.parts, kept.taking)
@@ -87,7 +90,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class Keeping(msgspec.Struct, frozen=True):
-    """What keeps the records, and what the admin port says of it."""
+    """What keeps the records while the clock is right, and what the admin port says of it."""
 
     publisher: Publisher
     parts: Callable[[], Mapping[str, bool]]
@@ -102,29 +105,52 @@ async def keeping(settings: Settings, metrics: IngestMetrics) -> AsyncIterator[K
         SetupError: the spool's directory is in use by another process, or cannot be used.
 
     """
+
+    def connected(client_id: str) -> AbstractAsyncContextManager[KafkaPublisher]:
+        make_producer = partial(new_producer, settings, client_id)
+        return connected_publisher(make_producer, settings.topic(Topic.RAW), settings.ingest_publish_timeout)
+
     async with AsyncExitStack() as opened:
-        spool: Spool | None = None
-        if settings.ingest_spool_dir is not None:
-            spool = await opened.enter_async_context(
-                open_spool(
-                    Path(settings.ingest_spool_dir),
-                    max_bytes=settings.ingest_spool_max_bytes,
-                    max_age=settings.ingest_spool_max_age,
-                    now_ms=lambda: time.time_ns() // 1_000_000,
-                )
-            )
-        kafka = await opened.enter_async_context(
-            connected_publisher(
-                partial(new_producer, settings, "waybill-ingest"),
-                settings.topic(Topic.RAW),
-                settings.ingest_publish_timeout,
-            )
-        )
+        spool = await opened.enter_async_context(_spool(settings))
+        kafka = await opened.enter_async_context(connected("waybill-ingest"))
         if spool is None:
-            yield Keeping(kafka, lambda: {"kafka": kafka.connected}, lambda: "kafka" if kafka.connected else None)
-            return
-        spooling = await opened.enter_async_context(spooling_publisher(kafka, spool, metrics))
-        yield Keeping(spooling, lambda: {"kafka": kafka.connected, "spool": spool.takes}, lambda: spooling.taking)
+            kept = Keeping(kafka, lambda: {"kafka": kafka.connected}, lambda: "kafka" if kafka.connected else None)
+        else:
+            draining = partial(connected, "waybill-ingest-spool")
+            spooling = await opened.enter_async_context(spooling_publisher(kafka, draining, spool, metrics))
+            kept = Keeping(spooling, lambda: {"kafka": kafka.connected, "spool": spool.takes}, lambda: spooling.taking)
+        compare = partial(_compare, kafka)
+        guard = await opened.enter_async_context(guarded(kept.publisher, compare, _now, kafka.until_connected))
+        yield Keeping(
+            guard,
+            lambda: {**kept.parts(), **({} if guard.right else {"clock": False})},
+            lambda: kept.taking() if guard.right else None,
+        )
+
+
+@asynccontextmanager
+async def _spool(settings: Settings) -> AsyncIterator[Spool | None]:
+    if settings.ingest_spool_dir is None:
+        yield None
+        return
+    async with open_spool(
+        Path(settings.ingest_spool_dir),
+        max_bytes=settings.ingest_spool_max_bytes,
+        max_age=settings.ingest_spool_max_age,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    ) as spool:
+        yield spool
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _compare(kafka: KafkaPublisher) -> Comparison:
+    """Compare the clock that records are stamped by with the brokers'. Raises SetupError."""
+    if kafka.client is None:
+        raise UnreachableError("the brokers are away")
+    return await compare_clocks(kafka.client, _now)
 
 
 def _connections_allowed() -> int:

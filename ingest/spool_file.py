@@ -1,14 +1,13 @@
 """The spool's file: records in the order they came, in SQLite, until Kafka has them.
 
-Records that Kafka refuses for good lie beside them in the table `refused`. To have one tried again, stop the ingest,
-copy its row back into `spooled` with a new `seq`, and delete it from `refused`.
+Each partition's records are taken out in their order, whatever the other partitions do. An index leads to them; its
+name holds the number of partitions it was made for.
 """
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -17,19 +16,9 @@ import msgspec
 
 from ingest.errors import SpoolError
 from ingest.records import Record
+from ingest.spool_db import FILE, locked, opened, read_headers, size_of, transaction, write_headers
 from runtime.errors import SetupError
-
-FILE: Final = "spool.sqlite3"
-LOCK: Final = "lock"
-
-LAYOUT: Final = 1
-"""The tables' version, kept in the file."""
-
-BUSY_SECONDS: Final = 1.0
-"""How long a person's look into the file may hold us up; then the couriers get their 503."""
-
-JOURNAL_BYTES: Final = 16 * 1024 * 1024
-"""How large the write-ahead log may stay once its content is in the file itself."""
+from schemas.partitioning import hash_of
 
 VACUUM_PAGES: Final = 16 * 1024
 """How many free pages (64 MiB) go back to the file system at once: some ten milliseconds."""
@@ -37,51 +26,36 @@ VACUUM_PAGES: Final = 16 * 1024
 ROWS_A_STATEMENT: Final = 50
 """Python's lock is fought for once a statement: beside a busy event loop several rows in one are 3 times faster."""
 
-_PRAGMAS: Final = (
-    "auto_vacuum = incremental",
-    "journal_mode = wal",
-    "synchronous = full",
-    "fullfsync = on",  # macOS: to the platter, not only to the drive
-    "secure_delete = on",
-    "temp_store = memory",
-    f"journal_size_limit = {JOURNAL_BYTES}",
-)
-_TABLES: Final = """
-    create table spooled (
-        seq integer primary key autoincrement,
-        key blob not null,
-        value blob not null,
-        headers blob not null,
-        timestamp_ms integer not null
-    ) strict;
-    create table refused (
-        seq integer primary key,
-        key blob not null,
-        value blob not null,
-        headers blob not null,
-        timestamp_ms integer not null,
-        reason text not null
-    ) strict;
+_INSERT: Final = "insert into spooled (key, value, headers, timestamp_ms, hash) values "
+_FIRST: Final = """
+    select seq, key, value, headers, timestamp_ms from spooled where {where} and seq > ?2 order by seq limit ?3
 """
-_INSERT: Final = "insert into spooled (key, value, headers, timestamp_ms) values "
-_FIRST: Final = "select seq, key, value, headers, timestamp_ms from spooled where seq > ? order by seq limit ?"
-_OLDEST: Final = "select timestamp_ms from spooled where seq > ? order by seq limit 1"
-_DELETE: Final = "delete from spooled where seq <= ?"
+_DELETE: Final = "delete from spooled where {where} and seq <= ?2"
+
+# Parts of statements, for one number of partitions: where a partition's rows are. Rows of an older version are found by
+# a look at each of their keys.
+_NEW: Final = "hash % {partitions} = ?1"
+_OLD: Final = "hash % {partitions} is null and hash_of(key) % {partitions} = ?1"
+
+_INDEX: Final = "spooled_of_"
+_INDICES: Final = f"select name from sqlite_schema where type = 'index' and name like '{_INDEX}%'"  # noqa: S608
+_PLACES: Final = """
+    select coalesce(hash % {partitions}, hash_of(key) % {partitions}), hash is null, count(*), min(seq)
+    from spooled group by 1, 2
+"""
 _SET_ASIDE: Final = """
     insert into refused (seq, key, value, headers, timestamp_ms, reason)
     select seq, key, value, headers, timestamp_ms, ? from spooled where seq = ?
 """
-_COUNTS: Final = """
-    select (select count(*) from spooled), (select count(*) from refused), coalesce(sum(bytes), 0) from (
-        select length(key) + length(value) + length(headers) as bytes from spooled
-        union all select length(key) + length(value) + length(headers) from refused
-    )
-"""
+_BYTES: Final = "select coalesce(sum(length(key) + length(value) + length(headers)), 0) from "
+_REFUSED: Final = "select count(*) from refused"
 
-_write: Final = msgspec.msgpack.Encoder().encode
-_read: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+Row = tuple[bytes, bytes, bytes, int, int]
+"""Key, value, headers, timestamp in milliseconds, the key's hash."""
 
-Row = tuple[bytes, bytes, bytes, int]
+
+Found = tuple[int, bytes, bytes, bytes, int]
+"""Seq, key, value, headers, timestamp in milliseconds."""
 
 
 class Spooled(msgspec.Struct, frozen=True):
@@ -90,6 +64,15 @@ class Spooled(msgspec.Struct, frozen=True):
     seq: int
     record: Record
     size: int
+
+
+class Line(msgspec.Struct):
+    """What waits for one partition: how many records, when the first was received (milliseconds since the epoch)."""
+
+    records: int
+    oldest_ms: int
+    old: int = 0
+    """How many of them an older version of Waybill has left."""
 
 
 class SpoolFile:
@@ -103,46 +86,94 @@ class SpoolFile:
 
         """
         self.directory = directory
+        self.partitions = 1
+        """By how many partitions the lines are kept. One line holds all while Kafka has not told."""
+        self.lines: dict[int, Line] = {}
+        """What waits for Kafka, by partition; none are empty."""
         self.records = 0
         """How many wait for Kafka."""
-        self.bytes = 0
-        """What they and the refused ones take."""
-        self.oldest_ms: int | None = None
-        """When the first that waits was received, in milliseconds since the epoch."""
         self.refused = 0
         """How many were set aside."""
-        self._done = 0
-        """Up to this seq all is in Kafka or set aside, even where deleting it failed."""
-        self._lock = _locked(directory)
+        self._bytes = self._refused_bytes = 0
+        self._done: dict[int, int] = {}
+        """By partition: up to this seq all is in Kafka or set aside, though deleting it failed."""
+        self._seen = 0
+        """Another process has changed nothing since."""
+        self._lock = locked(directory)
         try:
-            self._db = _opened(directory / FILE)
+            self._db = opened(directory / FILE)
+            for (name,) in self._db.execute(_INDICES):
+                self.partitions = int(name.removeprefix(_INDEX))
             self._count()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, SpoolError, OSError) as error:
             os.close(self._lock)
             raise SetupError(f"the spool in {directory} cannot be opened: {error}") from error
         except BaseException:
             os.close(self._lock)
             raise
 
-    def append(self, webhooks: Iterable[Iterable[Record]]) -> None:
-        """Append the records of all webhooks, synced to disk, or none.
+    @property
+    def bytes(self) -> int:
+        """What those that wait and the refused ones take."""
+        return self._bytes + self._refused_bytes
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest that waits was received, in milliseconds since the epoch."""
+        return min((line.oldest_ms for line in list(self.lines.values())), default=None)
+
+    def append(self, webhooks: Iterable[Iterable[Record]], max_bytes: int) -> list[bool]:
+        """Append each webhook's records, all or none, and say of each whether there was room. All is synced to disk.
+
+        The spool, with what was refused, never takes more than `max_bytes`.
 
         Raises:
-            SpoolError: the disk is full or broken.
+            SpoolError: the disk is full or broken: nothing is appended.
 
         """
-        rows = _Rows(record for records in webhooks for record in records)
-        with _transaction(self._db):
-            for batch in rows:
-                values = ",".join(["(?, ?, ?, ?)"] * len(batch))
-                self._db.execute(_INSERT + values, list(chain.from_iterable(batch)))
-        if self.oldest_ms is None:
-            self.oldest_ms = rows.first_ms
-        self.records += rows.count
-        self.bytes += rows.bytes
+        kept: list[bool] = []
+        lines: dict[int, Line] = {}
+        taken = 0
+        with transaction(self._db):
+            for records in webhooks:
+                self._db.execute("savepoint webhook")
+                rows = _Rows(records, self.partitions, max_bytes - self.bytes - taken)
+                for batch in rows:
+                    values = ",".join(["(?, ?, ?, ?, ?)"] * len(batch))
+                    self._db.execute(_INSERT + values, list(chain.from_iterable(batch)))
+                kept.append(rows.fits)
+                if not rows.fits:
+                    self._db.execute("rollback to webhook")
+                self._db.execute("release webhook")
+                if rows.fits:
+                    taken += rows.bytes
+                    _join(lines, rows.lines)
+        self._bytes += taken
+        self.records += sum(line.records for line in lines.values())
+        _join(self.lines, lines)
+        return kept
 
-    def first(self, records: int, size: int) -> list[Spooled]:
-        """Return the first that wait: at most so many, and no more bytes than `size` but for the first one.
+    def place(self, partitions: int) -> None:
+        """Keep the lines by so many partitions from now on.
+
+        Raises:
+            SpoolError: the file cannot be read. They are kept as before.
+
+        """
+        with suppress(SpoolError), transaction(self._db):  # what cannot be deleted comes again
+            self._delete()
+        self._done.clear()
+        before, self.partitions = self.partitions, partitions
+        try:
+            self._count()
+        except SpoolError:
+            self.partitions = before
+            raise
+        if partitions > 1:
+            self._index()
+
+    def first(self, partition: int, records: int, size: int) -> list[Spooled]:
+        """Return the first that wait for a partition: at most so many, and no more bytes than `size` but for one.
 
         Raises:
             SpoolError: the file cannot be read.
@@ -150,9 +181,9 @@ class SpoolFile:
         """
         found: list[Spooled] = []
         try:
-            for seq, key, value, headers, timestamp_ms in self._db.execute(_FIRST, (self._done, records)):
-                row = (key, value, headers, timestamp_ms)
-                spooled = Spooled(seq, Record(key, value, _read(headers), timestamp_ms), _size(row))
+            for seq, key, value, headers, timestamp_ms in islice(self._rows(partition, records), records):
+                record = Record(key, value, read_headers(headers), timestamp_ms)
+                spooled = Spooled(seq, record, size_of(key, value, headers))
                 size -= spooled.size
                 if found and size < 0:
                     break
@@ -161,32 +192,46 @@ class SpoolFile:
             raise SpoolError(str(error)) from error
         return found
 
-    def discard(self, batch: Sequence[Spooled]) -> None:
-        """Delete the first that wait, `batch` as `first` gave it: Kafka has them. They do not come again.
+    def discard(self, partition: int, batch: Sequence[Spooled]) -> None:
+        """Delete the first that wait for a partition, `batch` as `first` gave it: Kafka has them.
 
         Raises:
             SpoolError: the disk is full or broken. They are deleted with the next ones, or come again after a restart.
 
         """
-        self._pass(batch)
-        self.bytes -= sum(spooled.size for spooled in batch)
-        with _transaction(self._db):
-            self._delete()
-        self._look_at_oldest()
+        self._pass(partition, batch)
+        with transaction(self._db):
+            self._delete_of(partition)
+        self._done.pop(partition, None)
 
-    def set_aside(self, spooled: Spooled, reason: str) -> None:
-        """Move the first that waits to the refused ones.
+    def set_aside(self, partition: int, spooled: Spooled, reason: str) -> None:
+        """Move the first that waits for a partition to the refused ones.
 
         Raises:
             SpoolError: the disk is full or broken. It waits still.
 
         """
-        with _transaction(self._db):
+        with transaction(self._db):
             self._db.execute(_SET_ASIDE, (reason, spooled.seq))
-            self._db.execute(_DELETE, (spooled.seq,))
-        self._pass([spooled])
+            self._db.execute("delete from spooled where seq = ?", (spooled.seq,))
         self.refused += 1
-        self._look_at_oldest()
+        self._refused_bytes += spooled.size
+        self._pass(partition, [spooled])
+
+    def look(self) -> None:
+        """Count the refused ones anew if another process, an operator's command, has changed them.
+
+        Raises:
+            SpoolError: the file cannot be read.
+
+        """
+        try:
+            version = self._version()
+            if version != self._seen:
+                self._count_refused()
+                self._seen = version
+        except sqlite3.Error as error:
+            raise SpoolError(str(error)) from error
 
     def tidy(self) -> bool:
         """Leave nothing of what is gone on the disk, and give some of its room back. Say whether there is more.
@@ -206,8 +251,10 @@ class SpoolFile:
             return False
 
     def _tidy(self) -> bool:
-        with _transaction(self._db):
-            self._delete()
+        if self._done:
+            with transaction(self._db):
+                self._delete()
+            self._done.clear()
         try:
             self._db.executescript(f"pragma incremental_vacuum({VACUUM_PAGES})")  # execute would free one page
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
@@ -221,135 +268,121 @@ class SpoolFile:
             self._db.close()
             for name in (f"{FILE}-wal", f"{FILE}-shm", FILE):  # a log must never outlive its file
                 (self.directory / name).unlink(missing_ok=True)
-            self._db = _opened(self.directory / FILE)
+            self._db = opened(self.directory / FILE)
+            self._seen = self._version()
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(str(error)) from error
-        self._done = self.bytes = 0
+        self._done.clear()
+        self._bytes = 0
+        if self.partitions > 1:
+            self._index()
 
     def close(self) -> None:
         """Close the file and let the directory go."""
         self._db.close()
         os.close(self._lock)
 
+    def _rows(self, partition: int, limit: int) -> Iterator[Found]:
+        """Find a partition's rows. Those that an older version left are older than all others."""
+        line = self.lines.get(partition)
+        wheres = () if line is None else (_OLD, _NEW) if line.old else (_NEW,)
+        for where in wheres:
+            sql = _FIRST.format(where=where.format(partitions=self.partitions))
+            yield from self._db.execute(sql, (partition, self._done.get(partition, 0), limit))
+
     def _delete(self) -> None:
-        self._db.execute(_DELETE, (self._done,))
+        for partition in self._done:
+            self._delete_of(partition)
 
-    def _pass(self, batch: Sequence[Spooled]) -> None:
-        self._done = batch[-1].seq
+    def _delete_of(self, partition: int) -> None:
+        for where in (_NEW, _OLD):
+            sql = _DELETE.format(where=where.format(partitions=self.partitions))
+            self._db.execute(sql, (partition, self._done[partition]))
+
+    def _pass(self, partition: int, batch: Sequence[Spooled]) -> None:
+        """Count a partition's first ones out."""
+        line = self.lines[partition]
+        self._done[partition] = batch[-1].seq
+        self._bytes -= sum(spooled.size for spooled in batch)
         self.records -= len(batch)
-
-    def _look_at_oldest(self) -> None:
-        try:
-            self.oldest_ms = self._oldest()
-        except sqlite3.Error as error:
-            raise SpoolError(str(error)) from error
-
-    def _oldest(self) -> int | None:
-        row = self._db.execute(_OLDEST, (self._done,)).fetchone()
-        return row[0] if row else None
+        line.records -= len(batch)
+        line.old = max(0, line.old - len(batch))
+        if not line.records:
+            del self.lines[partition]
+        elif following := self.first(partition, 1, 0):
+            line.oldest_ms = following[0].record.timestamp_ms
 
     def _count(self) -> None:
-        self.records, self.refused, self.bytes = self._db.execute(_COUNTS).fetchone()
-        self.oldest_ms = self._oldest()
+        try:
+            self._bytes = self._db.execute(f"{_BYTES} spooled").fetchone()[0]
+            lines: dict[int, Line] = {}
+            places = self._db.execute(_PLACES.format(partitions=self.partitions)).fetchall()
+            for partition, is_old, count, seq in sorted(places, key=lambda place: place[3]):
+                oldest = self._db.execute("select timestamp_ms from spooled where seq = ?", (seq,)).fetchone()[0]
+                _join(lines, {partition: Line(count, oldest, count if is_old else 0)})
+            self._count_refused()
+            self._seen = self._version()
+        except sqlite3.Error as error:
+            raise SpoolError(str(error)) from error
+        self.lines = lines
+        self.records = sum(line.records for line in lines.values())
+
+    def _count_refused(self) -> None:
+        self.refused = self._db.execute(_REFUSED).fetchone()[0]
+        self._refused_bytes = self._db.execute(f"{_BYTES} refused").fetchone()[0]
+
+    def _version(self) -> int:
+        version: int = self._db.execute("pragma data_version").fetchone()[0]
+        return version
+
+    def _index(self) -> None:
+        """Make the index for the number of partitions. On a full disk it must go without: it is only faster."""
+        name = f"{_INDEX}{self.partitions}"
+        try:
+            found = [row[0] for row in self._db.execute(_INDICES)]
+            if found == [name]:
+                return
+            with transaction(self._db):
+                for each in found:
+                    self._db.execute(f"drop index {each}")
+                self._db.execute(f"create index {name} on spooled (hash % {self.partitions})")
+        except (sqlite3.Error, SpoolError):
+            return
+
+
+def _join(lines: dict[int, Line], behind: dict[int, Line]) -> None:
+    """Put the records of `behind` behind those of `lines`."""
+    for partition, line in behind.items():
+        ahead = lines.get(partition)
+        if ahead is None:
+            lines[partition] = line
+        else:
+            ahead.records += line.records
+            ahead.old += line.old
 
 
 class _Rows:
-    """Records as rows, some at a time, and what they came to."""
+    """A webhook's records as rows, some at a time while there is room, and what they came to."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, records: Iterable[Record], partitions: int, room: int) -> None:
         self._records = records
-        self.count = 0
+        self._partitions = partitions
+        self._room = room
+        self.fits = True
         self.bytes = 0
-        self.first_ms: int | None = None
+        self.lines: dict[int, Line] = {}
 
     def __iter__(self) -> Iterator[list[Row]]:
-        rows = ((record.key, record.value, _write(record.headers), record.timestamp_ms) for record in self._records)
+        rows = (
+            (record.key, record.value, write_headers(record.headers), record.timestamp_ms, hash_of(record.key))
+            for record in self._records
+        )
         while batch := list(islice(rows, ROWS_A_STATEMENT)):
-            if self.first_ms is None:
-                self.first_ms = batch[0][3]
-            self.count += len(batch)
-            self.bytes += sum(map(_size, batch))
+            self.bytes += sum(size_of(*row[:3]) for row in batch)
+            if self.bytes > self._room:
+                self.fits = False
+                return
+            for *_, timestamp_ms, hash_ in batch:
+                line = self.lines.setdefault(hash_ % self._partitions, Line(0, timestamp_ms))
+                line.records += 1
             yield batch
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. SQLite's errors come out as SpoolError."""
-    try:
-        _roll_back(db)
-        db.execute("begin immediate")
-        try:
-            yield
-            db.execute("commit")
-        except BaseException:
-            _roll_back(db)
-            raise
-    except sqlite3.Error as error:
-        raise SpoolError(str(error)) from error
-
-
-def _roll_back(db: sqlite3.Connection) -> None:
-    """End a transaction that failed; one whose end failed, too. A full disk may have ended it."""
-    if db.in_transaction:
-        db.execute("rollback")
-
-
-def _locked(directory: Path) -> int:
-    """Make the directory and lock it. The lock goes with the process, however it ends."""
-    try:
-        _make(directory)
-        lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise SetupError(f"the spool directory {directory} cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(lock, 32).decode(errors="replace").strip()
-        os.close(lock)
-        raise SetupError(
-            f"the spool directory {directory.resolve()} is in use by another ingest (process {holder or 'unknown'}):"
-            " give each its own WAYBILL_INGEST_SPOOL_DIR"
-        ) from error
-    os.truncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
-    return lock
-
-
-def _make(directory: Path) -> None:
-    """Make the directory for us alone. One that is there is closed to others only if nothing else is in it."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if all(path.name == LOCK or path.name.startswith(FILE) for path in directory.iterdir()):
-        directory.chmod(0o700)
-    _sync(directory.parent)
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    path.chmod(0o600)
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        for pragma in _PRAGMAS:
-            db.execute(f"pragma {pragma}").fetchall()
-        layout = db.execute("pragma user_version").fetchone()[0]
-        if layout not in (0, LAYOUT):
-            raise SetupError(f"the spool in {path.parent} is of another version of Waybill (layout {layout})")
-        if layout == 0:
-            db.executescript(f"begin; {_TABLES} pragma user_version = {LAYOUT}; commit;")
-        _sync(path.parent)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _sync(directory: Path) -> None:
-    """Make the directory's entries durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _size(row: Row) -> int:
-    return len(row[0]) + len(row[1]) + len(row[2])

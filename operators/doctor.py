@@ -9,15 +9,18 @@ from typing import Any, Final
 
 import msgspec
 
+from ingest.clock import MOST_OFF
 from operators.errors import OperatorError
 from operators.lag import Lag, find_lag, total
+from operators.spool import look
 from processor.claims import Cursor
 from processor.emitter import KAFKA_ERRORS
 from processor.errors import ProcessorError
 from processor.recover import open_recovery
 from processor.recovery_store import RecoveryStore
 from runtime import topics
-from runtime.errors import SetupError
+from runtime.clock import clocks
+from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka import admin_client
 from runtime.migrations import require_current_schema
 from runtime.postgres import DATABASE_ERRORS, Connection, open_pool
@@ -74,7 +77,11 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything, whatever is away. Changes nothing."""
     for finding in of_settings(settings, is_writable):
         yield finding
+    async for finding in _guarded("spool", _of_spool(settings), "run it as the door's user, on its machine"):
+        yield finding
     kafka = [finding async for finding in _guarded("kafka", _of_kafka(settings), KAFKA_MEND)]
+    if all(finding.what != "kafka" or finding.level is not Level.FAIL for finding in kafka):
+        kafka += [finding async for finding in _guarded("clocks", _of_brokers_clock(settings), CLOCK_MEND)]
     postgres = [finding async for finding in _guarded("postgres", _of_postgres(settings), POSTGRES_MEND)]
     for finding in (*kafka, *postgres):
         yield finding
@@ -89,6 +96,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 KAFKA_MEND: Final = "start the brokers, or set WAYBILL_KAFKA_BOOTSTRAP_SERVERS and the other WAYBILL_KAFKA_… right"
 POSTGRES_MEND: Final = "start PostgreSQL, or set WAYBILL_DATABASE_URL right"
+
+
+CLOCK_MEND: Final = "grant this user Describe on the cluster: deploy/kafka-acls.sh"
 
 
 async def _guarded(what: str, findings: AsyncIterator[Finding], mend: str | None = None) -> AsyncIterator[Finding]:
@@ -156,6 +166,38 @@ async def _of_kafka(settings: Settings) -> AsyncIterator[Finding]:
     for finding in of_replicas({name: described[name]["partitions"] for name in names if name in described}):
         yield finding
     yield _group(settings, group[2], len(group[5]))
+
+
+async def _of_spool(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at what is refused in the spool of these settings' directory, where this machine has it."""
+    if settings.ingest_spool_dir is not None:
+        yield of_refused(len(look(Path(settings.ingest_spool_dir)).refused))
+
+
+def of_refused(count: int) -> Finding:
+    """Judge how many records of the door's spool a broker has refused for good."""
+    if count:
+        found = f"{count} {'record that was' if count == 1 else 'records that were'} answered 200 and refused by Kafka"
+        mend = "`waybill spool list` tells why; then `waybill spool retry` or `drop`"
+        return Finding(Level.FAIL, "refused", found, mend)
+    return Finding(Level.OK, "refused", "nothing in the spool of this machine")
+
+
+async def _of_brokers_clock(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        yield of_brokers_clock((await clocks(settings)).ahead)
+    except UnreachableError as error:
+        yield Finding(Level.WARN, "clocks", str(error), CLOCK_MEND if isinstance(error, DeniedError) else None)
+
+
+def of_brokers_clock(ahead: timedelta) -> Finding:
+    """Judge how far this machine's clock is ahead of the brokers'; negative: behind."""
+    noticed, _ = SKEW
+    if abs(ahead) <= noticed:
+        return Finding(Level.OK, "clocks", "the brokers' and this machine's agree")
+    found = f"this machine's is {abs(ahead).total_seconds():.0f} s {'ahead of' if ahead > timedelta(0) else 'behind'}"
+    refused = f"; beyond {MOST_OFF.total_seconds() / 60:.0f} min a door takes nothing"
+    return Finding(Level.WARN, "clocks", f"{found} the brokers'{refused}", "synchronize them (NTP)")
 
 
 def _brokers(count: int, settings: Settings) -> Finding:

@@ -1,5 +1,6 @@
 """Every metric, declared once. A process has its own registry with the metrics of its part."""
 
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -68,9 +69,23 @@ class IngestMetrics:
         )
         self.spool_refused = Counter(
             "waybill_ingest_spool_refused_total",
-            "Records that Kafka refused for good. They lie in the spool's table `refused` for an operator.",
+            "Records that Kafka refused for good. They lie in the spool for an operator (`waybill spool`).",
             registry=registry,
         )
+        self.spool_refused_records = Gauge(
+            "waybill_ingest_spool_refused_records",
+            "Records in the spool that Kafka refused for good: an operator sends them again or drops them.",
+            registry=registry,
+        )
+
+    def begin(self, couriers: Iterable[str], codes: Sequence[int]) -> None:
+        """Show what is counted by courier at 0: a rate over a label that comes into being misses its first."""
+        for courier in couriers:
+            self.last_accepted.labels(courier)
+            for code in codes:
+                self.requests.labels(courier, str(code))
+        for code in (400, 404, 500, 503):  # of no courier: other paths, and what is no HTTP
+            self.requests.labels("", str(code))
 
 
 class ProcessorMetrics:

@@ -27,6 +27,10 @@ REPLICATION_FACTOR: Final = "replication factor"
 MIN_INSYNC: Final = "min.insync.replicas"
 _FIXED: Final = (PARTITIONS, REPLICATION_FACTOR)
 
+ANY_TIME: Final = str(2**63 - 1)
+"""How far a record's timestamp may be from the broker's clock, in milliseconds: as far as it likes. Kafka's own limit
+is an hour ahead."""
+
 
 class WantedTopic(msgspec.Struct, frozen=True):
     """A topic as it should be. `configs` are Kafka's, by name."""
@@ -145,8 +149,11 @@ def _configs(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     configs = {
         MIN_INSYNC: str(min_insync_replicas(settings.topic_replication_factor)),
         "unclean.leader.election.enable": "false",
-        # A record's timestamp is ours: the time received.
+        # A record's timestamp is ours: the time received. The brokers take it whatever either clock says: one that they
+        # refused could never be appended, though the courier was told 200 or the event stands in the database.
         "message.timestamp.type": "CreateTime",
+        "message.timestamp.after.max.ms": ANY_TIME,
+        "message.timestamp.before.max.ms": ANY_TIME,
     }
     if spec.retention is None:
         configs["cleanup.policy"] = "compact"

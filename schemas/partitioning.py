@@ -8,10 +8,15 @@ _MIX: Final = 0x5BD1E995
 _WORD: Final = 0xFFFFFFFF
 
 
-@lru_cache(maxsize=16_384)
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a key, as `org.apache.kafka.clients.producer` computes it."""
-    return (_murmur2(key) & 0x7FFFFFFF) % partitions
+    return hash_of(key) % partitions
+
+
+@lru_cache(maxsize=16_384)
+def hash_of(key: bytes) -> int:
+    """Return what of a key decides its partition, whatever the partitions' number is."""
+    return _murmur2(key) & 0x7FFFFFFF
 
 
 def _murmur2(data: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,9 @@ from schemas.vocabulary import DeadLetterReason, Source
 
 Headers = list[tuple[str, bytes]]
 """Kafka's record headers."""
+
+ITEM: Final = "item"
+"""The header that says which of its webhook's items a record is."""
 
 
 class UnreadableError(Exception):
@@ -52,7 +56,7 @@ class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             ("courier", self.courier),
             ("account", self.account),
             ("webhook-id", self.webhook_id),
-            ("item", f"{self.item}/{self.items}"),
+            (ITEM, f"{self.item}/{self.items}"),
             ("received-at", format_time(self.received_at)),
             ("source", self.source),
             ("replay-of", self.replay_of),

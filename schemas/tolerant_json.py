@@ -21,6 +21,8 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 """Strings and punctuation. A string that never ends is one token too: each byte is looked at once."""
 
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _MEMBER: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*")\s*:(.*)', re.DOTALL)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -153,11 +155,10 @@ def _parts(body: bytes, opening: bytes, complaint: str) -> list[bytes]:
 
 def _depth(body: bytes) -> int:
     depth = deepest = 0
-    for token in _TOKENS.finditer(body):
-        opening = token.group()[:1]
-        if opening in b"[{":
+    for bracket in _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS):
+        if bracket in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif opening in b"]}":
+        else:
             depth -= 1
     return deepest

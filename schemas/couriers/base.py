@@ -15,6 +15,10 @@ from schemas.vocabulary import DeadLetterReason, Service, Source, Status
 MAX_REFERENCE_BYTES = 128
 """The longest reference, in UTF-8: it is part of every key."""
 
+MAX_ITEMS = 10_000
+"""The most items of one webhook's body that become records of their own; a body with more stays one as it came.
+Couriers send hundreds at most, and each takes some kilobytes of memory at the door."""
+
 Position = tuple[Any, ...]
 """Where an observation stands in its shipment's order. Positions of one service compare with each other."""
 
@@ -54,7 +58,10 @@ class Courier(Protocol):
     """The settings (without `WAYBILL_`) that give the zone of times without one, with their defaults. Else UTC."""
 
     def split(self, body: bytes) -> list[Piece]:
-        """Make one piece of each item of a webhook's body. A body that cannot be split is one piece as it came."""
+        """Make one piece of each item of a webhook's body.
+
+        A body that cannot be split, or has more than `MAX_ITEMS`, is one piece as it came.
+        """
         ...
 
     def pulled(self, answer: bytes, reference: str) -> list[Piece] | NotFound:

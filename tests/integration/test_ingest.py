@@ -14,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 import pytest
+from aiokafka.structs import TopicPartition
 
 from devstack import Kafka
 from ingest.publisher import KafkaPublisher, connected_publisher
@@ -22,7 +23,7 @@ from runtime import topics
 from runtime.settings import Settings
 from schemas.topics import Topic
 from tests.unit.ingest.door_suite import DELIVERY, PARTITIONS, DoorSuite
-from tests.unit.ingest.doors import DASH, SETTINGS, Kept, RunningDoor, running_door, settings_with
+from tests.unit.ingest.doors import CREDENTIALS, DASH, SETTINGS, Kept, RunningDoor, running_door, settings_with
 
 DEADLINE: Final = 60.0
 """Seconds. A broker killed before takes up to 14 s to come back."""
@@ -39,10 +40,14 @@ class TopicStore:
         assert len(found) == count
         return found
 
-    async def everything(self) -> Sequence[Kept]:
-        reader = clients.new_reader(self._settings, "test", self._settings.topic(Topic.RAW))
+    async def everything(self, partitions: Sequence[int] | None = None) -> Sequence[Kept]:
+        """Read it all, or what some partitions hold."""
+        topic = self._settings.topic(Topic.RAW)
+        reader = clients.new_reader(self._settings, "test", *([topic] if partitions is None else []))
         await clients.start(reader)
         try:
+            if partitions is not None:
+                reader.assign([TopicPartition(topic, partition) for partition in partitions])
             total = sum((await reader.end_offsets(reader.assignment())).values())
             found: list[Kept] = []
             async with asyncio.timeout(DEADLINE):
@@ -173,9 +178,12 @@ class Process:
         assert self.process.returncode is None, self.log
         return bool(self.port)
 
-    async def post(self, body: bytes = DELIVERY) -> tuple[int, dict[str, str]]:
-        url = f"http://127.0.0.1:{self.port}/webhooks/dash"
-        async with self.client.post(url, data=body, headers=DASH) as response:
+    async def post(
+        self, body: bytes = DELIVERY, courier: str = "dash", headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str]]:
+        url = f"http://127.0.0.1:{self.port}/webhooks/{courier}"
+        credentials = CREDENTIALS[courier] | (headers or {})
+        async with self.client.post(url, data=body, headers=credentials) as response:
             await response.read()
             return response.status, {**response.headers}
 
@@ -205,9 +213,11 @@ class Process:
 
 
 @asynccontextmanager
-async def waybill_ingest(environ: dict[str, str]) -> AsyncIterator[Process]:
+async def waybill_ingest(
+    environ: dict[str, str], command: Sequence[str] = ("-m", "cli.main", "ingest")
+) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "ingest"),
+        *(sys.executable, *command),
         env={"PATH": os.environ["PATH"], **SETTINGS, **environ},
         stderr=asyncio.subprocess.PIPE,
     )

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -17,7 +18,8 @@ from aiokafka.helpers import create_ssl_context
 
 from devstack import MissingToolError, for_tests
 from runtime import kafka, kafka_admin
-from runtime.errors import SetupError
+from runtime.clock import clocks
+from runtime.errors import DeniedError, SetupError
 from runtime.settings import load_settings
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
@@ -137,6 +139,14 @@ async def test_everybody_can_do_their_work(secured: Secured) -> None:
             *words, environ=secured.settings(user) if user in LOGINS else secured.kafka_settings(user)
         )
         assert code == 0, said
+
+
+async def test_the_brokers_tell_the_time_to_those_who_need_it(secured: Secured) -> None:
+    for user in ("waybill-ingest", "waybill-operator"):
+        found = await clocks(load_settings(secured.kafka_settings(user)))
+        assert abs(found.ahead) < timedelta(minutes=1)
+    with pytest.raises(DeniedError, match="permission to describe the cluster"):
+        await clocks(load_settings(secured.kafka_settings("waybill-processor")))
 
 
 @pytest.mark.parametrize(

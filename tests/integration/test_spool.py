@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from devstack import Kafka
-from ingest.spool_file import FILE
+from ingest.spool_db import FILE
 from runtime import topics
 from runtime.settings import Settings
 from schemas.topics import Topic

@@ -1,7 +1,10 @@
 """`waybill topics apply` and `check` on a real broker."""
 
 import asyncio
+import itertools
 import json
+import time
+from datetime import timedelta
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
@@ -10,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from cli.main import main
 from runtime import kafka_admin, topics
 from runtime.errors import SetupError
-from runtime.kafka import admin_client
+from runtime.kafka import admin_client, new_producer, start, stop
 from runtime.settings import Settings, load_settings
 from schemas.topics import TOPICS, Topic
 
@@ -85,6 +88,31 @@ async def test_drifted_configs_are_mended_and_others_stay(settings: Settings) ->
     assert (await topics.apply(settings)).altered == (difference,)
     assert await topics.check(settings) == ()
     assert (await found(settings, Topic.EVENTS, "segment.bytes")).configs["segment.bytes"] == "1048576"
+
+
+async def test_topics_of_an_older_version_learn_to_take_any_time(settings: Settings) -> None:
+    await topics.apply(settings)
+    names = [settings.topic(spec.topic) for spec in TOPICS]
+    limits = ("message.timestamp.after.max.ms", "message.timestamp.before.max.ms")
+    async with admin_client(settings) as admin:
+        await kafka_admin.set_configs(admin, {name: dict.fromkeys(limits, "3600000") for name in names})
+
+    async with asyncio.timeout(10):
+        while len(found_ := await topics.check(settings)) < len(names) * len(limits):
+            await asyncio.sleep(0.05)
+    assert {(each.topic, each.property) for each in found_} == set(itertools.product(names, limits))
+    assert set((await topics.apply(settings)).altered) == set(found_)
+    assert await topics.check(settings) == ()
+
+    years = (timedelta(days=-3650), timedelta(hours=7), timedelta(days=3650))
+    producer = new_producer(settings, "test")
+    await start(producer)
+    try:
+        for name, off in itertools.product(names, years):
+            at = int((time.time() + off.total_seconds()) * 1000)
+            await producer.send_and_wait(name, b"{}", key=b"k", timestamp_ms=at)
+    finally:
+        await stop(producer)
 
 
 async def test_a_partition_count_is_never_changed(settings: Settings) -> None:

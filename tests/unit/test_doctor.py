@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from operators.doctor import Level, is_writable, of_clocks, of_lag, of_replicas, of_server, of_settings
+from operators.doctor import (
+    Level,
+    is_writable,
+    of_brokers_clock,
+    of_clocks,
+    of_lag,
+    of_refused,
+    of_replicas,
+    of_server,
+    of_settings,
+)
 from operators.lag import Lag, measured, total
 from processor.claims import MARK, Committed, Cursor
 from runtime.settings import load_settings
@@ -71,6 +81,28 @@ def test_durability_of_the_server() -> None:
 def test_clocks(seconds: float, level: Level) -> None:
     theirs = NOW + timedelta(seconds=seconds)
     assert of_clocks(NOW, theirs, NOW + timedelta(milliseconds=3)).level is level
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level", "says"),
+    [
+        (timedelta(0), Level.OK, "agree"),
+        (timedelta(seconds=2), Level.OK, "agree"),
+        (timedelta(hours=7), Level.WARN, "25200 s ahead of"),
+        (-timedelta(minutes=1), Level.WARN, "60 s behind"),
+    ],
+)
+def test_this_machine_s_clock_against_the_brokers(ahead: timedelta, level: Level, says: str) -> None:
+    found = of_brokers_clock(ahead)
+    assert found.level is level
+    assert says in found.found
+
+
+def test_what_the_door_s_spool_holds_refused() -> None:
+    assert of_refused(0).level is Level.OK
+    found = of_refused(2)
+    assert (found.level, found.found[:9]) == (Level.FAIL, "2 records")
+    assert "waybill spool" in (found.mend or "")
 
 
 def test_lag_of_a_partition() -> None:

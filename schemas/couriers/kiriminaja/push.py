@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.couriers.base import Courier, Piece, check_reference
+from schemas.couriers.base import MAX_ITEMS, Courier, Piece, check_reference
 from schemas.couriers.reading import (
     charges,
     clock,
@@ -79,6 +79,8 @@ def split(body: bytes, envelope: Mapping[str, bytes]) -> list[Piece]:
     """
     try:
         items, packages = (_entries(envelope.get(name, b"null")) for name in ("data", "packages"))
+        if max(len(items), len(packages)) > MAX_ITEMS:
+            return [Piece(body, None)]
         values = [_load_or_none(raw) for raw in items], [_load_or_none(raw) for raw in packages]
     except UnreadableError:
         return [Piece(body, None)]
@@ -87,7 +89,7 @@ def split(body: bytes, envelope: Mapping[str, bytes]) -> list[Piece]:
         return [Piece(body, _reference(*values, *pairs[0]))]
     method = envelope.get("method", b"null")
     repeated = sum(len(method) + (0 if package is None else len(packages[package])) for _, package in pairs)
-    if not pairs or repeated > MAX_GROWTH * len(body):
+    if not pairs or len(pairs) > MAX_ITEMS or repeated > MAX_GROWTH * len(body):
         return [Piece(body, None)]
     beside = b"".join(
         b"," + msgspec.json.encode(name) + b":" + raw for name, raw in envelope.items() if name not in _ENVELOPE

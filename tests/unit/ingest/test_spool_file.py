@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ingest.errors import SpoolError
 from ingest.records import Record
-from ingest.spool_file import FILE, ROWS_A_STATEMENT, SpoolFile
+from ingest.spool_db import FILE
+from ingest.spool_file import ROWS_A_STATEMENT, SpoolFile
 from runtime.errors import SetupError
 
 HEADERS = [("courier", b"dash"), ("item", b"1/1"), ("content-type", "Größe".encode())]
@@ -25,8 +26,12 @@ def records(*numbers: int) -> list[Record]:
     return [record(number) for number in numbers]
 
 
-def kept(file: SpoolFile) -> list[Record]:
-    return [spooled.record for spooled in file.first(ALL, ALL)]
+def kept(file: SpoolFile, partition: int = 0) -> list[Record]:
+    return [spooled.record for spooled in file.first(partition, ALL, ALL)]
+
+
+def append(file: SpoolFile, *webhooks: list[Record]) -> None:
+    assert file.append(webhooks, ALL) == [True] * len(webhooks)
 
 
 def on_disk(directory: Path) -> bytes:
@@ -50,7 +55,7 @@ def directory(tmp_path: Path) -> Path:
 def test_records_come_back_whole_and_in_order_after_a_restart(directory: Path) -> None:
     numbers = range(3 * ROWS_A_STATEMENT + 7)
     file = SpoolFile(directory)
-    file.append([records(*numbers[:5]), records(), records(*numbers[5:])])
+    append(file, records(*numbers[:5]), records(), records(*numbers[5:]))
     size, oldest = file.bytes, file.oldest_ms
     file.close()
     again = SpoolFile(directory)
@@ -62,19 +67,19 @@ def test_records_come_back_whole_and_in_order_after_a_restart(directory: Path) -
 
 def test_a_batch_is_bounded_but_never_empty(directory: Path) -> None:
     file = SpoolFile(directory)
-    file.append([[record(0, 500), record(1, 500), record(2, 500)]])
-    assert len(file.first(2, ALL)) == 2
-    assert len(file.first(ALL, 1_300)) == 2
-    assert len(file.first(ALL, 10)) == 1
+    append(file, [record(0, 500), record(1, 500), record(2, 500)])
+    assert len(file.first(0, 2, ALL)) == 2
+    assert len(file.first(0, ALL, 1_300)) == 2
+    assert len(file.first(0, ALL, 10)) == 1
     file.close()
 
 
 def test_what_is_done_does_not_come_again(directory: Path) -> None:
     file = SpoolFile(directory)
-    file.append([records(0, 1, 2, 3)])
-    file.discard(file.first(2, ALL))
+    append(file, records(0, 1, 2, 3))
+    file.discard(0, file.first(0, 2, ALL))
     assert (file.records, file.oldest_ms) == (2, 1_002)
-    file.set_aside(file.first(1, ALL)[0], "too large")
+    file.set_aside(0, file.first(0, 1, ALL)[0], "too large")
     assert kept(file) == records(3)
     assert (file.records, file.refused, file.oldest_ms) == (1, 1, 1_003)
     file.close()
@@ -91,15 +96,15 @@ def test_what_is_done_does_not_come_again(directory: Path) -> None:
 
 def test_a_full_disk_keeps_nothing_of_what_it_cannot_keep_whole(directory: Path) -> None:
     file = SpoolFile(directory)
-    file.append([records(0)])
+    append(file, records(0))
     fill_the_disk(file)
     before = (file.records, file.bytes)
     with pytest.raises(SpoolError):
-        file.append([records(1), [record(number, 5_000) for number in range(2, 9)]])
+        append(file, records(1), [record(number, 5_000) for number in range(2, 9)])
     assert (file.records, file.bytes) == before
     assert kept(file) == records(0)
     make_room(file)
-    file.append([records(9)])
+    append(file, records(9))
     assert kept(file) == records(0, 9)
     file.close()
 
@@ -107,19 +112,19 @@ def test_a_full_disk_keeps_nothing_of_what_it_cannot_keep_whole(directory: Path)
 def test_a_broken_record_breaks_its_group_and_no_more(directory: Path) -> None:
     file = SpoolFile(directory)
     with pytest.raises(UnicodeEncodeError):
-        file.append([records(0), [Record(b"k", b"v", [("\ud800", b"")], 0)]])
-    file.append([records(1)])
+        append(file, records(0), [Record(b"k", b"v", [("\ud800", b"")], 0)])
+    append(file, records(1))
     assert kept(file) == records(1)
     file.close()
 
 
 def test_what_cannot_be_deleted_is_done_all_the_same(directory: Path) -> None:
     file = SpoolFile(directory)
-    file.append([records(0, 1)])
+    append(file, records(0, 1))
     file._db.execute("pragma query_only = on")
-    batch = file.first(1, ALL)
+    batch = file.first(0, 1, ALL)
     with pytest.raises(SpoolError):
-        file.discard(batch)
+        file.discard(0, batch)
     assert kept(file) == records(1)
     with pytest.raises(SpoolError):
         file.tidy()
@@ -133,26 +138,26 @@ def test_what_cannot_be_deleted_is_done_all_the_same(directory: Path) -> None:
 
 def test_a_disk_too_full_to_delete_is_emptied_all_the_same(directory: Path) -> None:
     file = SpoolFile(directory)
-    file.append([records(0, 1)])
+    append(file, records(0, 1))
     file._db.execute("pragma query_only = on")
     with pytest.raises(SpoolError):
-        file.discard(file.first(ALL, ALL))
+        file.discard(0, file.first(0, ALL, ALL))
     assert not file.tidy()
-    file.append([records(2)])
+    append(file, records(2))
     assert kept(file) == records(2)
     file.close()
     again = SpoolFile(directory)
     assert kept(again) == records(2)
-    assert again.bytes == sum(spooled.size for spooled in again.first(ALL, ALL))
+    assert again.bytes == sum(spooled.size for spooled in again.first(0, ALL, ALL))
     again.close()
 
 
 def test_what_cannot_be_set_aside_waits(directory: Path) -> None:
     file = SpoolFile(directory)
-    file.append([records(0, 1)])
+    append(file, records(0, 1))
     file._db.execute("pragma query_only = on")
     with pytest.raises(SpoolError):
-        file.set_aside(file.first(1, ALL)[0], "too large")
+        file.set_aside(0, file.first(0, 1, ALL)[0], "too large")
     assert kept(file) == records(0, 1)
     assert file.refused == 0
     file.close()
@@ -169,7 +174,7 @@ def test_the_directory_is_one_process_s_own(directory: Path) -> None:
 def test_nobody_else_may_read_it(directory: Path) -> None:
     directory.mkdir(parents=True, mode=0o755)
     file = SpoolFile(directory)
-    file.append([records(0)])
+    append(file, records(0))
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()} == {
         "lock": 0o600,
@@ -190,9 +195,9 @@ def test_a_directory_shared_with_other_files_is_left_open(directory: Path) -> No
 def test_nothing_of_a_body_stays_on_the_disk(directory: Path) -> None:
     file = SpoolFile(directory)
     secret = b"+62-812-3456-7890"
-    file.append([[Record(b"k", secret * 1_000, HEADERS, 1), Record(b"k", secret, HEADERS, 1)]])
+    append(file, [Record(b"k", secret * 1_000, HEADERS, 1), Record(b"k", secret, HEADERS, 1)])
     assert secret in on_disk(directory)
-    file.discard(file.first(ALL, ALL))
+    file.discard(0, file.first(0, ALL, ALL))
     while file.tidy():
         pass
     assert secret not in on_disk(directory)
@@ -247,13 +252,13 @@ def test_it_is_a_list(tmp_path_factory: pytest.TempPathFactory, steps: list[tupl
                 case "append":
                     batch = records(*range(number, number + count))
                     number += count
-                    file.append([batch])
+                    append(file, batch)
                     model += batch
                 case "discard" if model:
-                    file.discard(file.first(count, ALL))
+                    file.discard(0, file.first(0, count, ALL))
                     del model[:count]
                 case "set aside" if model:
-                    file.set_aside(file.first(1, ALL)[0], "why")
+                    file.set_aside(0, file.first(0, 1, ALL)[0], "why")
                     del model[0]
                 case "tidy":
                     while file.tidy():
@@ -264,7 +269,7 @@ def test_it_is_a_list(tmp_path_factory: pytest.TempPathFactory, steps: list[tupl
                 case "full disk":
                     fill_the_disk(file)
                     with pytest.raises(SpoolError):
-                        file.append([[record(0, 1_000_000)]])
+                        append(file, [record(0, 1_000_000)])
                     make_room(file)
                 case _:
                     pass

@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,51 +14,86 @@ from structlog.testing import capture_logs
 
 import ingest.spooling
 from ingest.errors import RefusedError, UnavailableError
-from ingest.records import Record, Records
-from ingest.spool import BATCH_RECORDS, DOUBT_SECONDS, Spool, open_spool
-from ingest.spooling import SpoolingPublisher, spooling_publisher
+from ingest.records import Record
+from ingest.spool import DOUBT_SECONDS, Spool, open_spool
+from ingest.spooling import BATCH_RECORDS, SpoolingPublisher, spooling_publisher
 from runtime.metrics import IngestMetrics, new_registry
 from schemas.partitioning import partition_of
 from tests.unit.ingest.door_suite import PARTITIONS, DoorSuite
 from tests.unit.ingest.doors import Kept, RunningDoor, running_door
 
 DEADLINE = 10.0
+PUBLISH_SECONDS = 0.3
 NOW_MS = 1_700_000_000_000
 
 
 class FakeKafka:
-    """A broker in memory. Records in `refused` are never taken; `failures` publishes to come fail half-way."""
+    """A broker in memory. Records in `refused` are never taken, those in `stumbles_over` not now; `failures` sends to
+    come fail half-way.
+
+    Partitions in `leaderless` take nothing, and those in `rejecting` fail at once.
+    """
 
     def __init__(self) -> None:
         self.there = asyncio.Event()
         self.records: list[Record] = []
         self.refused: set[bytes] = set()
+        self.stumbles_over: set[bytes] = set()
+        self.leaderless: set[int] = set()
+        self.rejecting: set[int] = set()
         self.failures = 0
         self.slow = asyncio.Event()
-        """Cleared, a publish takes until it is set."""
+        """Cleared, a send takes until it is set."""
         self.slow.set()
-        self.calls = 0
+        self.calls: Counter[int] = Counter()
+        self.number = PARTITIONS
 
     @property
     def connected(self) -> bool:
         return self.there.is_set()
 
+    @property
+    def partitions(self) -> int:
+        return self.number if self.connected else 0
+
+    def takes(self, partition: int) -> bool:
+        return self.connected and partition not in self.leaderless
+
     async def until_connected(self) -> None:
         await self.there.wait()
 
-    async def publish(self, records: Records, within: float | None = None) -> None:
-        self.calls += 1
+    async def send(
+        self, groups: Mapping[int, Sequence[Record]], within: float | None = None
+    ) -> dict[int, UnavailableError]:
+        sends = [self._send(partition, records, within) for partition, records in groups.items()]
+        outcomes = await asyncio.gather(*sends)
+        return {partition: error for partition, error in zip(groups, outcomes, strict=True) if error}
+
+    async def _send(self, partition: int, records: Sequence[Record], within: float | None) -> UnavailableError | None:
+        self.calls[partition] += 1
         assert self.there.is_set()
-        kept = list(records)
+        assert {partition_of(record.key, self.number) for record in records} == {partition}
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS if within is None else within):
+                while partition in self.leaderless:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            return UnavailableError("no leader")
+        if partition in self.rejecting:
+            return UnavailableError("UnknownError")
         if self.failures:
             self.failures -= 1
-            self.records += kept[: len(kept) // 2]
-            raise UnavailableError
-        if any(record.value in self.refused for record in kept):
-            raise RefusedError("too large")
+            half = len(records) // 2
+            self.records += records[:half]
+            return UnavailableError("broken off", half)
+        if any(record.value in self.stumbles_over for record in records):
+            return UnavailableError("UnknownError")
+        if any(record.value in self.refused for record in records):
+            return RefusedError("too large")
         await asyncio.sleep(0)
         await self.slow.wait()
-        self.records += kept
+        self.records += records
+        return None
 
     def values(self) -> list[bytes]:
         return [record.value for record in self.records]
@@ -69,6 +105,14 @@ def record(value: int | str, key: str = "k") -> Record:
 
 def texts(*values: int | str) -> list[bytes]:
     return [str(value).encode() for value in values]
+
+
+def keys_of(partition: int, count: int) -> list[str]:
+    """Name shipments of a partition."""
+    names = (f"s{number}" for number in itertools.count())
+    return list(
+        itertools.islice((name for name in names if partition_of(name.encode(), PARTITIONS) == partition), count)
+    )
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -103,14 +147,14 @@ async def spooling(
     metrics = IngestMetrics(registry)
     async with (
         open_spool(directory, max_bytes=max_bytes, max_age=timedelta(hours=1), now_ms=clock) as spool,
-        spooling_publisher(kafka, spool, metrics) as publisher,
+        spooling_publisher(kafka, lambda: nullcontext(kafka), spool, metrics) as publisher,
     ):
         yield Both(spool, publisher, lambda name: registry.get_sample_value(f"waybill_ingest_spool_{name}") or 0.0)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest.spooling, "pauses", lambda: itertools.repeat(0.01))
+    monkeypatch.setattr(ingest.spooling, "pauses", lambda *_: itertools.repeat(0.01))
 
 
 @pytest.fixture
@@ -165,7 +209,7 @@ async def test_nothing_is_spooled_while_kafka_takes_it(kafka: FakeKafka, both: B
 async def test_a_kafka_known_to_be_away_is_not_asked(kafka: FakeKafka, both: Both) -> None:
     await both.publish(1)
     await both.publish(2, 3)
-    assert kafka.calls == 0
+    assert not kafka.calls
     assert both.metric("records") == 3
     assert both.taking() == "spool"
     kafka.there.set()
@@ -179,14 +223,14 @@ async def test_what_kafka_fails_at_is_spooled_whole(kafka: FakeKafka, both: Both
     kafka.failures = 1
     await both.publish(1, 2)
     await both.drained()
-    assert kafka.values() == texts(1, 1, 2)  # the first one twice
+    assert kafka.values() == texts(1, 1, 2)  # the first one twice: Kafka's answer may mean anything
 
 
 async def test_newcomers_queue_behind_what_is_spooled(kafka: FakeKafka, both: Both) -> None:
     await both.publish(*range(2 * BATCH_RECORDS))
     kafka.slow.clear()
     kafka.there.set()
-    await until(lambda: kafka.calls > 0)
+    await until(lambda: bool(kafka.calls))
     await both.publish("newcomer")
     assert both.taking() == "spool"
     assert kafka.records == []
@@ -226,7 +270,7 @@ async def test_a_slow_last_batch_does_not_hold_newcomers_up_for_long(
     await both.publish(1)
     kafka.slow.clear()
     kafka.there.set()
-    await until(lambda: kafka.calls > 0)
+    await until(lambda: bool(kafka.calls))
     async with asyncio.timeout(DEADLINE):
         await both.publish(2)
     kafka.slow.set()
@@ -270,12 +314,11 @@ async def test_a_spool_at_its_limit_takes_nothing_more(kafka: FakeKafka, tmp_pat
     async with spooling(kafka, tmp_path, max_bytes=100) as both:
         with capture_logs() as logs:
             waiting = 0
-            while both.spool.takes:
-                await both.publish(waiting)
-                waiting += 1
-            for _ in range(2):
-                with pytest.raises(UnavailableError):
-                    await both.publish("one more")
+            with suppress(UnavailableError):
+                for waiting in range(20):
+                    await both.publish(waiting)
+            with pytest.raises(UnavailableError):
+                await both.publish("one more")
         assert 1 < waiting < 20
         assert both.taking() is None
         assert [entry["event"] for entry in logs] == ["spool takes nothing"]
@@ -358,7 +401,7 @@ async def test_a_stop_lets_the_batch_under_way_finish(kafka: FakeKafka, tmp_path
         await both.publish(*range(2 * BATCH_RECORDS))
         kafka.slow.clear()
         kafka.there.set()
-        await until(lambda: kafka.calls > 0)
+        await until(lambda: bool(kafka.calls))
         asyncio.get_running_loop().call_later(0.05, kafka.slow.set)
     assert kafka.values() == texts(*range(BATCH_RECORDS))
     async with spooling(kafka, tmp_path) as both:
@@ -387,3 +430,122 @@ async def test_a_disk_that_does_not_answer_is_unavailable(
     kafka.there.set()
     await both.drained()
     assert kafka.values()[-1:] == texts("later")
+
+
+async def test_a_partition_without_a_leader_holds_up_no_other(kafka: FakeKafka, both: Both) -> None:
+    sick, *healthy = range(PARTITIONS)
+    (lost,) = keys_of(sick, 1)
+    kafka.leaderless = {sick}
+    kafka.there.set()
+    await both.publisher.publish([record("first", lost)])
+    await until(lambda: both.spool.partitions == PARTITIONS)
+    for number in range(20):
+        for partition in healthy:
+            await both.publisher.publish([record(number, *keys_of(partition, 1))])
+        await both.publisher.publish([record(number, lost)])
+    assert both.metric("records") == 21, "those of the sick partition, and no other"
+    assert Counter(kafka.values()) == Counter(texts(*range(20)) * len(healthy))
+    assert both.taking() == "spool"
+    kafka.leaderless = set()
+    await both.drained()
+    mine = [each.value for each in kafka.records if each.key == lost.encode()]
+    assert mine == texts("first", *range(20)), "each once, in order"
+    assert len(kafka.records) == 20 * PARTITIONS + 1
+
+
+@pytest.mark.parametrize("state", ["leaderless", "rejecting"])
+async def test_what_a_webhook_says_of_healthy_partitions_is_appended_once(
+    kafka: FakeKafka, both: Both, state: str
+) -> None:
+    sick, *healthy = range(PARTITIONS)
+    setattr(kafka, state, {sick})
+    kafka.there.set()
+    names = [keys_of(partition, 1)[0] for partition in range(PARTITIONS)]
+    for number in range(5):
+        await both.publisher.publish([record(number, name) for name in names])
+    await until(lambda: bool(kafka.calls[sick]))
+    assert both.metric("records") == 5
+    assert len(kafka.records) == 5 * len(healthy)
+    setattr(kafka, state, set())
+    await both.drained()
+    assert Counter(each.key for each in kafka.records) == Counter({name.encode(): 5 for name in names})
+
+
+async def test_a_drain_goes_on_past_a_partition_that_rejects(kafka: FakeKafka, both: Both) -> None:
+    """All was spooled while Kafka was away: what the broker acknowledged is not appended again."""
+    await both.publisher.publish([record(number, f"s{number}") for number in range(400)])
+    kafka.rejecting = {1}
+    kafka.there.set()
+    theirs = {f"s{number}".encode() for number in range(400) if partition_of(f"s{number}".encode(), PARTITIONS) == 1}
+    await until(lambda: both.spool.records == len(theirs))
+    await until(lambda: kafka.calls[1] > 5)
+    assert Counter(each.key for each in kafka.records).most_common(1)[0][1] == 1
+    assert not theirs & {each.key for each in kafka.records}
+    kafka.rejecting = set()
+    await both.drained()
+    assert len(kafka.records) == 400
+
+
+async def test_a_record_that_kafka_stumbles_over_waits_at_the_head_of_its_line(kafka: FakeKafka, both: Both) -> None:
+    kafka.stumbles_over = set(texts(300))
+    kafka.there.set()
+    await both.publish(*range(400))
+    await until(lambda: both.spool.records == 100)
+    assert kafka.values() == texts(*range(300)), "those before it are not held up"
+    assert both.spool.refused == 0
+    kafka.stumbles_over = set()
+    await both.drained()
+    assert kafka.values() == texts(*range(400))
+
+
+async def test_a_partition_that_rejects_for_long_is_said_once(kafka: FakeKafka, both: Both) -> None:
+    kafka.rejecting = {partition_of(b"k", PARTITIONS)}
+    kafka.there.set()
+    with capture_logs() as logs:
+        await both.publish(1)
+        await until(lambda: kafka.calls.total() > 6)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["draining interrupted"]
+    assert both.spool.refused == 0
+
+
+async def test_a_topic_with_more_partitions_than_before(kafka: FakeKafka, both: Both) -> None:
+    kafka.leaderless = {partition_of(b"k", PARTITIONS)}
+    kafka.there.set()
+    await both.publish(1)
+    await until(lambda: both.spool.partitions == PARTITIONS)
+    kafka.number = 3 * PARTITIONS
+    kafka.leaderless = set()
+    await both.publish(2)
+    await both.drained()
+    assert kafka.values() == texts(1, 2)
+    await both.publish(3)
+    assert kafka.values() == texts(1, 2, 3)
+
+
+async def test_the_limit_holds_for_all_that_come_at_once(kafka: FakeKafka, tmp_path: Path) -> None:
+    async with spooling(kafka, tmp_path, max_bytes=10_000) as both:
+        kinds = await asyncio.gather(*(both.publish("x" * 1_000) for _ in range(30)), return_exceptions=True)
+        kept = kinds.count(None)
+        assert 5 < kept < 10
+        assert Counter(map(type, kinds)) == {type(None): kept, UnavailableError: 30 - kept}
+        assert both.spool.records == kept
+        with pytest.raises(UnavailableError):
+            await both.publish(*["x" * 100] * 100)
+        assert both.spool.records == kept
+
+
+async def test_an_old_record_of_one_partition_stops_no_other(kafka: FakeKafka, tmp_path: Path) -> None:
+    now = NOW_MS
+    sick = partition_of(b"k", PARTITIONS)
+    kafka.leaderless = {sick}
+    kafka.there.set()
+    async with spooling(kafka, tmp_path, clock=lambda: now) as both:
+        await both.publish(1)
+        await until(lambda: both.spool.partitions == PARTITIONS)
+        now += 3_601_000
+        with pytest.raises(UnavailableError):
+            await both.publish(2)
+        assert both.taking() == "kafka", "for the others"
+        other = keys_of((sick + 1) % PARTITIONS, 1)[0]
+        await both.publisher.publish([record(3, other)])
+        assert kafka.values() == texts(3)

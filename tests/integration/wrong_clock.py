@@ -1,0 +1,24 @@
+"""`waybill ingest` on a machine whose clock is off by what a file says, in seconds, at every look at it."""
+
+import os
+import sys
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Final, Self
+
+import ingest.service
+from cli.main import main
+
+SHIFT_FILE: Final = "WAYBILL_TEST_CLOCK_SHIFT_FILE"
+
+
+class Shifted(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        right = super().now(tz)
+        return right + timedelta(seconds=float(Path(os.environ[SHIFT_FILE]).read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    ingest.service.datetime = Shifted  # type: ignore[misc]
+    sys.exit(main(["ingest"]))
