@@ -85,12 +85,12 @@ async def up(environ: dict[str, str], cwd: Path, *arguments: str) -> AsyncIterat
 
 
 @pytest.fixture
-def environ(kafka_bootstrap_servers: str, database_url: str, topic_prefix: str) -> dict[str, str]:
+def environ(kafka_bootstrap_servers: str, empty_database_url: str, topic_prefix: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WAYBILL_")}
     return inherited | {
         "PYTHONPATH": str(Path(cli.__file__).parents[1]),
         "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
-        "WAYBILL_DATABASE_URL": database_url,
+        "WAYBILL_DATABASE_URL": empty_database_url,
         "WAYBILL_TOPIC_PREFIX": topic_prefix,
     }
 
