@@ -4,6 +4,7 @@ Workers share nothing, so a test may kill its services. Tests of one worker foll
 """
 
 import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -170,6 +171,12 @@ async def _execute(server_url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def pytest_configure() -> None:
+    """Start the tests' children with default signals: a shell's background job ignores SIGINT, and so would they."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
