@@ -1,7 +1,7 @@
 # What a person types. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-docker chaos bench schemas lock audit clean
+.PHONY: help run check test test-docker chaos bench schemas lock audit clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -12,6 +12,7 @@ LOCK := .venv.lock
 help:
 	@echo 'make run          start everything, play the bundled deliveries, show each event; Ctrl-C stops'
 	@echo 'make run ONCE=1   the same, but stop when every expected event was seen (exit 1 if one is missing)'
+	@echo 'make check        format, lint, types, layers, unit and property tests: no broker, no database, a minute or two'
 	@echo 'make test         everything CI checks: format, lint, types, layers, tests on a real broker and database'
 	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
 	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
@@ -24,12 +25,21 @@ help:
 run: $(INSTALLED)
 	@$(BIN)/waybill up $(if $(ONCE),--once) $(if $(NO_SAMPLES),--no-samples)
 
-test: $(INSTALLED)
+check: $(INSTALLED) static
+	$(BIN)/pytest $(WORKERS) tests/unit tests/property
+
+test: $(INSTALLED) static
+	$(BIN)/pytest $(WORKERS) --durations=25
+
+.PHONY: static
+static: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest
+
+# Each worker has a broker and a database server of its own. A group of tests that share a fixture stays together.
+WORKERS := --numprocesses=2 --dist=loadgroup
 
 test-docker: $(INSTALLED)
 	WAYBILL_TEST_STACK=docker $(BIN)/pytest tests/integration tests/docker

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from cli.output import complain
+from cli.signals import ending_at_once
 
 
 def can_ask(arguments: argparse.Namespace) -> bool:
@@ -18,7 +19,8 @@ def agreed() -> bool:
     """Ask. Only yes is yes."""
     sys.stderr.write("Shall this be done? [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    with ending_at_once():
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def offer_change(parser: argparse.ArgumentParser) -> None:

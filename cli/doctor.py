@@ -1,11 +1,11 @@
 """`waybill doctor`."""
 
 import argparse
-import asyncio
 from typing import Any
 
 from cli.arguments import offer_json
 from cli.output import say, say_json
+from cli.signals import run
 from cli.starting import DONE, FAILED, start
 from runtime.settings import Settings
 
@@ -20,7 +20,7 @@ def offer(commands: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    return asyncio.run(doctor(start(), json=arguments.json))
+    return run(doctor(start(), json=arguments.json))
 
 
 async def doctor(settings: Settings, *, json: bool) -> int:

@@ -1,7 +1,6 @@
 """The `waybill` command: what it offers, and how its answers become exit codes."""
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -24,6 +23,7 @@ from cli import (
 )
 from cli.consent import can_ask, offer_change
 from cli.output import complain
+from cli.signals import run, undo_ignoring
 from cli.starting import FAILED, USAGE, start
 from runtime.errors import SettingsError, SetupError
 from runtime.settings import secrets_settings
@@ -36,6 +36,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    undo_ignoring()
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -118,9 +119,9 @@ def _offer_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from cli.up import run  # noqa: PLC0415
+    from cli import up  # noqa: PLC0415
 
-    return run(once=arguments.once, samples=not arguments.no_samples)
+    return up.run(once=arguments.once, samples=not arguments.no_samples)
 
 
 def _ingest(_arguments: argparse.Namespace) -> int:
@@ -128,15 +129,15 @@ def _ingest(_arguments: argparse.Namespace) -> int:
     if not settings.couriers_on:
         complain(f"no courier is on: set {' or '.join(secrets_settings())}")
         return USAGE
-    from ingest.service import run  # noqa: PLC0415
+    from ingest import service  # noqa: PLC0415
 
-    return run(settings)
+    return service.run(settings)
 
 
 def _processor(_arguments: argparse.Namespace) -> int:
-    from processor.service import run  # noqa: PLC0415
+    from processor import service  # noqa: PLC0415
 
-    return run(start())
+    return service.run(start())
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
@@ -162,7 +163,7 @@ def _recover(arguments: argparse.Namespace) -> int:
         return USAGE
     from cli.recover import recover  # noqa: PLC0415
 
-    return asyncio.run(recover(start(), json=arguments.json, dry_run=arguments.dry_run, yes=arguments.yes))
+    return run(recover(start(), json=arguments.json, dry_run=arguments.dry_run, yes=arguments.yes))
 
 
 def _config(arguments: argparse.Namespace) -> int:
@@ -172,7 +173,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _once(command: Callable[..., Coroutine[Any, Any, int]], *, json: bool) -> int:
-    return asyncio.run(command(start(), json=json))
+    return run(command(start(), json=json))
 
 
 if __name__ == "__main__":

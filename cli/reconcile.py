@@ -1,10 +1,6 @@
 """`waybill reconcile`: couriers are asked about silent shipments; and the report of what webhooks left out."""
 
 import argparse
-import asyncio
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +8,7 @@ import msgspec
 
 from cli.arguments import moment, offer_json
 from cli.output import complain, say, say_json
+from cli.signals import until_signalled
 from cli.starting import DONE, FAILED, USAGE, operate, start
 from cli.tables import say_table
 from runtime.settings import Settings
@@ -90,7 +87,7 @@ async def _once(settings: Settings, couriers: tuple[str, ...], arguments: argpar
     from reconcile.service import ask_once  # noqa: PLC0415
 
     name = await _named(settings, arguments)
-    with _until_signalled() as stop, shown() as tell:
+    with until_signalled() as stop, shown() as tell:
         ended = await ask_once(settings, couriers, stop, tell, name)
     if arguments.json:
         say_json({**msgspec.to_builtins(ended), "total": ended.total})
@@ -153,25 +150,3 @@ def _say_report(found: "Report") -> None:
     )
     say("")
     say_table(("courier", "shipments healed"), [(each.courier, each.shipments) for each in found.healed])
-
-
-@contextmanager
-def _until_signalled() -> Iterator[asyncio.Event]:
-    """Give an event that SIGINT or SIGTERM sets. A second signal does what it does without us."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def on_signal() -> None:
-        stop.set()
-        forget()
-
-    def forget() -> None:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield stop
-    finally:
-        forget()

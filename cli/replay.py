@@ -1,16 +1,15 @@
 """`waybill replay`: raw records read again with today's code, stored events published again."""
 
 import argparse
-import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.arguments import moment, offer_json, offer_personal, positive
 from cli.consent import agreed, can_ask, offer_change
 from cli.output import complain, say, say_json
+from cli.signals import until_signalled
 from cli.starting import DONE, FAILED, USAGE, operate
 from cli.tables import NOTHING, say_table
 from runtime.settings import Settings
@@ -232,34 +231,13 @@ async def _work(
     if not arguments.json:
         say(f"job {job}")
         sys.stdout.flush()
-    with _until_signalled() as stop, shown() as tell:
+    with until_signalled() as stop, shown() as tell:
         ended = await work(settings, pool, job, stop, tell, resumed_by=resumed_by)
     if arguments.json:
         say_json(ended)
     else:
         _say_end(ended)
     return DONE if ended.status == "done" else FAILED
-
-
-@contextmanager
-def _until_signalled() -> Iterator[asyncio.Event]:
-    """Give an event that SIGINT or SIGTERM sets. A second signal does what it does without us."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        stop.set()
-        forget()
-
-    def forget() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield stop
-    finally:
-        forget()
 
 
 async def _resume_job(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -1,12 +1,12 @@
 """How a command begins, and how its failure becomes a line and an exit code."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from cli.output import complain
+from cli.signals import run
 from runtime.settings import Settings, load_settings, unknown_settings
 
 DONE: Final = 0
@@ -35,7 +35,7 @@ def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
 
     settings = start()
     try:
-        return asyncio.run(command(settings))
+        return run(command(settings))
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

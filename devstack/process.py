@@ -21,8 +21,8 @@ POLL_SECONDS: Final = 0.05
 KILL_SECONDS: Final = 10.0
 """SIGKILL works at once; a busy machine may take a while to say so."""
 
-GUARD_SECONDS: Final = 5.0
-"""What a guard may take beyond its program's grace: it only deletes a directory."""
+GUARD_SECONDS: Final = 60.0
+"""What a guard may take beyond its program's grace: it only deletes a directory, but on a busy disk of many files."""
 
 LOG_TAIL_LINES: Final = 15
 """How much of a program's log an error shows."""

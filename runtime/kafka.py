@@ -28,6 +28,7 @@ from aiokafka.errors import (
 )
 
 from runtime.errors import DeniedError, SetupError, UnreachableError
+from runtime.kafka_connections import own_connections
 from runtime.settings import Settings
 
 START_SECONDS: Final = 20.0
@@ -72,26 +73,30 @@ log = structlog.get_logger(__name__)
 
 def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
     """Make a producer for single records: idempotent, `acks=all`."""
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         **_connection(settings, client_id),
         **_producing(settings),
         enable_idempotence=True,
     )
+    own_connections(producer.client)
+    return producer
 
 
 def new_transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
     """Make a producer whose start fences every earlier one of the same id and aborts its open transaction."""
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         **_connection(settings, transactional_id),
         **_producing(settings),
         transactional_id=transactional_id,
         transaction_timeout_ms=_ms(settings.kafka_transaction_timeout),
     )
+    own_connections(producer.client)
+    return producer
 
 
 def new_group_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
     """Make the consumer by which processors share the partitions. It neither commits nor resets offsets."""
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         **_connection(settings, client_id),
         **_consuming(),
         group_id=settings.group_id,
@@ -99,6 +104,8 @@ def new_group_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
         session_timeout_ms=_ms(SESSION_TIMEOUT),
         heartbeat_interval_ms=_ms(HEARTBEAT),
     )
+    own_connections(consumer._client)
+    return consumer
 
 
 def new_reader(settings: Settings, client_id: str, *topics: str) -> AIOKafkaConsumer:
@@ -106,13 +113,15 @@ def new_reader(settings: Settings, client_id: str, *topics: str) -> AIOKafkaCons
 
     It starts at the earliest record unless told to seek.
     """
-    return AIOKafkaConsumer(
+    reader = AIOKafkaConsumer(
         *topics,
         **_connection(settings, client_id),
         **_consuming(),
         group_id=None,
         auto_offset_reset="earliest",
     )
+    own_connections(reader._client)
+    return reader
 
 
 async def start(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = START_SECONDS) -> None:
@@ -183,6 +192,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
 
     """
     admin = AIOKafkaAdminClient(**_connection(settings, "waybill-admin"), request_timeout_ms=_ms(REQUEST_TIMEOUT))
+    own_connections(admin._client)
     last_words = _LastWords()
     try:
         try:
@@ -195,8 +205,11 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
             raise last_words.error(admin._client, f"cannot be reached: {error}") from error
         yield admin
     finally:
-        async with asyncio.timeout(STOP_SECONDS):
-            await admin.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await admin.close()
+        except TimeoutError:
+            log.warning("kafka client left behind", client=type(admin).__name__)
 
 
 class _LastWords:

@@ -1,11 +1,16 @@
-"""One broker and one database server for the whole run; a topic prefix and a database for each test."""
+"""One broker and one database server for each worker of a run; a topic prefix and a database for each test.
+
+Workers share nothing, so a test may kill its services. Tests of one worker follow each other.
+"""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from itertools import count
 from secrets import token_hex
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -15,8 +20,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from devstack import Docker, Kafka, MissingToolError, Postgres, Stack, StartError, for_tests, progress, services
 from devstack.choice import TEST_STACK
+from devstack.stack import NamedKafka
+from runtime import migrations
+from runtime.settings import load_settings
 
 STACK_LINES = pytest.StashKey[tuple[str, ...]]()
+STACK_LINES_KEY: Final = "stack_lines"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -71,11 +80,13 @@ def postgres(stack: Stack) -> Postgres:
 
 
 @pytest_asyncio.fixture
-async def topic_prefix(kafka_bootstrap_servers: str) -> AsyncIterator[str]:
-    """A prefix of this test's own. Its topics are deleted afterwards."""
+async def topic_prefix(stack: Stack) -> AsyncIterator[str]:
+    """A prefix of this test's own. Its topics go with the broker; on one that stays they are deleted."""
     prefix = f"t{token_hex(4)}."
     yield prefix
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
+    if not isinstance(stack.kafka, NamedKafka):
+        return
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap_servers)
     await admin.start()
     try:
         mine = [topic for topic in await admin.list_topics() if topic.startswith(prefix)]
@@ -85,21 +96,87 @@ async def topic_prefix(kafka_bootstrap_servers: str) -> AsyncIterator[str]:
         await admin.close()
 
 
-@pytest_asyncio.fixture
-async def database_url(stack: Stack) -> AsyncIterator[str]:
-    """An empty database of this test's own."""
-    name = f"test_{token_hex(6)}"
+class Databases:
+    """Makes databases for one test: empty ones, and copies of one that has the schema of today."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        """`template` is the name of the database to copy."""
+        self._server_url = server_url
+        self._template = template
+        self._prefix = f"test_{token_hex(6)}"
+        self._numbers = count(1)
+
+    async def empty(self) -> str:
+        """Return the address of a database without tables."""
+        return await self._create("")
+
+    async def migrated(self) -> str:
+        """Return the address of a database with the schema of today."""
+        return await self._create(f" template {self._template}")
+
+    async def drop(self) -> None:
+        """Drop them all, and what a test has copied under longer names."""
+        connection = await asyncpg.connect(self._server_url)
+        try:
+            for row in await connection.fetch(
+                "select datname from pg_database where starts_with(datname, $1)", self._prefix
+            ):
+                await connection.execute(f"drop database {row['datname']} with (force)")
+        finally:
+            await connection.close()
+
+    async def _create(self, like: str) -> str:
+        name = f"{self._prefix}_{next(self._numbers)}"
+        await _execute(self._server_url, f"create database {name}{like}")
+        return _database(self._server_url, name)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template_database(stack: Stack) -> AsyncIterator[str]:
+    """The name of a database with the schema of today, to make copies of: a copy is made faster than the tables."""
+    name = f"template_{token_hex(6)}"
     await _execute(stack.database_url, f"create database {name}")
-    yield urlsplit(stack.database_url)._replace(path=f"/{name}").geturl()
+    await migrations.migrate(load_settings({"WAYBILL_DATABASE_URL": _database(stack.database_url, name)}))
+    yield name
     await _execute(stack.database_url, f"drop database {name} with (force)")
 
 
-async def _execute(database_url: str, statement: str) -> None:
-    connection = await asyncpg.connect(database_url)
+@pytest_asyncio.fixture
+async def databases(stack: Stack, template_database: str) -> AsyncIterator[Databases]:
+    """For a test that needs several databases."""
+    made = Databases(stack.database_url, template_database)
+    yield made
+    await made.drop()
+
+
+@pytest_asyncio.fixture
+async def database_url(databases: Databases) -> str:
+    """A database of this test's own, with the schema of today."""
+    return await databases.migrated()
+
+
+@pytest_asyncio.fixture
+async def empty_database_url(databases: Databases) -> str:
+    """A database of this test's own, without any table."""
+    return await databases.empty()
+
+
+def _database(server_url: str, name: str) -> str:
+    return urlsplit(server_url)._replace(path=f"/{name}").geturl()
+
+
+async def _execute(server_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(server_url)
     try:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def pytest_configure() -> None:
+    """Start the tests' children with default signals: a shell's background job ignores SIGINT, and so would they."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -107,6 +184,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what a worker has to tell to the process that writes the summary."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told[STACK_LINES_KEY] = session.config.stash.get(STACK_LINES, ())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker tells; one that crashed tells nothing."""
+    told = getattr(node, "workeroutput", {}).get(STACK_LINES_KEY, ())
+    node.config.stash[STACK_LINES] = (*node.config.stash.get(STACK_LINES, ()), *told)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from devstack.ports import free_ports
 from runtime.kafka import new_reader, start, stop
 from runtime.settings import load_settings
 from schemas.topics import Topic
+from tests.conftest import Databases
 from tests.integration.system import System, open_system, until
 
 MANY_AT_ONCE: Final = 5
@@ -170,26 +172,17 @@ OpenLab = Callable[[], Awaitable[Lab]]
 
 
 @pytest_asyncio.fixture
-async def one_more(stack: Stack, kafka: Kafka, database_url: str, topic_prefix: str) -> AsyncIterator[OpenLab]:
+async def one_more(stack: Stack, kafka: Kafka, databases: Databases, topic_prefix: str) -> AsyncIterator[OpenLab]:
     """Opens systems, each isolated from the others."""
-    names: list[str] = []
-    creating = asyncio.Lock()
+    numbers = count(1)
     async with asyncpg.create_pool(stack.database_url, min_size=1, max_size=1) as server:
 
         async def open_one() -> Lab:
-            async with creating:
-                name = f"{urlsplit(database_url).path[1:]}_{len(names)}"
-                await server.execute(f"create database {name}")
-                names.append(name)
-                number = len(names)
-            url = urlsplit(database_url)._replace(path=f"/{name}").geturl()
-            system = await open_system(kafka.bootstrap_servers, url, f"{topic_prefix}{number}.")
+            prefix = f"{topic_prefix}{next(numbers)}."
+            system = await open_system(kafka.bootstrap_servers, await databases.migrated(), prefix)
             return Lab(system, kafka, server)
 
         yield open_one
-        for name in names:
-            await server.execute(f"drop database {name} with (force)")
-            await server.execute(f"drop database if exists {name}_b with (force)")
 
 
 async def side_by_side(tries: Sequence[Callable[[Lab], Awaitable[None]]], one_more: OpenLab) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 import devstack.postgres
 from devstack import Choice, Embedded, InUseError, MissingToolError, Named, Stack, for_tests, services, tools
-from devstack.home import Home
+from devstack.home import MEMORY, Home
 from devstack.postgres import EmbeddedPostgres
 from devstack.process import until
 from tests.integration.standing_stack import Standing
@@ -105,7 +105,7 @@ async def test_killed_run_leaves_no_process_and_no_directory() -> None:
             Path(word)
             for p in processes
             for word in p.cmdline()
-            if word.startswith(tempfile.gettempdir() + "/waybill-")
+            if word.startswith(tuple(f"{place}/waybill-" for place in (MEMORY, tempfile.gettempdir())))
         ]
         assert {standing.pids["kafka"], standing.pids["postgres"]} < {p.pid for p in processes}
         assert directories

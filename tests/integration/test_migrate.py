@@ -21,13 +21,13 @@ BROKEN = Migration(2, "broken", "CREATE TABLE half (); SELECT nonsense;")
 
 
 @pytest.fixture
-def settings(database_url: str) -> Settings:
-    return load_settings({"WAYBILL_DATABASE_URL": database_url})
+def settings(empty_database_url: str) -> Settings:
+    return load_settings({"WAYBILL_DATABASE_URL": empty_database_url})
 
 
 @pytest_asyncio.fixture
-async def database(database_url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(database_url)
+async def database(empty_database_url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(empty_database_url)
     yield connection
     await connection.close()
 
@@ -81,8 +81,10 @@ async def test_the_bundled_schema_is_applied_and_commented(settings: Settings, d
     assert [tuple(row) for row in bare] == []
 
 
-def test_the_command(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("WAYBILL_DATABASE_URL", database_url)
+def test_the_command(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAYBILL_DATABASE_URL", empty_database_url)
     assert main(["migrate", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["applied"][0]["version"] == 1
     assert main(["migrate"]) == 0

@@ -2,18 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from urllib.parse import urlsplit
+from itertools import count
 
-import asyncpg
 import msgspec
 import pytest
 import pytest_asyncio
 
-from devstack import Stack
 from processor.steps import Step
 from schemas.topics import Topic
+from tests.conftest import Databases
 from tests.integration.system import (
     START,
     System,
@@ -33,28 +32,15 @@ async def system(kafka_bootstrap_servers: str, database_url: str, topic_prefix: 
     return await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
 
 
-@pytest_asyncio.fixture
-async def one_more(
-    kafka_bootstrap_servers: str, stack: Stack, database_url: str, topic_prefix: str
-) -> AsyncIterator[OpenSystem]:
+@pytest.fixture
+def one_more(kafka_bootstrap_servers: str, databases: Databases, topic_prefix: str) -> OpenSystem:
     """Opens further systems, each isolated from the others."""
-    server = await asyncpg.connect(stack.database_url)
-    names: list[str] = []
-
-    creating = asyncio.Lock()
+    numbers = count(1)
 
     async def open_one() -> System:
-        async with creating:
-            name = f"{urlsplit(database_url).path[1:]}_{len(names)}"
-            await server.execute(f"create database {name}")
-            names.append(name)
-        url = urlsplit(database_url)._replace(path=f"/{name}").geturl()
-        return await open_system(kafka_bootstrap_servers, url, f"{topic_prefix}{name[-1]}.")
+        return await open_system(kafka_bootstrap_servers, await databases.migrated(), f"{topic_prefix}{next(numbers)}.")
 
-    yield open_one
-    for name in names:
-        await server.execute(f"drop database {name} with (force)")
-    await server.close()
+    return open_one
 
 
 @pytest.mark.parametrize("nth", [1, 2])

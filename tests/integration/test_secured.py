@@ -40,7 +40,11 @@ from tests.integration.secured import (
 )
 from tests.integration.system import PARTITIONS, START, dash, raw_records, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("secured"),  # its services are started once
+]
 
 DOOR: Final = {
     "WAYBILL_DASH_SECRETS": "dash-secret",

@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 import cli
+from cli.surroundings import PORTS
+from devstack.ports import free_ports
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -85,14 +87,20 @@ async def up(environ: dict[str, str], cwd: Path, *arguments: str) -> AsyncIterat
 
 
 @pytest.fixture
-def environ(kafka_bootstrap_servers: str, database_url: str, topic_prefix: str) -> dict[str, str]:
+def environ(kafka_bootstrap_servers: str, empty_database_url: str, topic_prefix: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WAYBILL_")}
-    return inherited | {
-        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
-        "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
-        "WAYBILL_DATABASE_URL": database_url,
-        "WAYBILL_TOPIC_PREFIX": topic_prefix,
-    }
+    # The default ports are everybody's: another run may take one between our look at it and the service's.
+    ports = zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)
+    return (
+        inherited
+        | {f"WAYBILL_{name}": port for name, port in ports}
+        | {
+            "PYTHONPATH": str(Path(cli.__file__).parents[1]),
+            "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
+            "WAYBILL_DATABASE_URL": empty_database_url,
+            "WAYBILL_TOPIC_PREFIX": topic_prefix,
+        }
+    )
 
 
 async def test_once_sees_every_expected_event_and_again_on_kept_data(environ: dict[str, str], tmp_path: Path) -> None:
