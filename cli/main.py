@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from cli import anomalies, audit, completion, decisions, dlq, doctor, lag, reconcile, replay, retention, shipment, tail
 from cli.consent import can_ask, offer_change
-from cli.output import complain
-from cli.starting import FAILED, USAGE, start
+from cli.output import Parser, UnheardError, complain, unheard
+from cli.starting import DONE, FAILED, USAGE, start
 from runtime.errors import SettingsError, SetupError
 from runtime.settings import secrets_settings
 
@@ -22,7 +22,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
@@ -31,14 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             complain(problem)
         return USAGE
     except SetupError as error:
-        complain(str(error))
+        complain(*str(error).split("\n"))
         return FAILED
+    except UnheardError:
+        unheard()
+        return DONE
     except KeyboardInterrupt:
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def command_line() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = Parser(
         prog="waybill",
         description="Courier webhooks in, one exactly-once event stream out.",
         epilog=_EPILOG,

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -144,6 +143,8 @@ def _pause(arguments: argparse.Namespace) -> int:
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
+    if not can_ask(arguments):
+        return USAGE
     return operate(lambda settings: _stop_job(settings, arguments, "cancel"))
 
 
@@ -231,7 +232,6 @@ async def _work(
 
     if not arguments.json:
         say(f"job {job}")
-        sys.stdout.flush()
     with _until_signalled() as stop, shown() as tell:
         ended = await work(settings, pool, job, stop, tell, resumed_by=resumed_by)
     if arguments.json:
@@ -282,8 +282,7 @@ async def _stop_job(settings: Settings, arguments: argparse.Namespace, verb: str
         job, outcomes = await came_of(pool, arguments.job)
         if verb == "cancel" and not arguments.json and job.status != "done":
             say(f"{job.job} ends here: {job.appended} records were appended, which stays, {job.left} offsets are left")
-        asks = verb == "cancel" and sys.stdin.isatty() and not (arguments.yes or arguments.dry_run or arguments.json)
-        if asks and not agreed():
+        if verb == "cancel" and not (arguments.yes or arguments.dry_run or agreed()):
             return FAILED
         if not arguments.dry_run:
             await (pause if verb == "pause" else cancel)(pool, arguments.job, operator_name(settings))

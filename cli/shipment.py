@@ -9,7 +9,7 @@ import msgspec
 from cli.arguments import length, offer_json, offer_personal, positive
 from cli.output import complain, say, say_json
 from cli.starting import DONE, operate
-from cli.tables import printable, say_table
+from cli.tables import say_table
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import Status
@@ -143,12 +143,14 @@ def _tell(found: "View") -> None:
         if snapshot["erased_at"]:
             say(f"  erased at {snapshot['erased_at']}: its personal data is gone, and none is taken in")
         for name, value in _told(snapshot | (snapshot["personal"] or {})):
-            say(f"  {name:18}  {printable(value if isinstance(value, str) else msgspec.json.encode(value).decode())}")
+            say(f"  {name:18}  {value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
     if found.observations:
-        say("\nobservations, in the order they were applied")
+        say("")
+        say("observations, in the order they were applied")
         say_table(_OBSERVATION, [_observation(each) for each in found.observations])
     if found.events:
-        say("\nevents")
+        say("")
+        say("events")
         say_table(_EVENT, [_event(each) for each in found.events])
 
 

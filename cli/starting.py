@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -36,9 +35,6 @@ def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
     settings = start()
     try:
         return asyncio.run(command(settings))
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except OperatorError as error:
         complain(str(error))
     except (*KAFKA_ERRORS, *DATABASE_ERRORS) as error:

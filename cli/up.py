@@ -88,7 +88,7 @@ async def _until_signal(main: Coroutine[Any, Any, int], interrupted: int) -> int
     except DevstackError as error:
         if signalled.is_set():  # Ctrl-C reaches the tools that look around, too: they fail with us
             return interrupted
-        complain(str(error))
+        complain(*str(error).split("\n"))
         return FAILED
 
 
