@@ -24,7 +24,7 @@ def offer(commands: Any) -> None:
         "audit", help="fold what is stored once more; compare with shipments and shipment.state; check the sums"
     )
     scope = audit.add_mutually_exclusive_group()
-    scope.add_argument("--shipment", metavar="S", help="one shipment: its id, order or AWB")
+    scope.add_argument("--shipment", metavar="S", help="one shipment: its id, reference, order or AWB")
     scope.add_argument("--partition", metavar="P", type=_partition, help="one partition")
     scope.add_argument("--all", action="store_true", help="everything, as without these")
     audit.add_argument("--from-raw", action="store_true", help="also read the raw topic with today's code, and compare")

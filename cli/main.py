@@ -7,10 +7,25 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from cli import anomalies, audit, completion, decisions, dlq, doctor, lag, reconcile, replay, retention, shipment, tail
+from cli import (
+    anomalies,
+    audit,
+    completion,
+    decisions,
+    dlq,
+    doctor,
+    lag,
+    log,
+    reconcile,
+    replay,
+    retention,
+    shipment,
+    tail,
+)
 from cli.consent import can_ask, offer_change
-from cli.output import Parser, UnheardError, complain, unheard
+from cli.output import Parser, UnheardError, complain, say_json, unheard
 from cli.starting import DONE, FAILED, USAGE, start
+from operators.errors import SeveralError
 from runtime.errors import SettingsError, SetupError
 from runtime.settings import secrets_settings
 
@@ -32,6 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     except SetupError as error:
         complain(*str(error).split("\n"))
+        return FAILED
+    except SeveralError as error:
+        if getattr(arguments, "json", False):
+            say_json(error.matches)
+        else:
+            shipment.say_several(error)
         return FAILED
     except UnheardError:
         unheard()
@@ -92,6 +113,7 @@ def command_line() -> argparse.ArgumentParser:
     retention.offer(commands)
     tail.offer(commands)
     lag.offer(commands)
+    log.offer(commands)
     decisions.offer(shipment.offer(commands))
     reconcile.offer(commands)
     doctor.offer(commands)

@@ -89,7 +89,7 @@ def _offer_range(parser: argparse.ArgumentParser) -> None:
         "--partition", type=_partition, action="append", default=[], metavar="P", help="this partition; repeatable"
     )
     parser.add_argument("--all", action="store_true", help="everything there is")
-    parser.add_argument("--shipment", metavar="S", help="only this shipment's: its id, order or AWB")
+    parser.add_argument("--shipment", metavar="S", help="only this shipment's: its id, reference, order or AWB")
     parser.add_argument("--courier", choices=tuple(COURIERS), help="only this courier's")
     parser.add_argument(
         "--mode",

@@ -27,14 +27,21 @@ def start() -> Settings:
 
 
 def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
-    """Run an operator's command. Where it cannot be done, or a store fails, say why in a line."""
-    from operators.errors import OperatorError  # noqa: PLC0415
+    """Run an operator's command. Where it cannot be done, or a store fails, say why in a line.
+
+    Raises:
+        SeveralError: a name means several shipments.
+
+    """
+    from operators.errors import OperatorError, SeveralError  # noqa: PLC0415
     from processor.emitter import KAFKA_ERRORS  # noqa: PLC0415
     from runtime.postgres import DATABASE_ERRORS  # noqa: PLC0415
 
     settings = start()
     try:
         return asyncio.run(command(settings))
+    except SeveralError:
+        raise
     except OperatorError as error:
         complain(str(error))
     except (*KAFKA_ERRORS, *DATABASE_ERRORS) as error:

@@ -38,7 +38,7 @@ def offer(commands: Any) -> None:
         metavar="earliest|latest|TIME",
         help="where to begin: a time is RFC 3339, or a duration ago such as 2h (default: latest)",
     )
-    parser.add_argument("--shipment", metavar="S", help="only this one, by id, order or AWB")
+    parser.add_argument("--shipment", metavar="S", help="only this one, by id, reference, order or AWB")
     parser.add_argument("--courier", choices=tuple(COURIERS), help="only this courier's")
     parser.add_argument(
         "--type",
@@ -80,8 +80,8 @@ async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _choice(settings: Settings, arguments: argparse.Namespace) -> "Choice":
+    from operators.finding import is_id, resolve  # noqa: PLC0415
     from operators.journal import note, operator_name  # noqa: PLC0415
-    from operators.shipments import is_id, resolve  # noqa: PLC0415
     from operators.tailing import Choice, Edge  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 

@@ -2,14 +2,48 @@
 insert into operator_log (operator, command, detail) values ($1, $2, $3::json)
 
 -- name: find_shipment
--- By id, order or AWB. Several may share an order or an AWB.
-select shipment_id from shipments where shipment_id = $1
-union
-select shipment_id from shipments where order_id = $1
-union
-select shipment_id from shipments where awb = $1
-order by shipment_id
-limit 20
+-- By id, the courier's reference, order, or any AWB it ever had; the one of that id first. Without a row: its id alone.
+select shipment_id, status, order_id, awb, updated_at
+from (
+    select shipment_id from shipments where shipment_id = $1
+    union
+    select shipment_id from shipments where courier_ref = $1
+    union
+    select shipment_id from shipments where order_id = $1
+    union
+    select shipment_id from shipments where awb = $1
+    union
+    select shipment_id from shipments where awbs is not null and awbs @> array[$1]
+    union
+    select shipment_id from observations where reading -> 'details' ->> 'awb' = $1
+    union
+    (select shipment_id from observations where shipment_id = $1 limit 1)
+) as named
+left join shipments using (shipment_id)
+order by shipment_id = $1 desc, shipment_id
+limit $2
+
+-- name: page_of_log
+-- What operators did, newest first.
+select id, operator, command, detail, logged_at
+from operator_log
+where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+order by id desc
+limit $3
+
+-- name: page_of_log_of_shipment
+-- Its id stands in the detail under one of these names.
+select id, operator, command, detail, logged_at
+from operator_log
+where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+and (
+    detail::jsonb @> jsonb_build_object('shipment_id', $4::text)
+    or detail::jsonb @> jsonb_build_object('shipment', $4::text)
+    or detail::jsonb @> jsonb_build_object('range', jsonb_build_object('shipment', $4::text))
+    or detail::jsonb @> jsonb_build_object('show_personal', array[$4::text])
+)
+order by id desc
+limit $3
 
 -- ---- dead letters ----
 
@@ -111,9 +145,6 @@ select count(*) from gone
 select shipment_id, courier, account, service, status, version, updated_at, erased_at, retired_at
 from shipments
 where shipment_id = $1
-
--- name: courier_of_observed
-select reading ->> 'courier' from observations where shipment_id = $1 limit 1
 
 -- name: event_of_record
 -- The event that a raw record of the current log gave.
@@ -310,9 +341,6 @@ select raw_partition, raw_topic, partitions, next_offset, incarnation from curso
 select coalesce(replay_of_partition, raw_partition) as raw_partition, coalesce(replay_of_offset, raw_offset) as raw_offset
 from observations
 where shipment_id = $1 and incarnation = (select coalesce(max(incarnation), 0) from cursors)
-
--- name: has_observations
-select exists (select from observations where shipment_id = $1)
 
 -- name: begin_replay
 insert into replay_jobs (job, mode, selection, to_topic, rate, status, operator, created_at, updated_at)

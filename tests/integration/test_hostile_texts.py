@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "dlq show": [("{letter}", "--show-personal"), (HOSTILE,)],
     "doctor": [()],
     "lag": [()],
+    "log": [(), ("--operator", HOSTILE), ("--shipment", SHIPMENT), ("--shipment", HOSTILE)],
     "migrate": [()],
     "reconcile": [("--dry-run",), ("--shipment", HOSTILE)],
     "reconcile report": [()],
