@@ -191,6 +191,16 @@ where final and retired_at is null and updated_at < $1 and (updated_at, shipment
 order by updated_at, shipment_id
 limit $4
 
+-- name: silent_unfinished
+select shipment_id, courier, account, updated_at
+from shipments
+where not final and retired_at is null and updated_at < $1 and (updated_at, shipment_id) > ($2::timestamptz, $3)
+order by updated_at, shipment_id
+limit $4
+
+-- name: count_silent_unfinished
+select count(*) from shipments where not final and retired_at is null and updated_at < $1
+
 -- name: count_silent
 select count(*) from shipments where final and retired_at is null and updated_at < $1
 
@@ -529,7 +539,7 @@ order by version
 (
     select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
     from shipments
-    where not final and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+    where not final and retired_at is null and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
     order by updated_at desc limit $3
 )
 union all
@@ -555,10 +565,20 @@ limit $3
 -- Those under way of which nothing was heard since $4, silent longest first.
 select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
 from shipments
-where not final and updated_at < $4
+where not final and retired_at is null and updated_at < $4
 and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
 order by updated_at
 limit $3
+
+-- name: newest_readings
+-- Some of each partition's newest, $1 in all, but ten of each at least.
+select reading
+from cursors, lateral (
+    select reading from observations
+    where observations.incarnation = cursors.incarnation and observations.raw_partition = cursors.raw_partition
+    order by raw_offset desc
+    limit (select greatest(10, $1::bigint / count(*)) from cursors)
+) as newest
 
 -- name: settings_of_server
 select name, setting from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')

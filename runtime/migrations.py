@@ -2,7 +2,7 @@
 
 A file is one transaction, but for those that build indexes of tables that may be large: a transaction would hold the
 tables while it builds. Such a file begins with `-- outside a transaction`, and has nothing but statements `create index
-concurrently name …;`. Interrupted, it goes on with the index it was at.
+concurrently name …;` and `drop index concurrently if exists name;`. Interrupted, it goes on with the index it was at.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ OUTSIDE: Final = "-- outside a transaction\n"
 """Begins a file of indexes that are built while others write."""
 
 _BUILD: Final = re.compile(r"create (?:unique )?index concurrently (\w+) [^;]*", re.IGNORECASE)
+_DROP: Final = re.compile(r"drop index concurrently if exists \w+", re.IGNORECASE)
 _REMARK: Final = re.compile(r"^--.*$", re.MULTILINE)
 _POLL_SECONDS: Final = 0.2
 
@@ -68,17 +69,21 @@ class Migration(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     @property
-    def builds(self) -> dict[str, str]:
-        """The statements of a file that is no transaction, by the names of the indexes they build.
+    def steps(self) -> list[tuple[str | None, str]]:
+        """The statements of a file that is no transaction, each with the name of the index it builds, if it does.
 
         Raises:
             MigrationError: there is something else in it.
 
         """
-        statements = [text for each in _REMARK.sub("", self.sql).split(";") if (text := each.strip())]
-        found = {match[1]: each for each in statements if (match := _BUILD.fullmatch(each))}
-        if len(found) < len(statements):
-            raise MigrationError(f"migration {self} is no transaction and may only build indexes concurrently")
+        found: list[tuple[str | None, str]] = []
+        for statement in filter(None, map(str.strip, _REMARK.sub("", self.sql).split(";"))):
+            if match := _BUILD.fullmatch(statement):
+                found.append((match[1], statement))
+            elif _DROP.fullmatch(statement):
+                found.append((None, statement))
+            else:
+                raise MigrationError(f"migration {self} is no transaction and may only build indexes concurrently")
         return found
 
     def __str__(self) -> str:
@@ -182,8 +187,8 @@ async def _applied(connection: Connection) -> dict[int, str]:
 async def _apply(connection: Connection, migration: Migration) -> None:
     try:
         if migration.sql.startswith(OUTSIDE):
-            for index, statement in migration.builds.items():
-                await _build(connection, index, statement)
+            for index, statement in migration.steps:
+                await _step(connection, index, statement)
             await _note(connection, migration)
             return
         async with connection.transaction():
@@ -193,8 +198,8 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         raise MigrationError(f"migration {migration} fails: {error}") from error
 
 
-async def _build(connection: Connection, index: str, statement: str) -> None:
-    """Build an index, unless that is done. One whose building was interrupted is there and of no use."""
+async def _step(connection: Connection, index: str | None, statement: str) -> None:
+    """Build an index, unless that is done, or drop one. One whose building was interrupted is there and of no use."""
     usable = await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", index)
     if usable is False:
         await connection.execute(f"DROP INDEX CONCURRENTLY {index}")

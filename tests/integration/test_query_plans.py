@@ -62,6 +62,8 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     # retention
     "silent_shipments": (LONG_AGO, LONG_AGO - timedelta(days=5), S, PAGE),
     "count_silent": (LONG_AGO,),
+    "silent_unfinished": (LONG_AGO, LONG_AGO - timedelta(days=5), S, PAGE),
+    "count_silent_unfinished": (LONG_AGO,),
     "count_retired": (IDS,),
     "count_old_dead_letters": ([P], [MONTH_AGO], LONG_AGO),
     "count_old_jobs": (LONG_AGO,),
@@ -111,15 +113,17 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "events_of_shipment": (S,),
     "newest_shipments": (["FAILED"], "dash", 100),
     "stale_shipments": (None, None, 100, NOW - timedelta(days=3)),
+    "newest_readings": (2000,),
     # reconcile
     "lock": ("",),
-    "count_due": (["dash"], None, MONTH_AGO, NOW),
-    "page_of_due": (["dash"], None, MONTH_AGO, NOW, LONG_AGO, S, PAGE),
+    "count_due": ("dash", None, LONG_AGO, MONTH_AGO, NOW, 10_000),
+    "page_of_silent": ("dash", None, MONTH_AGO, LONG_AGO, S, PAGE),
+    "page_of_rested": ("dash", None, MONTH_AGO, LONG_AGO, S, NOW, PAGE),
     "one_shipment": (S, None),
     "claim": (S, NOW, NOW, NOW, 0, 0),
     "note_outcome": (S, NOW, 0, 0, "news"),
     "known": (S,),
-    "forget_final": ("", PAGE),
+    "forget_final": (NOW, LONG_AGO, S, PAGE),
     "told_how": (LONG_AGO, LONG_AGO + timedelta(days=1)),
     "lateness": (LONG_AGO, LONG_AGO + timedelta(days=1)),
     "healed": (LONG_AGO, LONG_AGO + timedelta(days=1)),
@@ -136,7 +140,7 @@ EXEMPT: Final[dict[str, str]] = {}
 
 UNINDEXED: Final = "select count(*) from shipments where reason = 'x'"
 
-LARGE: Final = {"shipments", "observations", "outputs", "operator_log"}
+LARGE: Final = {"shipments", "observations", "outputs", "operator_log", "reconcile_asks"}
 
 FILL: Final = f"""
 insert into shipments (shipment_id, courier, service, courier_ref, order_id, awb, status, phase, final, courier_status,
@@ -150,6 +154,8 @@ insert into observations (shipment_id, raw_partition, raw_offset, outcome, versi
 select 'dash:' || i, i % 12, i, 'event', 1, true,
     json_build_object('courier', 'dash', 'details', json_build_object('awb', 'A-' || i)), now()
 from generate_series(1, {ROWS}) as i;
+insert into reconcile_asks (shipment_id, asked_at, next_ask_at, fruitless, failures)
+select 'dash:' || i, now(), now() + i * interval '1 minute', 0, 0 from generate_series(1, {ROWS}) as i;
 insert into operator_log (operator, command, detail, logged_at)
 select 'ani', 'shipment set-status', json_build_object('shipment_id', 'dash:' || i), now() - i * interval '1 minute'
 from generate_series({ROWS}, 1, -1) as i;

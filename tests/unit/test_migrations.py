@@ -63,7 +63,7 @@ def test_the_bundled_migrations_are_found() -> None:
 )
 def test_a_file_outside_a_transaction_builds_indexes_and_nothing_else(sql: str) -> None:
     with pytest.raises(MigrationError, match="may only build indexes concurrently"):
-        _ = Migration(1, "odd", f"{OUTSIDE}{sql}").builds
+        _ = Migration(1, "odd", f"{OUTSIDE}{sql}").steps
 
 
 def test_large_tables_get_their_indexes_outside_a_transaction() -> None:
