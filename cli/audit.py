@@ -1,7 +1,6 @@
 """`waybill audit`."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cli.arguments import offer_json, offer_personal
-from cli.output import say, say_json
+from cli.output import progress_is_watched, say, say_json
 from cli.starting import DONE, FAILED, operate
 from cli.tables import say_table
 from runtime.settings import Settings
@@ -25,7 +24,7 @@ def offer(commands: Any) -> None:
         "audit", help="fold what is stored once more; compare with shipments and shipment.state; check the sums"
     )
     scope = audit.add_mutually_exclusive_group()
-    scope.add_argument("--shipment", metavar="S", help="one shipment: its id, order or AWB")
+    scope.add_argument("--shipment", metavar="S", help="one shipment: its id, reference, order or AWB")
     scope.add_argument("--partition", metavar="P", type=_partition, help="one partition")
     scope.add_argument("--all", action="store_true", help="everything, as without these")
     audit.add_argument("--from-raw", action="store_true", help="also read the raw topic with today's code, and compare")
@@ -106,13 +105,14 @@ def _text(value: Any) -> str | None:
 @contextmanager
 def _progress() -> "Iterator[Progress]":
     """Show on a terminal how far it is."""
-    if not sys.stderr.isatty():
+    if not progress_is_watched():
         yield lambda _partition, _done, _total: None
         return
-    from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
-    with Bars(console=Console(stderr=True), transient=True) as bars:
+    from cli.console import console  # noqa: PLC0415
+
+    with Bars(console=console(stderr=True), transient=True) as bars:
         bar = bars.add_task("audit", total=None)
 
         def show(partition: int, done: int, total: int) -> None:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Final
 
-from cli.output import say
+from cli.output import say_lines
 from cli.starting import DONE
 
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -32,7 +32,7 @@ def _printing(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     def completion(arguments: argparse.Namespace) -> int:
         import shtab  # noqa: PLC0415
 
-        say(shtab.complete(parser, shell=arguments.shell))
+        say_lines(shtab.complete(parser, shell=arguments.shell))
         return DONE
 
     return completion

@@ -21,5 +21,6 @@ def config(environ: Mapping[str, str], *, json: bool) -> int:
         say_json({setting.name: setting.value for setting in settings})
         return 0
     for setting in settings:
-        say(f"# {setting.meaning} ({setting.origin})\n{setting.name}={setting.value}")
+        say(f"# {setting.meaning} ({setting.origin})")
+        say(f"{setting.name}={setting.value}")
     return 0

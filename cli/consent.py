@@ -1,15 +1,14 @@
 """Asking before something is changed."""
 
 import argparse
-import sys
 
-from cli.output import complain
+from cli.output import ask, can_be_answered, complain
 from cli.signals import ending_at_once
 
 
 def can_ask(arguments: argparse.Namespace) -> bool:
     """Whether it is settled, or can be asked, that something is changed. Complains where it cannot."""
-    if arguments.yes or arguments.dry_run or (sys.stdin.isatty() and not arguments.json):
+    if arguments.yes or arguments.dry_run or (can_be_answered() and not arguments.json):
         return True
     complain("say --yes or --dry-run where nobody can be asked")
     return False
@@ -17,10 +16,8 @@ def can_ask(arguments: argparse.Namespace) -> bool:
 
 def agreed() -> bool:
     """Ask. Only yes is yes."""
-    sys.stderr.write("Shall this be done? [y/N] ")
-    sys.stderr.flush()
     with ending_at_once():
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        return ask("Shall this be done? [y/N]").lower() in {"y", "yes"}
 
 
 def offer_change(parser: argparse.ArgumentParser) -> None:

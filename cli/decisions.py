@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def offer(verbs: Any) -> None:
     """Offer the verbs of `waybill shipment` that change one."""
     set_status = verbs.add_parser("set-status", help="say what the shipment's status is, whatever the courier says")
-    set_status.add_argument("shipment", metavar="S", help="its id, order or AWB")
+    set_status.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
     set_status.add_argument("status", metavar="STATUS", type=str.upper, choices=[str(status) for status in Status])
     _offer_decision(set_status)
     set_status.set_defaults(command=_set_status)
 
     erase = verbs.add_parser("erase", help="erase the shipment's personal data, and take in none any more")
-    erase.add_argument("shipment", metavar="S", help="its id, order or AWB")
+    erase.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
     _offer_decision(erase)
     erase.set_defaults(command=_erase)
 

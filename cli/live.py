@@ -1,18 +1,20 @@
 """The live view of `waybill up`: each event as it is emitted, a summary, and what to try. Works in a pipe too."""
 
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.console import GuardedConsole
+from cli.console import console as new_console
+from cli.output import is_watched
 from cli.scenario import Difference, Play, Seen
 from cli.surroundings import Surroundings
+from runtime.printable import printable
 from schemas.events import Anomaly, Event
 from schemas.times import format_time
 from schemas.vocabulary import PHASES, AnomalyKind, EventType, Phase, Status
@@ -59,13 +61,13 @@ LOOK: Final = ".venv/bin/waybill shipment list"
 class Live:
     """Writes to standard output."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: GuardedConsole | None = None) -> None:
         """Use the given console, or make one."""
-        self._console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        self._console = console or new_console(width=None if is_watched() else PIPE_WIDTH)
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write a line as it is, however long."""
-        self._console.print(Text(text, style), soft_wrap=True)
+        self._console.print(Text(printable(text), style), soft_wrap=True)
 
     def head(self, webhooks: int, stories: int) -> None:
         """Write the columns' names."""
@@ -84,23 +86,23 @@ class Live:
     def event(self, event: Event) -> None:
         """Write an event."""
         style = STYLES[event.phase]
-        text = Text(f"{_clock(event.recorded_at)}  {event.shipment_id:{SHIPMENT_WIDTH}}  ")
+        text = Text(f"{_clock(event.recorded_at)}  {printable(event.shipment_id):{SHIPMENT_WIDTH}}  ")
         text.append(_padded(_move(event), MOVE_WIDTH))
         text.append(f"  {event.transition or WORDS[event.type]:{WORD_WIDTH}}", f"bold {style}")
         text.append(f"  {event.attempt}")
         if event.skipped:
             text.append(f"  over {', '.join(event.skipped)}", "dim")
         if event.observed:
-            text.append(f"  {event.observed.courier_status} of {_clock(event.observed.occurred_at)}", "dim")
+            text.append(f"  {printable(event.observed.courier_status)} of {_clock(event.observed.occurred_at)}", "dim")
         self._console.print(text, soft_wrap=True)
 
     def anomaly(self, anomaly: Anomaly) -> None:
         """Write an anomaly."""
-        text = Text(f"{_clock(anomaly.recorded_at)}  {anomaly.shipment_id:{SHIPMENT_WIDTH}}  ")
+        text = Text(f"{_clock(anomaly.recorded_at)}  {printable(anomaly.shipment_id):{SHIPMENT_WIDTH}}  ")
         text.append(_padded(_coloured(anomaly.status, "stays "), MOVE_WIDTH))
         word = "refused" if anomaly.kind is AnomalyKind.ILLEGAL_TRANSITION else "anomaly"
         text.append(f"  {word:{WORD_WIDTH}}", "bold red")
-        text.append(f"     {anomaly.courier_status}: {anomaly.kind}", "dim")
+        text.append(f"     {printable(anomaly.courier_status)}: {anomaly.kind}", "dim")
         self._console.print(text, soft_wrap=True)
 
     def summary(self, play: Play, seen: Mapping[str, Seen], differences: Sequence[Difference]) -> None:

@@ -14,6 +14,7 @@ from cli import (
     dlq,
     doctor,
     lag,
+    log,
     reconcile,
     replay,
     retention,
@@ -22,9 +23,10 @@ from cli import (
     tail,
 )
 from cli.consent import can_ask, offer_change
-from cli.output import complain
+from cli.output import Parser, UnheardError, complain, say_json, unheard
 from cli.signals import run, undo_ignoring
-from cli.starting import FAILED, USAGE, start
+from cli.starting import DONE, FAILED, USAGE, start
+from operators.errors import SeveralError
 from runtime.errors import SettingsError, SetupError
 from runtime.settings import secrets_settings
 
@@ -37,7 +39,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     undo_ignoring()
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
@@ -46,14 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             complain(problem)
         return USAGE
     except SetupError as error:
-        complain(str(error))
+        complain(*str(error).split("\n"))
         return FAILED
+    except SeveralError as error:
+        if getattr(arguments, "json", False):
+            say_json(error.matches)
+        else:
+            shipment.say_several(error)
+        return FAILED
+    except UnheardError:
+        unheard()
+        return DONE
     except KeyboardInterrupt:
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def command_line() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = Parser(
         prog="waybill",
         description="Courier webhooks in, one exactly-once event stream out.",
         epilog=_EPILOG,
@@ -104,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     retention.offer(commands)
     tail.offer(commands)
     lag.offer(commands)
+    log.offer(commands)
     decisions.offer(shipment.offer(commands))
     reconcile.offer(commands)
     doctor.offer(commands)

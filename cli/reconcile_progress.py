@@ -1,14 +1,15 @@
 """How far the asking is: a bar on a terminal, elsewhere a JSON line now and then. On stderr."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.console import console
+from cli.output import progress_is_watched, progress_json
 
 if TYPE_CHECKING:
     from reconcile.asking import Reached, Tell
@@ -20,11 +21,11 @@ LINE_SECONDS: Final = 5.0
 @contextmanager
 def shown() -> Iterator["Tell"]:
     """Give what takes the progress and shows it."""
-    if not sys.stderr.isatty():
+    if not progress_is_watched():
         yield _Lines().tell
         return
     columns = (TextColumn("asked"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True)) as bar:
         task = bar.add_task("")
 
         def tell(reached: "Reached") -> None:
@@ -47,6 +48,4 @@ class _Lines:
         if now - self._told < LINE_SECONDS:
             return
         self._told = now
-        line = {"due": reached.due, **msgspec.to_builtins(reached.count)}
-        sys.stderr.write(f"{msgspec.json.encode(line).decode()}\n")
-        sys.stderr.flush()
+        progress_json({"due": reached.due, **msgspec.to_builtins(reached.count)})

@@ -1,7 +1,6 @@
 """`waybill replay`: raw records read again with today's code, stored events published again."""
 
 import argparse
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -89,7 +88,7 @@ def _offer_range(parser: argparse.ArgumentParser) -> None:
         "--partition", type=_partition, action="append", default=[], metavar="P", help="this partition; repeatable"
     )
     parser.add_argument("--all", action="store_true", help="everything there is")
-    parser.add_argument("--shipment", metavar="S", help="only this shipment's: its id, order or AWB")
+    parser.add_argument("--shipment", metavar="S", help="only this shipment's: its id, reference, order or AWB")
     parser.add_argument("--courier", choices=tuple(COURIERS), help="only this courier's")
     parser.add_argument(
         "--mode",
@@ -143,6 +142,8 @@ def _pause(arguments: argparse.Namespace) -> int:
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
+    if not can_ask(arguments):
+        return USAGE
     return operate(lambda settings: _stop_job(settings, arguments, "cancel"))
 
 
@@ -230,7 +231,6 @@ async def _work(
 
     if not arguments.json:
         say(f"job {job}")
-        sys.stdout.flush()
     with until_signalled() as stop, shown() as tell:
         ended = await work(settings, pool, job, stop, tell, resumed_by=resumed_by)
     if arguments.json:
@@ -260,8 +260,7 @@ async def _stop_job(settings: Settings, arguments: argparse.Namespace, verb: str
         job, outcomes = await came_of(pool, arguments.job)
         if verb == "cancel" and not arguments.json and job.status != "done":
             say(f"{job.job} ends here: {job.appended} records were appended, which stays, {job.left} offsets are left")
-        asks = verb == "cancel" and sys.stdin.isatty() and not (arguments.yes or arguments.dry_run or arguments.json)
-        if asks and not agreed():
+        if verb == "cancel" and not (arguments.yes or arguments.dry_run or agreed()):
             return FAILED
         if not arguments.dry_run:
             await (pause if verb == "pause" else cancel)(pool, arguments.job, operator_name(settings))

@@ -1,15 +1,16 @@
 """How far a replay is: a bar with rate and time left on a terminal, elsewhere a JSON line now and then. On stderr."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from cli.console import console
+from cli.output import progress_is_watched, progress_json
 
 if TYPE_CHECKING:
     from operators.replay_run import Progress as Reached
@@ -22,13 +23,13 @@ LINE_SECONDS: Final = 5.0
 @contextmanager
 def shown() -> Iterator["Tell"]:
     """Give what takes the progress and shows it."""
-    if not sys.stderr.isatty():
+    if not progress_is_watched():
         lines = _Lines()
         yield lines.tell
         lines.end()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=console(stderr=True)) as bar:
         yield _Bar(bar).tell
 
 
@@ -91,5 +92,4 @@ class _Lines:
             "rate": round(speed, 1),
             "seconds_left": None if left is None else round(left, 1),
         }
-        sys.stderr.write(f"{msgspec.json.encode(line).decode()}\n")
-        sys.stderr.flush()
+        progress_json(line)

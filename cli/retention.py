@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def offer(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "retention", help="let go the history of final, silent shipments, and what nobody needs any more"
+        "retention", help="let go the history of silent shipments, and what nobody needs any more"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="retire at most N shipments")
     parser.add_argument("--rate", type=positive, metavar="N", help="retire at most N shipments a second")
@@ -45,7 +45,8 @@ async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, "operator", 2) as pool:
         found = await survey(pool, old, oldest, arguments.limit)
         if not arguments.json:
-            say(f"final shipments silent since {format_time(old.silent_since)} keep their row and lose the rest")
+            say(f"final shipments silent since {format_time(old.silent_since)} keep their row and lose the rest,")
+            say(f"and so do those silent since {format_time(old.unfinished_since)} that never became final")
             _say_count(found, "")
         if arguments.dry_run or found == type(found)():
             if arguments.json:

@@ -9,13 +9,15 @@ import msgspec
 from cli.arguments import length, offer_json, offer_personal, positive
 from cli.output import complain, say, say_json
 from cli.starting import DONE, operate
-from cli.tables import printable, say_table
+from cli.tables import say_table
+from operators.errors import SeveralError
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import Status
 
 if TYPE_CHECKING:
     from operators.shipments import Listed, ShownObservation, View
+    from runtime.postgres import Pool
 
 LIMIT: Final = 100
 """How many shipments are listed unless told otherwise: a few screens."""
@@ -29,7 +31,7 @@ def offer(commands: Any) -> Any:
     verbs = shipment.add_subparsers(metavar="VERB", required=True)
 
     show = verbs.add_parser("show", help="one shipment: snapshot, every observation, every event")
-    show.add_argument("shipment", metavar="S", help="its id, order or AWB")
+    show.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
     offer_personal(show)
     offer_json(show)
     show.set_defaults(command=_show)
@@ -75,22 +77,49 @@ def _list(arguments: argparse.Namespace) -> int:
 
 async def show(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a shipment."""
-    from operators.journal import note, operator_name  # noqa: PLC0415
-    from operators.shipments import resolve, view  # noqa: PLC0415
+    from operators.finding import find_shipment  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     async with await open_pool(settings, "operator", 2) as pool:
-        async with pool.acquire() as connection:
-            shipment_id = await resolve(connection, arguments.shipment)
-            if arguments.show_personal:
-                detail = {"shipment": shipment_id}
-                await note(connection, operator_name(settings), "shipment show --show-personal", detail)
-        found = await view(pool, shipment_id, show_personal=arguments.show_personal)
+        try:
+            async with pool.acquire() as connection:
+                shipment_id = await find_shipment(connection, arguments.shipment)
+        except SeveralError as error:
+            if arguments.json:
+                ids = [each.shipment_id for each in error.matches]
+                say_json([await _view(settings, pool, each, arguments) for each in ids])
+            else:
+                say_several(error)
+            return DONE
+        found = await _view(settings, pool, shipment_id, arguments)
     if arguments.json:
         say_json(found)
     else:
         _tell(found)
     return DONE
+
+
+async def _view(settings: Settings, pool: "Pool", shipment_id: str, arguments: argparse.Namespace) -> "View":
+    from operators.journal import note, operator_name  # noqa: PLC0415
+    from operators.shipments import view  # noqa: PLC0415
+
+    if arguments.show_personal:
+        async with pool.acquire() as connection:
+            detail = {"shipment": shipment_id}
+            await note(connection, operator_name(settings), "shipment show --show-personal", detail)
+    return await view(pool, shipment_id, show_personal=arguments.show_personal)
+
+
+def say_several(error: SeveralError) -> None:
+    """List the shipments that a name may mean."""
+    complain(str(error))
+    say_table(
+        ("shipment", "status", "order", "awb", "changed"),
+        [
+            (each.shipment_id, each.status, each.order_id, each.awb, each.updated_at and _short(each.updated_at))
+            for each in error.matches
+        ],
+    )
 
 
 async def list_(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -143,12 +172,14 @@ def _tell(found: "View") -> None:
         if snapshot["erased_at"]:
             say(f"  erased at {snapshot['erased_at']}: its personal data is gone, and none is taken in")
         for name, value in _told(snapshot | (snapshot["personal"] or {})):
-            say(f"  {name:18}  {printable(value if isinstance(value, str) else msgspec.json.encode(value).decode())}")
+            say(f"  {name:18}  {value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
     if found.observations:
-        say("\nobservations, in the order they were applied")
+        say("")
+        say("observations, in the order they were applied")
         say_table(_OBSERVATION, [_observation(each) for each in found.observations])
     if found.events:
-        say("\nevents")
+        say("")
+        say("events")
         say_table(_EVENT, [_event(each) for each in found.events])
 
 

@@ -1,7 +1,6 @@
 """How a command begins, and how its failure becomes a line and an exit code."""
 
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -28,17 +27,21 @@ def start() -> Settings:
 
 
 def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
-    """Run an operator's command. Where it cannot be done, or a store fails, say why in a line."""
-    from operators.errors import OperatorError  # noqa: PLC0415
+    """Run an operator's command. Where it cannot be done, or a store fails, say why in a line.
+
+    Raises:
+        SeveralError: a name means several shipments.
+
+    """
+    from operators.errors import OperatorError, SeveralError  # noqa: PLC0415
     from processor.emitter import KAFKA_ERRORS  # noqa: PLC0415
     from runtime.postgres import DATABASE_ERRORS  # noqa: PLC0415
 
     settings = start()
     try:
         return run(command(settings))
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except SeveralError:
+        raise
     except OperatorError as error:
         complain(str(error))
     except (*KAFKA_ERRORS, *DATABASE_ERRORS) as error:

@@ -1,10 +1,10 @@
 """Tables: drawn on a terminal, aligned columns elsewhere."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from cli.output import say
+from cli.output import is_watched, say
+from runtime.printable import printable
 
 NOTHING: Final = "–"
 """Stands for a value that is not there."""
@@ -12,15 +12,10 @@ NOTHING: Final = "–"
 GAP: Final = "  "
 
 
-def printable(text: str) -> str:
-    """Return a text on one line, without what would command a terminal: couriers write what they like."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in text)
-
-
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table. None is shown as a dash."""
     texts = [[NOTHING if cell is None else printable(str(cell)) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if is_watched():
         _draw(headings, texts)
         return
     widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
@@ -30,11 +25,12 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 def _draw(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.box import SIMPLE  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
+
+    from cli.console import console  # noqa: PLC0415
 
     table = Table(*headings, box=SIMPLE, pad_edge=False)
     for row in rows:
         table.add_row(*map(Text, row))  # as it stands: a courier's text is no markup
-    Console(highlight=False).print(table)
+    console().print(table)

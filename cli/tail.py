@@ -1,8 +1,6 @@
 """`waybill tail`."""
 
 import argparse
-import os
-import sys
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime
@@ -11,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cli.arguments import moment, offer_json, offer_personal
-from cli.output import complain, say
+from cli.output import complain, say, say_json_line
 from cli.starting import DONE, USAGE, operate
-from cli.tables import printable
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.topics import Topic
@@ -41,7 +38,7 @@ def offer(commands: Any) -> None:
         metavar="earliest|latest|TIME",
         help="where to begin: a time is RFC 3339, or a duration ago such as 2h (default: latest)",
     )
-    parser.add_argument("--shipment", metavar="S", help="only this one, by id, order or AWB")
+    parser.add_argument("--shipment", metavar="S", help="only this one, by id, reference, order or AWB")
     parser.add_argument("--courier", choices=tuple(COURIERS), help="only this courier's")
     parser.add_argument(
         "--type",
@@ -75,18 +72,16 @@ async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     choice = await _choice(settings, arguments)
     async with aclosing(follow(settings, choice)) as records:
         async for shown in records:
-            try:
-                say(msgspec.json.encode(shown).decode() if arguments.json else line(shown, choice))
-                sys.stdout.flush()
-            except BrokenPipeError:  # nobody reads on; what is left in the buffer goes nowhere
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                break
+            if arguments.json:
+                say_json_line(shown)
+            else:
+                say(line(shown, choice))
     return DONE
 
 
 async def _choice(settings: Settings, arguments: argparse.Namespace) -> "Choice":
+    from operators.finding import is_id, resolve  # noqa: PLC0415
     from operators.journal import note, operator_name  # noqa: PLC0415
-    from operators.shipments import is_id, resolve  # noqa: PLC0415
     from operators.tailing import Choice, Edge  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
@@ -120,9 +115,7 @@ def line(shown: "Shown", choice: "Choice") -> str:
         parts = _anomaly(value) if choice.topic is Topic.ANOMALIES else _event(value)
     if choice.show_personal and "personal" in value:
         parts.append(msgspec.json.encode(value["personal"]).decode())
-    return printable(
-        "  ".join([shown.timestamp, shown.key or "(no key)", *parts, f"at {shown.partition}:{shown.offset}"])
-    )
+    return "  ".join([shown.timestamp, shown.key or "(no key)", *parts, f"at {shown.partition}:{shown.offset}"])
 
 
 def _event(value: Mapping[str, Any]) -> list[str]:

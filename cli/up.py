@@ -26,6 +26,8 @@ from runtime import migrations, topics
 from runtime.errors import SetupError
 from runtime.logging import configure_logging
 from runtime.settings import Settings
+from schemas.partitioning import uneven
+from schemas.topics import Topic
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -88,7 +90,7 @@ async def _until_signal(main: Coroutine[Any, Any, int], interrupted: int) -> int
     except DevstackError as error:
         if signalled.is_set():  # Ctrl-C reaches the tools that look around, too: they fail with us
             return interrupted
-        complain(str(error))
+        complain(*str(error).split("\n"))
         return FAILED
 
 
@@ -136,9 +138,25 @@ async def _prepare(settings: Settings, say: Callable[[str], None]) -> None:
     say("PostgreSQL: migrating")
     await migrations.migrate(settings)
     say("Kafka: making the topics")
-    for difference in (await topics.apply(settings)).left:
-        if difference.property == topics.PARTITIONS:
-            raise SetupError(f"{difference}: set WAYBILL_TOPIC_PARTITIONS={difference.found}, or another prefix")
+    left = (await topics.apply(settings)).left
+    counts = {each.topic: int(each.found or 0) for each in left if each.property == topics.PARTITIONS}
+    if fault := other_counts(settings, counts):
+        raise SetupError(fault)
+
+
+def other_counts(settings: Settings, counts: Mapping[str, int]) -> str | None:
+    """Say what to do about topics that have other partition counts than is set, if some have; `counts` are theirs."""
+    if not counts:
+        return None
+    found = {settings.topic(each): counts.get(settings.topic(each), settings.topic_partitions) for each in Topic}
+    most, *others = sorted(set(found.values()), reverse=True)
+    if not others:
+        return f"the topics have {most} partitions: set WAYBILL_TOPIC_PARTITIONS={most}, or another prefix"
+    raw = settings.topic(Topic.RAW)
+    listed = ", ".join(f"{name} {count}" for name, count in found.items())
+    return uneven(raw, found.pop(raw), found) or (
+        f"the topics have different partition counts ({listed}): give every topic {most}, or set another prefix"
+    )
 
 
 async def _play(scenario: Play, around: Surroundings, live: Live, seconds: float) -> None:

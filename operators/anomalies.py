@@ -1,6 +1,7 @@
 """Anomalies: which there are and how each stands. That is not stored; it follows from the shipment's observations."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -15,6 +16,7 @@ from processor.store import Store
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import Anomaly
+from schemas.observation import Accept, Dismiss
 from schemas.vocabulary import AnomalyKind
 
 PAGE: Final = 200
@@ -56,13 +58,17 @@ class Wanted(msgspec.Struct, frozen=True):
 
     kinds: tuple[str, ...] = ()
     couriers: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """Couriers' words, as they stand in `courier_status`."""
     since: datetime | None = None
     shipment_id: str | None = None
 
     def holds(self, anomaly: Anomaly) -> bool:
         """Whether an anomaly is meant, as far as its value tells."""
-        return (not self.kinds or anomaly.kind in self.kinds) and (
-            not self.couriers or anomaly.courier in self.couriers
+        return (
+            (not self.kinds or anomaly.kind in self.kinds)
+            and (not self.couriers or anomaly.courier in self.couriers)
+            and (not self.words or anomaly.courier_status in self.words)
         )
 
 
@@ -142,6 +148,82 @@ async def find(pool: Pool, anomaly_id: str) -> Standing:
             await found.aclose()
             return each
     raise OperatorError(f"no anomaly has the id {anomaly_id}: `waybill anomalies list --all` shows them")
+
+
+class PassedOver(msgspec.Struct, frozen=True):
+    """An anomaly that is not decided about."""
+
+    id: str
+    why: str
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """Anomalies to decide about, oldest first, and those of the selection that cannot be."""
+
+    standing: tuple[Standing, ...]
+    passed: tuple[PassedOver, ...]
+
+
+async def choose(pool: Pool, ids: Sequence[str], wanted: Wanted, limit: int | None, *, accepting: bool) -> Chosen:
+    """Return the open anomalies to decide about: those of these ids that are wanted too; without ids, all that are.
+
+    At most `limit`, the newest. What is dismissed may be accepted, if its id is given.
+
+    Raises:
+        OperatorError: an id is no anomaly's.
+
+    """
+    found: list[Standing] = []
+    passed: list[PassedOver] = []
+    async with aclosing(_candidates(pool, ids, wanted)) as candidates:
+        async for each in candidates:
+            why = obstacle(each, accepting=accepting)
+            if why is None:
+                found.append(each)
+            elif ids or each.state is AnomalyState.OPEN:
+                passed.append(PassedOver(each.anomaly.id, why))
+            if len(found) == limit:
+                break
+    return Chosen(tuple(reversed(found)), tuple(passed))
+
+
+async def _candidates(pool: Pool, ids: Sequence[str], wanted: Wanted) -> AsyncGenerator[Standing, None]:
+    if not ids:
+        async with aclosing(anomalies(pool, wanted)) as all_:
+            async for each in all_:
+                if each.state is AnomalyState.OPEN:
+                    yield each
+        return
+    for name in dict.fromkeys(ids):
+        each = await find(pool, name)
+        if wanted.holds(each.anomaly) and (wanted.since is None or each.recorded_at >= wanted.since):
+            yield each
+
+
+def obstacle(standing: Standing, *, accepting: bool) -> str | None:
+    """Say why nothing can be decided about an anomaly, if so."""
+    if standing.state is not AnomalyState.OPEN and not (accepting and standing.state is AnomalyState.DISMISSED):
+        return f"it is {standing.state}: nothing is to be decided"
+    if accepting and standing.anomaly.kind in INSTEAD:
+        return f"{standing.anomaly.kind} cannot be accepted: {INSTEAD[standing.anomaly.kind]}"
+    if accepting and standing.record is None:
+        return "what it refused is not there any more: `waybill shipment set-status`"
+    return None
+
+
+def decision_on(standing: Standing, by: str, reason: str, *, accepting: bool) -> Accept | Dismiss:
+    """Return the decision about an anomaly that has no `obstacle`."""
+    anomaly = standing.anomaly
+    if not accepting:
+        return Dismiss(shipment_id=anomaly.shipment_id, by=by, reason=reason, anomaly_id=anomaly.id)
+    assert standing.record is not None
+    return Accept(
+        shipment_id=anomaly.shipment_id,
+        by=by,
+        reason=reason,
+        anomaly_id=anomaly.id,
+        record=standing.record.hex(),
+    )
 
 
 async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Standing]:

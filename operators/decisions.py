@@ -1,6 +1,7 @@
 """What operators decide about one shipment: appended to the raw topic, and applied by the partition's worker."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,9 @@ from schemas.vocabulary import Service, Status
 
 PERSONAL: Final = ("driver", "signed_by", "tracking_url", "proofs", "description")
 """The details that go when a shipment is erased. Couriers write names into scan texts."""
+
+TOGETHER: Final = 200
+"""Decisions that are appended before it is waited for them."""
 
 _POLL_SECONDS: Final = 0.2
 
@@ -100,17 +104,19 @@ def account_of(shipment_id: str, courier: str) -> str | None:
 
 
 async def known_shipment(connection: Connection, name: str) -> Known:
-    """Return the shipment of this id, order or AWB. One of which only unknown words came goes by its id.
+    """Return the shipment that a name means. One of which only unknown words came has no row.
 
     Raises:
-        OperatorError: there is none, or there are several.
+        OperatorError: there is none.
+        SeveralError: there are several.
 
     """
-    observed = await connection.fetchval(_Q["courier_of_observed"], name)
-    if observed is not None and await connection.fetchrow(_Q["shipment_to_decide"], name) is None:
-        return Known(name, observed, account_of(name, observed))
-    row = await connection.fetchrow(_Q["shipment_to_decide"], await find_shipment(connection, name))
-    return msgspec.convert(dict(row), Known)
+    shipment_id = await find_shipment(connection, name)
+    row = await connection.fetchrow(_Q["shipment_to_decide"], shipment_id)
+    if row is not None:
+        return msgspec.convert(dict(row), Known)
+    courier = shipment_id.partition(":")[0].partition(".")[0]
+    return Known(shipment_id, courier, account_of(shipment_id, courier))
 
 
 async def load(pool: Pool, shipment_id: str) -> Shipment | None:
@@ -168,6 +174,25 @@ async def decide(pool: Pool, appender: Appender, command: tuple[str, Appended], 
     async with pool.acquire() as connection:
         value = await connection.fetchval(_Q["event_of_record"], applied.partition, applied.offset)
     return Came(command_id, applied.outcome, None if value is None else _told(_read_event(value)))
+
+
+async def decide_all(
+    pool: Pool, appender: Appender, decided: Sequence[tuple[tuple[str, Appended], Decision]], what: str
+) -> dict[str, int]:
+    """Append decisions, note each under `what`, wait until they are applied; count what came of them."""
+    came: Counter[str] = Counter()
+    for start in range(0, len(decided), TOGETHER):
+        page = decided[start : start + TOGETHER]
+        async with pool.acquire() as connection, connection.transaction():
+            for (command_id, _), decision in page:
+                said = {"command_id": command_id, **msgspec.to_builtins(decision)}
+                await note(connection, decision.by, what, said)
+        await appender.append([record for (_, record), _ in page])
+        applied = await outcomes(pool, [command_id for (command_id, _), _ in page])
+        came.update(each.outcome for each in applied.values())
+        if len(applied) < len(page):
+            break  # no processor runs: the rest is left open
+    return dict(came)
 
 
 async def what_goes(pool: Pool, settings: Settings, known: Known) -> Erasure:

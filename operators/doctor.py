@@ -12,7 +12,9 @@ import msgspec
 from ingest.clock import MOST_OFF
 from operators.errors import OperatorError
 from operators.lag import Lag, find_lag, total
+from operators.retention import too_short
 from operators.spool import look
+from operators.zones import Shifted, shifted
 from processor.claims import Cursor
 from processor.emitter import KAFKA_ERRORS
 from processor.errors import ProcessorError
@@ -25,7 +27,8 @@ from runtime.kafka import admin_client
 from runtime.migrations import require_current_schema
 from runtime.postgres import DATABASE_ERRORS, Connection, open_pool
 from runtime.queries import load_queries
-from runtime.settings import Settings, min_insync_replicas, secrets_settings
+from runtime.settings import PREFIX, Settings, min_insync_replicas, secrets_settings
+from schemas.observation import Observation
 from schemas.topics import TOPICS, Topic
 
 SKEW: Final = (timedelta(seconds=2), timedelta(minutes=1))
@@ -53,7 +56,11 @@ FAILURES: Final = (SetupError, OperatorError, ProcessorError, *KAFKA_ERRORS, *DA
 Writable = Callable[[Path], bool]
 """Says whether a directory can be written, or made."""
 
+READINGS: Final = 2_000
+"""Newest readings that are looked at: more than are needed, since not every courier writes times without a zone."""
+
 _Q: Final = load_queries("operators")
+_read_observation: Final = msgspec.json.Decoder(Observation).decode
 
 
 class Level(StrEnum):
@@ -120,15 +127,11 @@ def of_settings(settings: Settings, writable: Writable) -> Iterator[Finding]:
             Level.WARN, "couriers", "none is on: the door will not start", f"set {' or '.join(secrets_settings())}"
         )
     yield _spool(settings, writable)
-    raw = _RETENTION[Topic.RAW]
-    assert raw is not None
-    if settings.retention < raw:
-        found = f"{_days(settings.retention)}, less than the raw topic's {_days(raw)}: replays would bring it back"
-        yield Finding(Level.FAIL, "retention", found, f"set WAYBILL_RETENTION to {_days(raw)} or more")
+    if fault := too_short(settings, _RETENTION[Topic.RAW]):
+        yield Finding(Level.FAIL, "retention", fault, "set it to more days")
     else:
-        yield Finding(
-            Level.OK, "retention", f"final, silent shipments keep their history for {_days(settings.retention)}"
-        )
+        final, others = _days(settings.retention), _days(settings.retention_unfinished)
+        yield Finding(Level.OK, "retention", f"silent shipments keep their history {final}, unfinished ones {others}")
     if settings.dlq_max_ratio >= 1:
         found = "a flood of dead letters stops no partition"
         yield Finding(Level.WARN, "dead letters", found, "set WAYBILL_DLQ_MAX_RATIO below 1 again")
@@ -260,6 +263,8 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
         ):
             yield finding
         yield await _clock(connection)
+        async for finding in _guarded("zones", _zones(connection, settings)):
+            yield finding
         lacking = await connection.fetch(_Q["missing_privileges"], *map(list, zip(*PRIVILEGES, strict=True)))
         if lacking:
             named = ", ".join(f"{privilege} on {table}" for table, privilege in lacking)
@@ -302,6 +307,23 @@ def of_clocks(before: datetime, theirs: datetime, after: datetime) -> Finding:
     return Finding(
         level, "clocks", f"PostgreSQL's is {skew.total_seconds():.0f} s from this machine's", "synchronize them (NTP)"
     )
+
+
+async def _zones(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
+    rows = await connection.fetch(_Q["newest_readings"], READINGS)
+    found = list(shifted((_read_observation(row["reading"]) for row in rows), settings.assumed_zone))
+    for each in found:
+        yield of_zone(each)
+    if not found:
+        yield Finding(Level.OK, "zones", "couriers' times without a zone agree with when they were received")
+
+
+def of_zone(found: Shifted) -> Finding:
+    """Say in which zone a courier seems to write its times."""
+    when = f"{abs(found.hours)} h {'after' if found.hours > 0 else 'before'} the time they tell"
+    told = f"the newest {found.webhooks} webhooks of {found.courier} without a zone come {when}, in the middle"
+    mend = f"if that is not so, set {PREFIX}{found.setting} to their zone, {found.offset}; then `waybill replay`"
+    return Finding(Level.WARN, "zones", told, mend)
 
 
 async def _of_cursors(settings: Settings) -> AsyncIterator[Finding]:

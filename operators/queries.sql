@@ -2,14 +2,48 @@
 insert into operator_log (operator, command, detail) values ($1, $2, $3::json)
 
 -- name: find_shipment
--- By id, order or AWB. Several may share an order or an AWB.
-select shipment_id from shipments where shipment_id = $1
-union
-select shipment_id from shipments where order_id = $1
-union
-select shipment_id from shipments where awb = $1
-order by shipment_id
-limit 20
+-- By id, the courier's reference, order, or any AWB it ever had; the one of that id first. Without a row: its id alone.
+select shipment_id, status, order_id, awb, updated_at
+from (
+    select shipment_id from shipments where shipment_id = $1
+    union
+    select shipment_id from shipments where courier_ref = $1
+    union
+    select shipment_id from shipments where order_id = $1
+    union
+    select shipment_id from shipments where awb = $1
+    union
+    select shipment_id from shipments where awbs is not null and awbs @> array[$1]
+    union
+    select shipment_id from observations where reading -> 'details' ->> 'awb' = $1
+    union
+    (select shipment_id from observations where shipment_id = $1 limit 1)
+) as named
+left join shipments using (shipment_id)
+order by shipment_id = $1 desc, shipment_id
+limit $2
+
+-- name: page_of_log
+-- What operators did, newest first.
+select id, operator, command, detail, logged_at
+from operator_log
+where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+order by id desc
+limit $3
+
+-- name: page_of_log_of_shipment
+-- Its id stands in the detail under one of these names.
+select id, operator, command, detail, logged_at
+from operator_log
+where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+and (
+    detail::jsonb @> jsonb_build_object('shipment_id', $4::text)
+    or detail::jsonb @> jsonb_build_object('shipment', $4::text)
+    or detail::jsonb @> jsonb_build_object('range', jsonb_build_object('shipment', $4::text))
+    or detail::jsonb @> jsonb_build_object('show_personal', array[$4::text])
+)
+order by id desc
+limit $3
 
 -- ---- dead letters ----
 
@@ -112,9 +146,6 @@ select shipment_id, courier, account, service, status, version, updated_at, eras
 from shipments
 where shipment_id = $1
 
--- name: courier_of_observed
-select reading ->> 'courier' from observations where shipment_id = $1 limit 1
-
 -- name: event_of_record
 -- The event that a raw record of the current log gave.
 select value
@@ -159,6 +190,16 @@ from shipments
 where final and retired_at is null and updated_at < $1 and (updated_at, shipment_id) > ($2::timestamptz, $3)
 order by updated_at, shipment_id
 limit $4
+
+-- name: silent_unfinished
+select shipment_id, courier, account, updated_at
+from shipments
+where not final and retired_at is null and updated_at < $1 and (updated_at, shipment_id) > ($2::timestamptz, $3)
+order by updated_at, shipment_id
+limit $4
+
+-- name: count_silent_unfinished
+select count(*) from shipments where not final and retired_at is null and updated_at < $1
 
 -- name: count_silent
 select count(*) from shipments where final and retired_at is null and updated_at < $1
@@ -310,9 +351,6 @@ select raw_partition, raw_topic, partitions, next_offset, incarnation from curso
 select coalesce(replay_of_partition, raw_partition) as raw_partition, coalesce(replay_of_offset, raw_offset) as raw_offset
 from observations
 where shipment_id = $1 and incarnation = (select coalesce(max(incarnation), 0) from cursors)
-
--- name: has_observations
-select exists (select from observations where shipment_id = $1)
 
 -- name: begin_replay
 insert into replay_jobs (job, mode, selection, to_topic, rate, status, operator, created_at, updated_at)
@@ -501,7 +539,7 @@ order by version
 (
     select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
     from shipments
-    where not final and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+    where not final and retired_at is null and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
     order by updated_at desc limit $3
 )
 union all
@@ -527,10 +565,20 @@ limit $3
 -- Those under way of which nothing was heard since $4, silent longest first.
 select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
 from shipments
-where not final and updated_at < $4
+where not final and retired_at is null and updated_at < $4
 and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
 order by updated_at
 limit $3
+
+-- name: newest_readings
+-- Some of each partition's newest, $1 in all, but ten of each at least.
+select reading
+from cursors, lateral (
+    select reading from observations
+    where observations.incarnation = cursors.incarnation and observations.raw_partition = cursors.raw_partition
+    order by raw_offset desc
+    limit (select greatest(10, $1::bigint / count(*)) from cursors)
+) as newest
 
 -- name: settings_of_server
 select name, setting from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')

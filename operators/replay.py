@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from operators.errors import OperatorError
+from operators.finding import find_shipment
 from operators.journal import note
 from operators.replay_jobs import UNFINISHED, Asked, Job, Mode, Status, begin, find, move, outcomes, taken
-from operators.replay_log import Applied, applied_offsets, named_shipment, open_replay_log
+from operators.replay_log import Applied, applied_offsets, open_replay_log
 from operators.replay_plan import ReplayPlan, plan_replay
 from operators.replay_run import Ended, Tell, reprocess
 from operators.republish import Published, StoredEvents, event_stretches, plan_republish, republish
@@ -35,7 +36,9 @@ async def look(settings: Settings, pool: Pool, mode: Mode, selection: Selection,
 
     """
     if selection.shipment is not None:
-        selection = msgspec.structs.replace(selection, shipment=await named_shipment(pool, selection.shipment))
+        async with pool.acquire() as connection:
+            shipment_id = await find_shipment(connection, selection.shipment)
+        selection = msgspec.structs.replace(selection, shipment=shipment_id)
     if mode is Mode.REPUBLISH:
         return await _look_at_events(pool, selection, planned=planned)
     async with open_replay_log(settings, pool) as log:

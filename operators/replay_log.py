@@ -12,7 +12,6 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.errors import OperatorError
-from operators.finding import find_shipment
 from operators.selection import LogRange, Selection, Stretch, Verdict, judge, search_time, stretches
 from processor.plan import Read, read
 from processor.worker import raw_record
@@ -20,7 +19,6 @@ from runtime import kafka, kafka_admin
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
-from schemas.couriers import COURIERS
 from schemas.partitioning import partition_of
 from schemas.records import RawRecord, coordinates
 from schemas.topics import Topic
@@ -227,20 +225,6 @@ async def applied_offsets(pool: Pool) -> dict[int, Applied]:
     async with pool.acquire() as connection:
         rows = await connection.fetch(_Q["applied_offsets"])
     return {partition: Applied(*values) for partition, *values in rows}
-
-
-async def named_shipment(pool: Pool, name: str) -> str:
-    """Return the id of the shipment an operator means. One without a row is known by its observations alone.
-
-    Raises:
-        OperatorError: there is none, or there are several.
-
-    """
-    async with pool.acquire() as connection:
-        courier = name.partition(":")[0].partition(".")[0]
-        if courier in COURIERS and await connection.fetchval(_Q["has_observations"], name):
-            return name
-        return await find_shipment(connection, name)
 
 
 def _at(replay_of: bytes) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""What is kept no longer: the history of final, silent shipments, old dead letters, what jobs have left.
+"""What is kept no longer: the history of silent shipments, old dead letters, what jobs have left.
 
 Shipments are retired by the partition's worker, from a decision appended for each; the rest nobody applies to any more
 and is deleted here, some rows a transaction. Everything may be killed and run again.
@@ -50,9 +50,13 @@ Say = Callable[[str], None]
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What is old. Everything before these moments goes; None: nothing goes."""
+    """What is old. Everything before these moments goes; None: nothing goes.
+
+    `silent_since` is for final shipments, `unfinished_since` for those that never became final.
+    """
 
     silent_since: datetime
+    unfinished_since: datetime
     dead_letters: datetime | None
     jobs: datetime
 
@@ -79,32 +83,46 @@ class Count(msgspec.Struct, frozen=True):
     jobs: int = 0
 
 
-def limits(now: datetime, kept: timedelta, raw: timedelta | None, dead_letters: timedelta | None) -> Limits:
-    """Say what is old: shipments after `kept`, the rest after the topics' retentions in force (None: for ever).
+def too_short(settings: Settings, raw: timedelta | None) -> str | None:
+    """Say why no shipment may be retired, if so. `raw`: how long the raw topic keeps its records; None: for ever."""
+    if raw is None:
+        return "the raw topic keeps its records for ever, so no shipment's history may go before them"
+    for name, kept in (("", settings.retention), ("_UNFINISHED", settings.retention_unfinished)):
+        if kept <= raw:
+            return (
+                f"WAYBILL_RETENTION{name} ({kept}) must be longer than the raw topic keeps its records "
+                f"({raw}): a replay of what is still there would find its shipments' history gone"
+            )
+    return None
+
+
+def limits(now: datetime, settings: Settings, raw: timedelta | None, dead_letters: timedelta | None) -> Limits:
+    """Say what is old: shipments by the settings, the rest after the topics' retentions in force (None: for ever).
 
     Raises:
         OperatorError: the raw topic may still hold records of what would be retired.
 
     """
-    if raw is None:
-        raise OperatorError("the raw topic keeps its records for ever, so no shipment's history may go before them")
-    if kept <= raw:
-        raise OperatorError(
-            f"WAYBILL_RETENTION ({kept}) must be longer than the raw topic keeps its records "
-            f"({raw}): a replay of what is still there would find its shipments' history gone"
-        )
-    return Limits(now - kept, None if dead_letters is None else now - dead_letters, now - raw)
+    if fault := too_short(settings, raw):
+        raise OperatorError(fault)
+    assert raw is not None
+    return Limits(
+        now - settings.retention,
+        now - settings.retention_unfinished,
+        None if dead_letters is None else now - dead_letters,
+        now - raw,
+    )
 
 
 async def limits_in_force(settings: Settings) -> Limits:
     """Say what is old, by the settings and the topics as they are.
 
     Raises:
-        OperatorError: `WAYBILL_RETENTION` is not longer than the raw topic's.
+        OperatorError: a setting is not longer than the raw topic's.
 
     """
     kept = await retentions(settings, (Topic.RAW, Topic.DEAD_LETTERS))
-    return limits(datetime.now(UTC), settings.retention, kept[Topic.RAW], kept[Topic.DEAD_LETTERS])
+    return limits(datetime.now(UTC), settings, kept[Topic.RAW], kept[Topic.DEAD_LETTERS])
 
 
 async def oldest_letters(settings: Settings) -> Oldest:
@@ -140,6 +158,7 @@ async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> 
     """Count what would go."""
     async with pool.acquire() as connection:
         silent = await connection.fetchval(_Q["count_silent"], old.silent_since)
+        silent += await connection.fetchval(_Q["count_silent_unfinished"], old.unfinished_since)
         letters = await connection.fetchval(
             _Q["count_old_dead_letters"], oldest.partitions, oldest.written, old.dead_letters
         )
@@ -159,6 +178,14 @@ async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> 
         commands=commands,
         jobs=jobs,
     )
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    """Shipments that are retired alike: how they are found, and since when they are silent."""
+
+    query: str
+    since: datetime
+    unfinished: bool = False
 
 
 class Retention:
@@ -182,7 +209,9 @@ class Retention:
         started = {"limit": limit, "rate": rate, "silent_since": format_time(self._old.silent_since)}
         async with self._pool.acquire() as connection:
             await note(connection, self._operator, "retention", started)
-        done = await self._retire(limit, rate, say)
+        done = await self._retire(Count(), _Kind("silent_shipments", self._old.silent_since), limit, rate, say)
+        unfinished = _Kind("silent_unfinished", self._old.unfinished_since, unfinished=True)
+        done = await self._retire(done, unfinished, limit, rate, say)
         done = msgspec.structs.replace(done, dead_letters=await self._dead_letters())
         observations, anomalies = await self._forget_strays()
         commands, jobs = await self._forget_jobs()
@@ -193,31 +222,30 @@ class Retention:
             await note(connection, self._operator, "retention done", msgspec.to_builtins(done))
         return done
 
-    async def _retire(self, limit: int | None, rate: int | None, say: Say) -> Count:
-        """Have shipments retired, the longest silent first."""
-        done = Count()
+    async def _retire(self, done: Count, kind: _Kind, limit: int | None, rate: int | None, say: Say) -> Count:
+        """Have shipments of a kind retired, the longest silent first; add them to what is done."""
         behind: tuple[datetime, str] = (_START, "")
         clock = asyncio.get_running_loop()
         due = clock.time()
         while limit is None or done.shipments + done.spared < limit:
             size = min(PAGE, rate or PAGE, PAGE if limit is None else limit - done.shipments - done.spared)
             async with self._pool.acquire() as connection:
-                rows = await connection.fetch(_Q["silent_shipments"], self._old.silent_since, *behind, size)
+                rows = await connection.fetch(_Q[kind.query], kind.since, *behind, size)
             if not rows:
                 break
             behind = rows[-1]["updated_at"], rows[-1]["shipment_id"]
             await asyncio.sleep(max(0.0, due - clock.time()))
             due = clock.time() + (len(rows) / rate if rate else 0.0)
-            retired = await self._retire_page(rows)
+            retired = await self._retire_page(rows, kind)
             done = msgspec.structs.replace(
                 done, shipments=done.shipments + retired, spared=done.spared + len(rows) - retired
             )
             say(f"{done.shipments} shipments retired")
         return done
 
-    async def _retire_page(self, rows: list[Any]) -> int:
+    async def _retire_page(self, rows: list[Any], kind: _Kind) -> int:
         commands = {f"retire/{row['shipment_id']}/{format_time(row['updated_at'])}": row for row in rows}
-        await self._appender.append([self._decision(row, name) for name, row in commands.items()])
+        await self._appender.append([self._decision(row, name, kind) for name, row in commands.items()])
         applied = await outcomes(self._pool, list(commands))
         if len(applied) < len(commands):
             raise OperatorError(
@@ -228,12 +256,13 @@ class Retention:
             retired: int = await connection.fetchval(_Q["count_retired"], [row["shipment_id"] for row in rows])
         return retired
 
-    def _decision(self, row: Any, command_id: str) -> Appended:
+    def _decision(self, row: Any, command_id: str, kind: _Kind) -> Appended:
         decision = Retire(
             shipment_id=row["shipment_id"],
             by=self._operator,
             reason=f"silent since {format_time(row['updated_at'])}",
-            silent_since=self._old.silent_since,
+            silent_since=kind.since,
+            unfinished=kind.unfinished,
         )
         return decision_record(decision, row["courier"], row["account"], command_id, datetime.now(UTC))
 

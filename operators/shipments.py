@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 
 from operators.errors import OperatorError
-from operators.finding import find_shipment
 from operators.personal import masked
 from processor.outputs import anomaly_id
 from processor.shipment import Shipment, new_shipment
@@ -82,22 +81,6 @@ class Listed(msgspec.Struct, frozen=True):
     updated_at: str
     erased_at: str | None
     retired_at: str | None
-
-
-def is_id(name: str) -> bool:
-    """Whether a name has the form of a shipment's id."""
-    owner, colon, reference = name.partition(":")
-    return bool(colon and reference) and owner.partition(".")[0] in COURIERS
-
-
-async def resolve(connection: Connection, name: str) -> str:
-    """Return the id of the shipment meant by an id, an order or an AWB. An id need not be known.
-
-    Raises:
-        OperatorError: there is none, or there are several.
-
-    """
-    return name if is_id(name) else await find_shipment(connection, name)
 
 
 async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> View:

@@ -87,7 +87,8 @@ class Log(msgspec.Struct, frozen=True):
 class Sight(msgspec.Struct, frozen=True):
     """All that a claim reads before it decides.
 
-    `found` is the digest of the record at the offset of the cursor's last one; None if there is none.
+    `found` is the digest of the record at the offset of the cursor's last one; None if there is none. `narrow` says
+    which of our topics lack this partition, if some do.
     """
 
     cursor: Cursor
@@ -95,6 +96,7 @@ class Sight(msgspec.Struct, frozen=True):
     log: Log
     stream: Stream
     found: bytes | None
+    narrow: str | None = None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -111,6 +113,7 @@ class Trouble(StrEnum):
     """What stops a partition until an operator has looked."""
 
     INTERRUPTED = "interrupted"
+    NARROW = "narrow"
     STREAM = "stream"
     ANEW = "anew"
     RETENTION = "retention"
@@ -152,6 +155,8 @@ def decide(sight: Sight) -> Resume | Halt:
         return Halt(
             Trouble.INTERRUPTED, "a recovery is under way, or was interrupted: `waybill recover` run again finishes it"
         )
+    if sight.narrow is not None:
+        return Halt(Trouble.NARROW, f"what this partition gives cannot be published: {sight.narrow}")
     if cursor.stream != sight.stream:
         return Halt(
             Trouble.STREAM,
@@ -192,6 +197,18 @@ def emission(cursor: Cursor, committed: Committed | None) -> Resume:
     if committed.recovery is None:
         return Resume(min(committed.offset, cursor.emitted), ignored=committed.offset > cursor.emitted)
     return Resume(committed.offset)
+
+
+def before_growth(sight: Sight) -> Sight | None:
+    """Return what a claim sees that goes on as before its topic grew; None where it did not, or it has no cursor.
+
+    Until the growth is adopted, all records that came before it have the partition they had: one writer each.
+    """
+    cursor, stream = sight.cursor, sight.stream
+    grown = msgspec.structs.replace(cursor.stream, partitions=stream.partitions) == stream
+    if not (grown and cursor.epoch and cursor.partitions < stream.partitions):
+        return None
+    return msgspec.structs.replace(sight, stream=cursor.stream)
 
 
 def is_anew(sight: Sight) -> bool:

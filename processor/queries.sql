@@ -147,8 +147,14 @@ where shipment_id = any ($1::text[]) and (version is not null or topic = 'shipme
     and (incarnation, cause_offset) < ($2, $3)
 
 -- name: mark_retired
+-- Before its observations go: what is found by its AWBs stays so.
 update shipments
-set retired_at = $2, personal = $3::json, description = null
+set retired_at = $2, personal = $3::json, description = null,
+    awbs = coalesce((
+        select array_agg(distinct reading -> 'details' ->> 'awb')
+        from observations
+        where observations.shipment_id = shipments.shipment_id and reading -> 'details' ->> 'awb' is not null
+    ), awbs)
 where shipment_id = any ($1::text[])
 
 -- name: outputs_between

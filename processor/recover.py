@@ -32,7 +32,7 @@ from runtime.errors import UnreachableError
 from runtime.postgres import DATABASE_ERRORS, connect, open_pool
 from runtime.settings import Settings
 from schemas.events import State
-from schemas.partitioning import partition_of
+from schemas.partitioning import partition_of, uneven
 from schemas.topics import Topic
 
 ATTEMPTS: Final = 5
@@ -296,10 +296,13 @@ class Recovery:
         return found
 
     async def _stream(self) -> Stream:
-        name = self._settings.topic(Topic.RAW)
-        partitions = (await self._topics()).get(name)
+        name, topics = self._settings.topic(Topic.RAW), await self._topics()
+        partitions = topics.get(name)
         if partitions is None:
             raise UnreachableError(f"topic {name} is missing: `waybill topics apply` makes it")
+        others = {other: topics.get(other, 0) for other in map(self._settings.topic, Topic) if other != name}
+        if text := uneven(name, partitions, others):
+            raise RecoveryError(f"nothing can be mended before {text}")
         return Stream(name, partitions, self._settings.group_id)
 
     async def _topics(self) -> dict[str, int]:

@@ -5,7 +5,6 @@ A shipment is known by its observations; applying another returns the shipment a
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from itertools import takewhile
 from typing import Final
 
@@ -260,7 +259,7 @@ def _apply_decision(courier: Courier, shipment: Shipment, observation: Observati
     records = {**shipment.records, observation.record_digest: observation}
     decision = observation.decision
     if isinstance(decision, Retire):
-        after = _retired(shipment) if _may_retire(courier, shipment, decision.silent_since) else shipment
+        after = _retired(shipment) if _may_retire(courier, shipment, decision) else shipment
         return Applied(after, Unchanged(), kept=False)
     if isinstance(decision, Erase):
         records = {name: forgotten(each) for name, each in records.items()}
@@ -275,12 +274,14 @@ def _apply_decision(courier: Courier, shipment: Shipment, observation: Observati
     return Applied(msgspec.structs.replace(after, version=shipment.version + 1), told)
 
 
-def _may_retire(courier: Courier, shipment: Shipment, since: datetime) -> bool:
-    """Whether a shipment is final, and silent since then."""
+def _may_retire(courier: Courier, shipment: Shipment, decision: Retire) -> bool:
+    """Whether a shipment is as silent as it must be, and final if it must be."""
     snapshot = shipment.snapshot
-    if snapshot is None or not courier.lifecycles[snapshot.service].is_final(snapshot.status):
+    if snapshot is None:
         return False
-    return all(each.received_at < since for each in shipment.records.values())
+    if not (decision.unfinished or courier.lifecycles[snapshot.service].is_final(snapshot.status)):
+        return False
+    return all(each.received_at < decision.silent_since for each in shipment.records.values())
 
 
 def _retired(shipment: Shipment) -> Shipment:

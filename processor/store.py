@@ -249,9 +249,9 @@ async def _retire(
     connection: Connection, shipment_ids: Sequence[str], partition: int, held: Cursor, now: datetime
 ) -> None:
     """Delete what is stored about shipments, but for their rows and what this batch publishes."""
+    await connection.execute(_Q["mark_retired"], shipment_ids, now, _text(personal(Details())))
     await connection.execute(_Q["retire_observations"], shipment_ids, partition, held.incarnation, held.next_offset)
     await connection.execute(_Q["retire_outputs"], shipment_ids, held.incarnation, held.next_offset)
-    await connection.execute(_Q["mark_retired"], shipment_ids, now, _text(personal(Details())))
 
 
 def _forgotten(reading: str) -> str | None:

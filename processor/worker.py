@@ -20,7 +20,21 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from processor.claims import Committed, Cursor, Halt, Log, Resume, Sight, Stream, advanced, decide, digest, mark
+from processor.claims import (
+    MEND,
+    Committed,
+    Cursor,
+    Halt,
+    Log,
+    Resume,
+    Sight,
+    Stream,
+    advanced,
+    before_growth,
+    decide,
+    digest,
+    mark,
+)
 from processor.emitter import KAFKA_ERRORS, Emitter
 from processor.errors import ClaimLostError, HaltError, MendableError, UnstorableError
 from processor.flood import Window, is_flood, slid
@@ -33,7 +47,9 @@ from runtime.errors import UnreachableError
 from runtime.metrics import ProcessorMetrics
 from runtime.postgres import DATABASE_ERRORS
 from runtime.settings import DLQ_WINDOW_RECORDS, Settings
+from schemas.partitioning import uneven
 from schemas.records import RawRecord, UnreadableError
+from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason
 
 MAX_BATCH: Final = 4_000
@@ -150,23 +166,25 @@ class Worker:
             attempt += 1
             await pause(attempt, self._stopping)
             with suppress(*DOUBTS):
-                stream, log_range = await self._stream_now(), await self._log_range()
+                (stream, narrow), log_range = await self._topics_now(), await self._log_range()
                 cursor = await self._shared.store.look(self.partition, stream, log_range.start)
-                if isinstance(decide(await self._sight(cursor, stream, log_range)), Resume):
+                if isinstance(decide(await self._sight(cursor, stream, log_range, narrow)), Resume):
                     log.info("partition mended", partition=self.partition)
                     return
 
     async def _claim(self, reason: str) -> Cursor:
         shared = self._shared
-        stream = await self._stream_now()
+        stream, narrow = await self._topics_now()
         self._emitter = Emitter(shared.settings, stream, self.partition, shared.reached)
         await self._emitter.open()
         shared.reached(Step.FENCED)
         log_range = await self._log_range()
         cursor = await shared.store.claim(self.partition, stream, log_range.start)
         shared.reached(Step.CURSOR_CLAIMED)
-        sight = await self._sight(cursor, stream, log_range)
+        sight = await self._sight(cursor, stream, log_range, narrow)
         decision = decide(sight)
+        if isinstance(decision, Halt) and (before := before_growth(sight)) is not None:
+            sight, decision = before, decide(before)
         if isinstance(decision, Halt):
             if await shared.store.look(self.partition, stream, log_range.start) != cursor:
                 raise ClaimLostError("another claim has taken the partition over")
@@ -176,18 +194,22 @@ class Worker:
         await self._publish_again(decision.emit_from, cursor, sight.committed)
         shared.reached(Step.PUBLISHED_AGAIN)
         shared.metrics.claims.labels(reason).inc()
-        self._stream, self._cursor, self._emitted = stream, cursor, cursor.next_offset
+        self._stream, self._cursor, self._emitted = sight.stream, cursor, cursor.next_offset
         self.position = cursor.next_offset
         shared.consumer.seek(self._raw, cursor.next_offset)
         shared.consumer.resume(self._raw)
         return cursor
 
-    async def _stream_now(self) -> Stream:
-        """Return what is read with the partition count that the topic has now."""
-        (topic,) = await self._shared.admin.describe_topics([self._raw.topic])
-        if topic["error_code"]:
+    async def _topics_now(self) -> tuple[Stream, str | None]:
+        """Return what is read, with the partition count it has now, and which of our topics lack this partition."""
+        names = [self._shared.settings.topic(topic) for topic in Topic]
+        described = await self._shared.admin.describe_topics(names)
+        counts = {each["topic"]: 0 if each["error_code"] else len(each["partitions"]) for each in described}
+        partitions = counts.pop(self._raw.topic)
+        if not partitions:
             raise UnreachableError(f"topic {self._raw.topic} is not there")
-        return msgspec.structs.replace(self._shared.stream, partitions=len(topic["partitions"]))
+        narrow = uneven(self._raw.topic, partitions, counts) if min(counts.values()) <= self.partition else None
+        return msgspec.structs.replace(self._shared.stream, partitions=partitions), narrow
 
     async def _log_range(self) -> Log:
         consumer = self._shared.consumer
@@ -195,11 +217,11 @@ class Worker:
         end = await consumer.end_offsets([self._raw])
         return Log(start[self._raw], end[self._raw])
 
-    async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log) -> Sight:
+    async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log, narrow: str | None) -> Sight:
         """Read what remains to be read. The cursor is claimed by now, so nobody else moves the committed offset."""
         committed = await committed_offset(self._shared.admin, stream, self.partition)
         found = await self._found(cursor, log_range)
-        return Sight(cursor, committed, log_range, stream, found)
+        return Sight(cursor, committed, log_range, stream, found, narrow)
 
     async def _found(self, cursor: Cursor, log_range: Log) -> bytes | None:
         """Read the record again that was applied last, if the log still reaches there."""
@@ -272,8 +294,13 @@ class Worker:
     async def _process(self, records: Sequence[RawRecord]) -> None:
         zone_of = self._shared.settings.assumed_zone
         readings = [read(record, zone_of, self._stream.partitions) for record in records]
-        if any(is_misrouted(reading) for reading in readings) and await self._stream_now() != self._stream:
-            raise ClaimLostError("the topic has another partition count now")
+        if any(is_misrouted(reading) for reading in readings):
+            stream, _ = await self._topics_now()
+            if stream != self._stream:
+                raise MendableError(
+                    f"{self._raw.topic} has {stream.partitions} partitions now, not {self._stream.partitions}, and "
+                    f"records come by the new count: {MEND}"
+                )
         await store_piecewise(self._store, readings)
 
     async def _store(self, readings: Sequence[Reading]) -> None:

@@ -16,7 +16,7 @@ from reconcile.apis import Api
 from reconcile.errors import NotNowError
 from reconcile.line import Line
 from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown
-from reconcile.store import Due, Ledger, Store
+from reconcile.store import LONG_AGO, Due, Ledger, Store
 from reconcile.waiting import ATTEMPTS, delay
 from runtime.appending import Appended, Appender
 from runtime.metrics import ReconcileMetrics
@@ -29,6 +29,9 @@ from schemas.vocabulary import Source
 
 AT_ONCE: Final = 16
 """Asks of one courier under way together: 200 a second at answers of 80 ms. A crash leaves so many resting unasked."""
+
+OVERLAP: Final = timedelta(minutes=10)
+"""How far a round looks back behind the one before: rows are stamped before they are committed, by another clock."""
 
 DRAIN_SECONDS: Final = 4.0
 """How long asks under way may take at a stop. With closing and flushing behind it the lifecycle's 8 s suffice."""
@@ -88,12 +91,20 @@ class Lane:
         self.refused: str | None = None
         self.given_up: str | None = None
         self.count = Count()
+        self.since = LONG_AGO
+        """Everybody who was silent before was found by a round that was whole, and was asked about since."""
         self._api = api
         self._line = line
         self._tools = tools
 
+    async def round(self, now: datetime, tell: Callable[[], None]) -> None:
+        """Ask about everybody who is due at this time, or until the courier is given up. Counts from zero."""
+        await self.run(self._tools.store.due(self.courier, now, self.since), tell)
+        if self.given_up is None and not self._tools.stop.is_set():
+            self.since = now - self._tools.settings.reconcile_stale_after - OVERLAP
+
     async def run(self, dues: AsyncGenerator[Due, None], tell: Callable[[], None]) -> None:
-        """Ask about all of them, or until the courier is given up. Counts from zero."""
+        """Ask about all of these, or until the courier is given up. Counts from zero."""
         self.count, self.given_up = Count(), self.refused
         at_once = min(AT_ONCE, self._tools.settings.reconcile_rate)
         async with aclosing(dues):
@@ -237,15 +248,15 @@ class _Source:
 async def ask_all(lanes: Sequence[Lane], tools: Tools, tell: Tell) -> Ended:
     """Ask about everybody who is due now, all couriers side by side. A stop ends it soon."""
     now = datetime.now(UTC)
-    due = await tools.store.count(now)
+    due = {lane.courier: await tools.store.count(lane.courier, now, lane.since) for lane in lanes}
 
     def told() -> None:
         tell(Reached(sum(due.values()), sum((lane.count for lane in lanes), Count())))
 
     told()
-    asking = together(*(lane.run(tools.store.due([lane.courier], now), told) for lane in lanes))
+    asking = together(*(lane.round(now, told) for lane in lanes))
     await until_stopped(asking, tools.stop)
-    await tools.ledger.forget_final()
+    await tools.ledger.forget_final(now)
     return ended(lanes, due)
 
 

@@ -3,22 +3,44 @@
 select pg_try_advisory_lock(2002876770, hashtext($1))
 
 -- name: count_due
-select shipments.courier, count(*) as due
-from shipments left join reconcile_asks as asks using (shipment_id)
-where not final and courier = any ($1::text[]) and account is not distinct from $2::text and updated_at <= $3
-    and (asks.next_ask_at is null or asks.next_ask_at <= $4 or asks.asked_at < updated_at)
-group by shipments.courier
+-- Of a courier, at most twice $6: who has fallen silent behind $3 and was not asked since, and whose rest is over.
+select (
+    select count(*) from (
+        select from shipments left join reconcile_asks as asks using (shipment_id)
+        where not final and retired_at is null and updated_at > $3 and updated_at <= $4
+            and courier = $1 and account is not distinct from $2::text
+            and (asks.asked_at is null or asks.asked_at < updated_at)
+        limit $6
+    ) as silent
+) + (
+    select count(*) from (
+        select from reconcile_asks as asks join shipments using (shipment_id)
+        where next_ask_at <= $5 and asks.asked_at >= updated_at
+            and not final and retired_at is null and updated_at <= $4
+            and courier = $1 and account is not distinct from $2::text
+        limit $6
+    ) as rested
+)
 
--- name: page_of_due
--- What has moved since it was last asked about begins anew.
-select shipment_id, courier, courier_ref, status, updated_at, asks.asked_at,
-    case when asks.asked_at >= updated_at then asks.fruitless else 0 end as fruitless,
-    case when asks.asked_at >= updated_at then asks.failures else 0 end as failures
+-- name: page_of_silent
+-- Who has fallen silent behind a moment, and was not asked since: begins anew.
+select shipment_id, courier, courier_ref, status, updated_at, asks.asked_at, 0 as fruitless, 0 as failures
 from shipments left join reconcile_asks as asks using (shipment_id)
-where not final and courier = any ($1::text[]) and account is not distinct from $2::text and updated_at <= $3
-    and (asks.next_ask_at is null or asks.next_ask_at <= $4 or asks.asked_at < updated_at)
-    and (updated_at, shipment_id) > ($5, $6::text)
+where not final and retired_at is null and updated_at <= $3
+    and courier = $1 and account is not distinct from $2::text
+    and (asks.asked_at is null or asks.asked_at < updated_at)
+    and (updated_at, shipment_id) > ($4, $5::text)
 order by updated_at, shipment_id
+limit $6
+
+-- name: page_of_rested
+-- Who was asked about and has rested, longest first.
+select shipment_id, courier, courier_ref, status, updated_at, asks.asked_at, asks.fruitless, asks.failures, next_ask_at
+from reconcile_asks as asks join shipments using (shipment_id)
+where next_ask_at <= $6 and asks.asked_at >= updated_at and not final and retired_at is null and updated_at <= $3
+    and courier = $1 and account is not distinct from $2::text
+    and (next_ask_at, shipment_id) > ($4, $5::text)
+order by next_ask_at, shipment_id
 limit $7
 
 -- name: one_shipment
@@ -47,14 +69,17 @@ update reconcile_asks set next_ask_at = $2, fruitless = $3, failures = $4, outco
 select reading from observations where shipment_id = $1 and kept
 
 -- name: forget_final
--- What has ended is not asked about any more: goes through a page of the asks, and tells where it ends.
+-- What has ended is not asked about any more: goes through a page of the asks whose rest is over; tells where it ends.
 with page as (
-    select shipment_id from reconcile_asks where shipment_id > $1 order by shipment_id limit $2
+    select next_ask_at, shipment_id from reconcile_asks
+    where next_ask_at <= $1 and (next_ask_at, shipment_id) > ($2, $3::text)
+    order by next_ask_at, shipment_id limit $4
 ), gone as (
     delete from reconcile_asks using page join shipments using (shipment_id)
-    where reconcile_asks.shipment_id = page.shipment_id and final
+    where reconcile_asks.shipment_id = page.shipment_id and (final or retired_at is not null)
 )
-select max(shipment_id) as last, count(*) as looked_at from page
+select next_ask_at, shipment_id, count(*) over () as looked_at
+from page order by next_ask_at desc, shipment_id desc limit 1
 
 -- name: told_how
 -- Of each status that a shipment was seen in: whether a webhook told it, ever, or only an answer of the courier.

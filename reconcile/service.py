@@ -16,7 +16,7 @@ from reconcile.asking import Ended, Lane, Tell, Tools, ask_all, ask_one
 from reconcile.drift import Watch
 from reconcile.errors import AllRefusedError, AlreadyAskingError, ReconcileError
 from reconcile.line import Line, open_session
-from reconcile.store import Due, Selection, Store, open_ledger, open_pool
+from reconcile.store import LONG_AGO, Due, Selection, Store, open_ledger, open_pool
 from reconcile.waiting import WINDOW
 from runtime import lifecycle
 from runtime.admin import admin_server
@@ -46,10 +46,12 @@ def selection_of(settings: Settings, couriers: tuple[str, ...]) -> Selection:
 
 
 async def list_due(settings: Settings, couriers: tuple[str, ...]) -> AsyncIterator[Due]:
-    """Return who would be asked about, silent longest first."""
+    """Return who would be asked about, courier by courier."""
     async with _opened_pool(settings) as pool:
-        async for due in Store(pool, selection_of(settings, couriers)).due(couriers, datetime.now(UTC)):
-            yield due
+        store, now = Store(pool, selection_of(settings, couriers)), datetime.now(UTC)
+        for courier in couriers:
+            async for due in store.due(courier, now, LONG_AGO):
+                yield due
 
 
 async def ask_once(

@@ -1,7 +1,7 @@
 """What the asking knows from PostgreSQL: who is due, who was asked, what is known."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,13 +21,18 @@ from schemas.observation import Observation
 PAGE: Final = 500
 """Shipments that wait to be asked about, held in memory for each courier."""
 
+MOST_COUNTED: Final = 10_000
+"""Shipments that are counted of a courier, twice: with more it is enough to know that there are many."""
+
 FORGET: Final = 5_000
 """Asks looked at in one statement: have their shipments ended?"""
 
 CLOSE_SECONDS: Final = 1.0
 """How long a connection may take to say goodbye; then it is cut."""
 
-_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before every shipment."""
+
 _Q: Final = load_queries("reconcile")
 _read_observation: Final = msgspec.json.Decoder(Observation).decode
 
@@ -60,29 +65,39 @@ class Store:
         self._pool = pool
         self._selection = selection
 
-    async def count(self, now: datetime) -> dict[str, int]:
-        """Return how many shipments are due, by courier."""
+    async def count(self, courier: str, now: datetime, since: datetime) -> int:
+        """Return how many of a courier's shipments are due, as `due` does; at most twice `MOST_COUNTED`."""
         chosen = self._selection
+        which = (courier, chosen.account, since, now - chosen.stale_after, now, MOST_COUNTED)
         async with self._pool.acquire() as connection:
-            rows = await connection.fetch(
-                _Q["count_due"], chosen.couriers, chosen.account, now - chosen.stale_after, now
-            )
-        return {row["courier"]: row["due"] for row in rows}
+            counted: int = await connection.fetchval(_Q["count_due"], *which)
+        return counted
 
-    async def due(self, couriers: Sequence[str], now: datetime) -> AsyncGenerator[Due, None]:
-        """Return those who are due at this time, silent longest first."""
+    async def due(self, courier: str, now: datetime, since: datetime) -> AsyncGenerator[Due, None]:
+        """Return a courier's shipments that are due at this time: those that have rested, then the others.
+
+        The others are those whose newest event is of `since` or later: who has been silent since before was found by
+        an earlier round, and rests.
+        """
+        async for row in self._pages("page_of_rested", "next_ask_at", courier, now, LONG_AGO, now):
+            yield _due(row)
+        async for row in self._pages("page_of_silent", "updated_at", courier, now, since):
+            yield _due(row)
+
+    async def _pages(
+        self, query: str, key: str, courier: str, now: datetime, since: datetime, *more: datetime
+    ) -> AsyncGenerator[Any, None]:
         chosen = self._selection
-        behind: tuple[datetime, str] = (_LONG_AGO, "")
+        which = (courier, chosen.account, now - chosen.stale_after)
+        behind: tuple[datetime, str] = (since, "")
         while True:
             async with self._pool.acquire() as connection:
-                rows = await connection.fetch(
-                    _Q["page_of_due"], couriers, chosen.account, now - chosen.stale_after, now, *behind, PAGE
-                )
+                rows = await connection.fetch(_Q[query], *which, *behind, *more, PAGE)
             for row in rows:
-                yield _due(row)
+                yield row
             if len(rows) < PAGE:
                 return
-            behind = rows[-1]["updated_at"], rows[-1]["shipment_id"]
+            behind = rows[-1][key], rows[-1]["shipment_id"]
 
     async def one(self, shipment_id: str) -> Due | None:
         """Return a shipment of our account, due or not."""
@@ -124,12 +139,15 @@ class Ledger:
         async with self._turn:
             await self._connection.execute(_Q["note_outcome"], due.shipment_id, *values)
 
-    async def forget_final(self) -> None:
-        """Delete what is known of asks about shipments that have ended."""
-        last, looked_at = "", FORGET
-        while looked_at == FORGET:
+    async def forget_final(self, now: datetime) -> None:
+        """Delete what is known of asks about shipments that have ended, once their rest is over."""
+        behind: tuple[datetime, str] = (LONG_AGO, "")
+        while True:
             async with self._turn:
-                last, looked_at = await self._connection.fetchrow(_Q["forget_final"], last, FORGET)
+                last = await self._connection.fetchrow(_Q["forget_final"], now, *behind, FORGET)
+            if last is None or last["looked_at"] < FORGET:
+                return
+            behind = last["next_ask_at"], last["shipment_id"]
 
 
 @asynccontextmanager

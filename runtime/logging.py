@@ -12,6 +12,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from runtime.printable import printable, printable_json, printable_lines
+
 REPEAT_AFTER: Final = 600.0
 """Seconds before a library's line is written again. aiokafka says at every retry that a broker is away, in several
 ways; each once when it goes and once in ten minutes while it stays away tell as much."""
@@ -26,6 +28,9 @@ _ROWS: Final = re.compile(
 traceback of a group puts bars before them."""
 
 _STDERR: Final = 2
+_BLOCKS: Final = frozenset({"exception", "stack"})
+"""What a line of the log may have below it."""
+
 _QUIET: Final = ("aiokafka", "aiohttp", "asyncio", "stamina")
 
 
@@ -44,7 +49,7 @@ def configure_logging(level: str, format_: str, stream: TextIO | None = None) ->
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
-    final: list[Processor] = [*_exceptions(), _console(out) if console else _json()]
+    final: list[Processor] = [*_exceptions(), *(_console(out) if console else [_json()])]
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -133,16 +138,25 @@ def _json() -> Processor:
     encoder = msgspec.json.Encoder(enc_hook=str)
 
     def serialize(event: Any, **_: object) -> str:
-        return encoder.encode(event).decode()
+        return printable_json(encoder.encode(event).decode())
 
     return structlog.processors.JSONRenderer(serializer=serialize)
 
 
-def _console(out: TextIO) -> Processor:
+def _console(out: TextIO) -> list[Processor]:
     # The default formatter of exceptions shows local variables, bodies and secrets among them.
-    return structlog.dev.ConsoleRenderer(
+    renderer = structlog.dev.ConsoleRenderer(
         colors=out.isatty(), timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
     )
+    return [_guarded, renderer]
+
+
+def _guarded(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Show as escapes what would command a terminal. Other values than texts are written by `repr`, which does so."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = (printable_lines if key in _BLOCKS else printable)(value)
+    return event
 
 
 def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

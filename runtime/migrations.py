@@ -1,5 +1,11 @@
-"""Bringing the database's schema up to date: the files `migrations/NNNN_name.sql`, in order, each once."""
+"""Bringing the database's schema up to date: the files `migrations/NNNN_name.sql`, in order, each once.
 
+A file is one transaction, but for those that build indexes of tables that may be large: a transaction would hold the
+tables while it builds. Such a file begins with `-- outside a transaction`, and has nothing but statements `create index
+concurrently name …;` and `drop index concurrently if exists name;`. Interrupted, it goes on with the index it was at.
+"""
+
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -20,6 +26,14 @@ LOCK_SECONDS: Final = 60
 
 _LOCK: Final = 0x77617962696C6C
 """The advisory lock's number: "waybill" in ASCII."""
+
+OUTSIDE: Final = "-- outside a transaction\n"
+"""Begins a file of indexes that are built while others write."""
+
+_BUILD: Final = re.compile(r"create (?:unique )?index concurrently (\w+) [^;]*", re.IGNORECASE)
+_DROP: Final = re.compile(r"drop index concurrently if exists \w+", re.IGNORECASE)
+_REMARK: Final = re.compile(r"^--.*$", re.MULTILINE)
+_POLL_SECONDS: Final = 0.2
 
 _FILE: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
@@ -53,6 +67,24 @@ class Migration(msgspec.Struct, frozen=True):
     def checksum(self) -> str:
         """SHA-256 of the text, in hexadecimal."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def steps(self) -> list[tuple[str | None, str]]:
+        """The statements of a file that is no transaction, each with the name of the index it builds, if it does.
+
+        Raises:
+            MigrationError: there is something else in it.
+
+        """
+        found: list[tuple[str | None, str]] = []
+        for statement in filter(None, map(str.strip, _REMARK.sub("", self.sql).split(";"))):
+            if match := _BUILD.fullmatch(statement):
+                found.append((match[1], statement))
+            elif _DROP.fullmatch(statement):
+                found.append((None, statement))
+            else:
+                raise MigrationError(f"migration {self} is no transaction and may only build indexes concurrently")
+        return found
 
     def __str__(self) -> str:
         """Name it as its file is named."""
@@ -109,7 +141,7 @@ def pending(known: Iterable[Migration], applied: Mapping[int, str]) -> tuple[Mig
 
 
 async def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> tuple[Migration, ...]:
-    """Apply what the database still needs, each file in a transaction of its own. Return what was applied.
+    """Apply what the database still needs, one file after the other. Return what was applied.
 
     Two processes may do so at once: the second waits and finds nothing to do.
 
@@ -154,23 +186,47 @@ async def _applied(connection: Connection) -> dict[int, str]:
 
 async def _apply(connection: Connection, migration: Migration) -> None:
     try:
+        if migration.sql.startswith(OUTSIDE):
+            for index, statement in migration.steps:
+                await _step(connection, index, statement)
+            await _note(connection, migration)
+            return
         async with connection.transaction():
             await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
-                migration.version,
-                migration.name,
-                migration.checksum,
-            )
+            await _note(connection, migration)
     except asyncpg.PostgresError as error:
         raise MigrationError(f"migration {migration} fails: {error}") from error
 
 
+async def _step(connection: Connection, index: str | None, statement: str) -> None:
+    """Build an index, unless that is done, or drop one. One whose building was interrupted is there and of no use."""
+    usable = await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", index)
+    if usable is False:
+        await connection.execute(f"DROP INDEX CONCURRENTLY {index}")
+    if not usable:
+        await connection.execute(statement)
+
+
+async def _note(connection: Connection, migration: Migration) -> None:
+    await connection.execute(
+        "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+        migration.version,
+        migration.name,
+        migration.checksum,
+    )
+
+
 async def _wait_for_others(connection: Connection) -> None:
-    """Take the advisory lock. It belongs to the session, so closing the connection, or a crash, frees it."""
-    await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    """Take the advisory lock. It belongs to the session, so closing the connection, or a crash, frees it.
+
+    It is asked for again and again: a statement that waits would hold up the building of indexes, which waits for all
+    statements under way.
+    """
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-    except asyncpg.LockNotAvailableError as error:
+        async with asyncio.timeout(LOCK_SECONDS):
+            while True:
+                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                    return
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError as error:
         raise UnreachableError(f"another process has been migrating for {LOCK_SECONDS} s") from error
-    await connection.execute("SET lock_timeout = 0")

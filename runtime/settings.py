@@ -169,6 +169,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         timedelta,
         Setting("180d", "how long the history of a final, silent shipment is kept", values.duration),
     ]
+    retention_unfinished: Annotated[
+        timedelta,
+        Setting("365d", "how long the history of a silent shipment is kept that never became final", values.duration),
+    ]
     kiriminaja_api_url: Annotated[
         str | None,
         Setting("", "where KiriminAja's tracking is asked; empty: it is not asked", values.api_url),

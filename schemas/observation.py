@@ -100,10 +100,12 @@ class Erase(_Decided, frozen=True, gc=False, kw_only=True, tag="erase"):
 
 
 class Retire(_Decided, frozen=True, gc=False, kw_only=True, tag="retire"):
-    """The shipment's history goes, if it is final and silent; its row stays."""
+    """The shipment's history goes, if it is silent, and final or `unfinished` too; its row stays."""
 
     silent_since: Annotated[datetime, msgspec.Meta(tz=True)]
     """It is silent if its newest event was recorded before."""
+    unfinished: bool = False
+    """It goes although no final status ever came."""
 
 
 Decision = SetStatus | Accept | Dismiss | Erase | Retire

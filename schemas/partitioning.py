@@ -1,5 +1,6 @@
 """Which partition a key belongs to: the Java client's default, murmur2."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -31,3 +32,18 @@ def _murmur2(data: bytes) -> int:
         h = ((h ^ int.from_bytes(data[whole:], "little")) * _MIX) & _WORD
     h = ((h ^ (h >> 13)) * _MIX) & _WORD
     return h ^ (h >> 15)
+
+
+def uneven(raw: str, partitions: int, others: Mapping[str, int]) -> str | None:
+    """Say which topics have fewer partitions than the raw topic, and what mends that; None if none has.
+
+    What a partition of the raw topic gives goes to the partition of the same number. A topic with 0 is missing.
+    """
+    narrow = [f"{name} {count or 'is missing'}" for name, count in others.items() if count < partitions]
+    if not narrow:
+        return None
+    how = f"`kafka-topics.sh --alter --partitions {partitions} --topic …`"
+    return (
+        f"{raw} has {partitions} partitions, {', '.join(narrow)}: give every topic {partitions} ({how}), set "
+        f"WAYBILL_TOPIC_PARTITIONS={partitions}, then `waybill recover`"
+    )

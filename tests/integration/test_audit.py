@@ -130,7 +130,7 @@ async def decided(lab: Lab) -> None:
     decisions: list[Decision] = [
         Erase(shipment_id="dash:KNOWN", **why),
         SetStatus(shipment_id="dash:DE-0", status=Status.LOST, **why),
-        Retire(shipment_id="dash:DE-1", silent_since=now + timedelta(days=1), **why),
+        Retire(shipment_id="dash:DE-1", silent_since=now + timedelta(days=1), unfinished=False, **why),
     ]
     appended = [decision_record(each, "dash", None, f"decision-{at}", now) for at, each in enumerate(decisions)]
     again = [

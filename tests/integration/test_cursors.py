@@ -5,9 +5,12 @@ import signal
 from collections import Counter
 
 import pytest
+from aiokafka.admin import NewPartitions
 
 from processor.steps import Step
+from runtime.kafka import admin_client
 from schemas.topics import Topic
+from tests.integration.operating import asked, waybill
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
 from tests.integration.system import PARTITIONS, assert_exactly_once, lives, until
 
@@ -128,8 +131,44 @@ async def more_partitions(lab: Lab) -> None:
     assert len(ids) == len(set(ids)) > 0
 
 
+async def raw_grown_alone(lab: Lab) -> None:
+    """What the new partition gives cannot be published: it stands still, the old ones go on, and nothing dies."""
+    await lab.system.append(lives(5))
+    await lab.process()
+    others = [lab.system.settings.topic(topic) for topic in Topic if topic is not Topic.RAW]
+    await _grow(lab, lab.raw)
+    for command in (("recover", "--yes"), ("recover", "--dry-run")):
+        refused = await waybill(lab.system, *command, code=1)
+        assert all(f"{name} {PARTITIONS}" in refused for name in others), refused
+    assert [each["behind"] for each in (await asked(lab.system, "lag"))["partitions"]] == [0] * (PARTITIONS + 1)
+    async with lab.running() as processor:
+        await lab.halted()
+        await lab.system.append(lives(3, "NEXT"))  # as a producer that has not noticed yet
+        await until(lambda: _is_published(lab, 7 * 8))
+        found = [each for each in (await asked(lab.system, "doctor", code=1))["findings"] if each["what"] == "cursors"]
+        assert [each["level"] for each in found] == ["fail"]
+        assert others[0] in found[0]["found"]
+        await _grow(lab, *others)
+        await lab.halted()
+        await lab.recover(*["stream"] * PARTITIONS)
+        await lab.ready()
+        assert processor.returncode is None
+    assert await lab.system.rows("select distinct partitions from cursors") == [(PARTITIONS + 1,)]
+    ids = [name for name, _ in await lab.events()]
+    assert len(ids) == len(set(ids)) == 7 * 8
+
+
+async def _grow(lab: Lab, *names: str) -> None:
+    async with admin_client(lab.system.settings) as admin:
+        await admin.create_partitions({name: NewPartitions(PARTITIONS + 1) for name in names})
+
+
+async def _is_published(lab: Lab, events: int) -> bool:
+    return len(await lab.events()) == events
+
+
 async def test_what_cannot_heal_stops_until_it_is_recovered(one_more: OpenLab) -> None:  # noqa: F811
-    tries = [retention, made_anew_and_shorter, made_anew_and_longer, another_group, more_partitions]
+    tries = [retention, made_anew_and_shorter, made_anew_and_longer, another_group, more_partitions, raw_grown_alone]
     await side_by_side(tries, one_more)
 
 

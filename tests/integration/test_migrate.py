@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from cli.main import main
 from runtime.errors import SetupError
-from runtime.migrations import Migration, MigrationError, load_migrations, migrate, require_current_schema
+from runtime.migrations import OUTSIDE, Migration, MigrationError, load_migrations, migrate, require_current_schema
 from runtime.postgres import SESSION, connect, open_pool
 from runtime.settings import Settings, load_settings
 
@@ -53,6 +53,47 @@ async def test_a_failing_migration_leaves_nothing_of_itself(settings: Settings, 
     assert await database.fetchval("SELECT to_regclass('half')") is None
     assert await database.fetchval("SELECT array_agg(version) FROM schema_migrations") == [1]
     assert await migrate(settings, (FIRST, SECOND)) == (SECOND,)
+
+
+INDEXES = Migration(
+    2,
+    "indexes",
+    f"{OUTSIDE}-- a remark\ncreate index concurrently by_name on parcels (name);\n"
+    "create unique index concurrently once on parcels (name);\n",
+)
+
+
+async def test_an_index_whose_building_was_interrupted_is_built_again(settings: Settings, database: Any) -> None:
+    await migrate(settings, (FIRST,))
+    await database.execute("INSERT INTO parcels VALUES ('one')")
+    with pytest.raises(MigrationError, match="0002_indexes fails: could not create unique index"):
+        await migrate(settings, (FIRST, INDEXES))
+    validity = (
+        "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid "
+        "WHERE indrelid = 'parcels'::regclass"
+    )
+    assert dict(await database.fetch(validity)) == {"by_name": True, "once": False}
+    kept = await database.fetchval("SELECT to_regclass('by_name')::oid")
+    await database.execute("DELETE FROM parcels WHERE ctid = (SELECT max(ctid) FROM parcels)")
+    assert await migrate(settings, (FIRST, INDEXES)) == (INDEXES,)
+    assert dict(await database.fetch(validity)) == {"by_name": True, "once": True}
+    assert await database.fetchval("SELECT to_regclass('by_name')::oid") == kept, "what was built is not built again"
+    assert await migrate(settings, (FIRST, INDEXES)) == ()
+
+
+async def test_indexes_are_built_while_others_wait_to_migrate_and_write(settings: Settings, database: Any) -> None:
+    """A statement that waited for the lock would be waited for by the building: a deadlock."""
+    await migrate(settings, (FIRST,))
+    async with database.transaction():
+        await database.execute("INSERT INTO parcels VALUES ('writes while it is built')")
+        building = [asyncio.create_task(migrate(settings, (FIRST, INDEXES))) for _ in range(3)]
+        other = await asyncpg.connect(settings.database_url)
+        async with asyncio.timeout(20):
+            while not await other.fetchval("SELECT to_regclass('by_name')"):
+                await asyncio.sleep(0.05)
+            await other.execute("INSERT INTO parcels VALUES ('and so does another')")
+        await other.close()
+    assert sorted(await asyncio.gather(*building), key=len) == [(), (), (INDEXES,)]
 
 
 async def test_a_changed_file_and_a_newer_database_are_refused(settings: Settings) -> None:

@@ -37,7 +37,9 @@ JOB: Final = "job"
 
 PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "log_deed": ("ani", "command", "{}"),
-    "find_shipment": (S,),
+    "find_shipment": (S, 20),
+    "page_of_log": (MONTH_AGO, "ani", PAGE),
+    "page_of_log_of_shipment": (None, None, PAGE, S),
     # dead letters
     "page_of_dead_letters": (MONTH_AGO, NOW, 0, P, 5, PAGE),
     "dead_letters_at": ([0], PARTS, OFFSETS),
@@ -53,7 +55,6 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "forget_dead_letters": (ZEROS, PARTS, OFFSETS),
     # decisions
     "shipment_to_decide": (S,),
-    "courier_of_observed": (S,),
     "event_of_record": (P, 15),
     "stored_of_shipment": (S,),
     "page_of_anomalies": (MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
@@ -61,6 +62,8 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     # retention
     "silent_shipments": (LONG_AGO, LONG_AGO - timedelta(days=5), S, PAGE),
     "count_silent": (LONG_AGO,),
+    "silent_unfinished": (LONG_AGO, LONG_AGO - timedelta(days=5), S, PAGE),
+    "count_silent_unfinished": (LONG_AGO,),
     "count_retired": (IDS,),
     "count_old_dead_letters": ([P], [MONTH_AGO], LONG_AGO),
     "count_old_jobs": (LONG_AGO,),
@@ -79,7 +82,6 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     # replays
     "applied_offsets": (),
     "roots_of_shipment": (S,),
-    "has_observations": (S,),
     "begin_replay": (JOB, "reprocess", "{}", None, None, "ani", NOW),
     "begin_positions": (JOB, PARTS, OFFSETS, OFFSETS),
     "replay_job": (JOB,),
@@ -111,15 +113,17 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "events_of_shipment": (S,),
     "newest_shipments": (["FAILED"], "dash", 100),
     "stale_shipments": (None, None, 100, NOW - timedelta(days=3)),
+    "newest_readings": (2000,),
     # reconcile
     "lock": ("",),
-    "count_due": (["dash"], None, MONTH_AGO, NOW),
-    "page_of_due": (["dash"], None, MONTH_AGO, NOW, LONG_AGO, S, PAGE),
+    "count_due": ("dash", None, LONG_AGO, MONTH_AGO, NOW, 10_000),
+    "page_of_silent": ("dash", None, MONTH_AGO, LONG_AGO, S, PAGE),
+    "page_of_rested": ("dash", None, MONTH_AGO, LONG_AGO, S, NOW, PAGE),
     "one_shipment": (S, None),
     "claim": (S, NOW, NOW, NOW, 0, 0),
     "note_outcome": (S, NOW, 0, 0, "news"),
     "known": (S,),
-    "forget_final": ("", PAGE),
+    "forget_final": (NOW, LONG_AGO, S, PAGE),
     "told_how": (LONG_AGO, LONG_AGO + timedelta(days=1)),
     "lateness": (LONG_AGO, LONG_AGO + timedelta(days=1)),
     "healed": (LONG_AGO, LONG_AGO + timedelta(days=1)),
@@ -134,9 +138,9 @@ PACKAGES: Final = ("operators", "reconcile")
 EXEMPT: Final[dict[str, str]] = {}
 """Statements that may read a whole table, with the reason."""
 
-UNINDEXED: Final = "select count(*) from shipments where courier_ref = 'x'"
+UNINDEXED: Final = "select count(*) from shipments where reason = 'x'"
 
-LARGE: Final = {"shipments", "observations", "outputs"}
+LARGE: Final = {"shipments", "observations", "outputs", "operator_log", "reconcile_asks"}
 
 FILL: Final = f"""
 insert into shipments (shipment_id, courier, service, courier_ref, order_id, awb, status, phase, final, courier_status,
@@ -147,7 +151,14 @@ select 'dash:' || i, 'dash', 'logistic', i, 'O-' || i, 'A-' || i,
     case when i > 0.9 * {ROWS} and i % 20 <> 0 then now() end
 from generate_series(1, {ROWS}) as i;
 insert into observations (shipment_id, raw_partition, raw_offset, outcome, version, kept, reading, recorded_at)
-select 'dash:' || i, i % 12, i, 'event', 1, true, '{{"courier": "dash"}}', now() from generate_series(1, {ROWS}) as i;
+select 'dash:' || i, i % 12, i, 'event', 1, true,
+    json_build_object('courier', 'dash', 'details', json_build_object('awb', 'A-' || i)), now()
+from generate_series(1, {ROWS}) as i;
+insert into reconcile_asks (shipment_id, asked_at, next_ask_at, fruitless, failures)
+select 'dash:' || i, now(), now() + i * interval '1 minute', 0, 0 from generate_series(1, {ROWS}) as i;
+insert into operator_log (operator, command, detail, logged_at)
+select 'ani', 'shipment set-status', json_build_object('shipment_id', 'dash:' || i), now() - i * interval '1 minute'
+from generate_series({ROWS}, 1, -1) as i;
 insert into outputs (raw_partition, cause_offset, ordinal, topic, key, value, shipment_id, version, recorded_at)
 select i % 12, i, 0, 'shipment.events', 'k'::bytea, 'value'::bytea, 'dash:' || i, 1, now() - i * interval '1 day' / 1500
 from generate_series(1, {ROWS}) as i

@@ -213,7 +213,8 @@ async def test_jobs_run_side_by_side_are_paused_resumed_and_cancelled(system: Sy
             resumed.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(resumed.wait(), 10) == 1
         assert (await command(system, "replay", "status", first, "--json")).json()["status"] == "paused"
-        assert (await command(system, "replay", "cancel", first)).code == 0
+        assert (await command(system, "replay", "cancel", first)).code == 2, "nobody can be asked"
+        assert (await command(system, "replay", "cancel", first, "--yes")).code == 0
         assert (await command(system, "replay", "resume", first)).code == 1
         assert (await command(system, "replay", "pause", "nobody")).code == 1
         listed = (await command(system, "replay", "list", "--json")).json()

@@ -135,6 +135,7 @@ async def _a_late_webhook(system: System, before: dict[str, Any]) -> None:
         assert (await asked(system, "retention", "--yes"))["found"]["shipments"] == 0
         decide = ("shipment", "set-status", before["shipment_id"], "LOST", "--reason", "x", "--yes")
         assert "was retired" in await waybill(system, *decide, code=1)
+        await _what_never_became_final_goes_too(system)
     late = [each for each in await events(system) if each["shipment_id"] == before["shipment_id"]][-1]
     assert (late["type"], late["status"], late["version"]) == (
         "shipment.history_added",
@@ -144,6 +145,15 @@ async def _a_late_webhook(system: System, before: dict[str, Any]) -> None:
     assert late["personal"] == {"driver": None, "signed_by": None, "tracking_url": None, "proofs": []}
     await assert_conserved(system)
     await waybill(system, "audit", "--all")
+
+
+async def _what_never_became_final_goes_too(system: System) -> None:
+    system.environ["WAYBILL_RETENTION_UNFINISHED"] = KEPT
+    assert (await asked(system, "retention", "--yes"))["done"]["shipments"] == 1
+    (held,) = await rows_of(system, "dash:HELD")
+    assert (held["status"], held["final"], held["retired_at"] is None) == ("CREATED", False, False)
+    assert held["shipment_id"] not in str(await asked(system, "shipment", "list", "--stale-for", "1s"))
+    assert (await asked(system, "retention", "--yes"))["found"]["shipments"] == 0
 
 
 async def test_killed_and_run_again_it_ends_the_same(system: System) -> None:

@@ -206,12 +206,15 @@ def test_a_retired_shipment_keeps_its_row_and_tells_of_latecomers(data: st.DataO
     assume(world.shipments)
     name = data.draw(st.sampled_from(sorted(world.shipments)), "shipment")
     before = world.shipments[name]
-    young = decided(Retire(shipment_id=name, silent_since=datetime.min.replace(tzinfo=NOW.tzinfo), **WHO), NOW, "c0")
-    assert not world.take([young]).retired
-    made = world.take([decided(Retire(shipment_id=name, silent_since=LONG_AFTER, **WHO), NOW, "c1")])
+    unfinished = data.draw(st.booleans(), "unfinished ones too")
+    young = Retire(shipment_id=name, silent_since=datetime.min.replace(tzinfo=NOW.tzinfo), unfinished=unfinished, **WHO)
+    assert not world.take([decided(young, NOW, "c0")]).retired
+    retire = Retire(shipment_id=name, silent_since=LONG_AFTER, unfinished=unfinished, **WHO)
+    made = world.take([decided(retire, NOW, "c1")])
     after = world.shipments[name]
     if not after.retired:
         assert made.outputs == []
+        assert not unfinished or before.snapshot is None
         return
     assert before.snapshot is not None
     assert after.snapshot is not None

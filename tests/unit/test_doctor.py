@@ -31,8 +31,9 @@ CURSOR = Cursor(raw_topic="raw", partitions=1, consumer_group="g", next_offset=1
         ({"WAYBILL_DASH_SECRETS": "x"}, "couriers", Level.OK),
         ({"WAYBILL_INGEST_SPOOL_DIR": ""}, "spool", Level.WARN),
         ({"WAYBILL_INGEST_SPOOL_DIR": "/dev/null/spool"}, "spool", Level.FAIL),
-        ({"WAYBILL_RETENTION": "30d"}, "retention", Level.OK),
-        ({"WAYBILL_RETENTION": "29d"}, "retention", Level.FAIL),
+        ({"WAYBILL_RETENTION": "31d"}, "retention", Level.OK),
+        ({"WAYBILL_RETENTION": "30d"}, "retention", Level.FAIL),
+        ({"WAYBILL_RETENTION_UNFINISHED": "30d"}, "retention", Level.FAIL),
         ({"WAYBILL_DLQ_MAX_RATIO": "1"}, "dead letters", Level.WARN),
     ],
 )

@@ -3,8 +3,7 @@
 import io
 from datetime import UTC, datetime
 
-from rich.console import Console
-
+from cli.console import GuardedConsole
 from cli.live import YOURS, Live
 from cli.scenario import Difference, Seen, load_stories, play
 from cli.surroundings import surroundings
@@ -17,7 +16,7 @@ NOW = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 
 def shown() -> tuple[Live, io.StringIO]:
     out = io.StringIO()
-    return Live(Console(file=out, width=120, highlight=False)), out
+    return Live(GuardedConsole(file=out, width=120, highlight=False)), out
 
 
 def test_the_summary_names_what_is_wrong() -> None:

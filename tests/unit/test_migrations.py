@@ -1,11 +1,13 @@
 """Which migrations a database still needs, and what does not fit together."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from runtime.migrations import Migration, MigrationError, load_migrations, pending
+from runtime.migrations import OUTSIDE, Migration, MigrationError, load_migrations, pending
 
+INDEX = re.compile(r"^create (unique )?index .* on (shipments|observations|outputs)\\b", re.MULTILINE | re.IGNORECASE)
 ONE, TWO, THREE = (Migration(number, f"step_{number}", f"select {number}") for number in (1, 2, 3))
 
 
@@ -53,3 +55,18 @@ def test_two_files_with_one_number_are_refused(tmp_path: Path) -> None:
 
 def test_the_bundled_migrations_are_found() -> None:
     assert load_migrations()[0].version == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["create table t ();", "create index t_name on t (name);", "create index concurrently i on t (n); drop table t"],
+)
+def test_a_file_outside_a_transaction_builds_indexes_and_nothing_else(sql: str) -> None:
+    with pytest.raises(MigrationError, match="may only build indexes concurrently"):
+        _ = Migration(1, "odd", f"{OUTSIDE}{sql}").steps
+
+
+def test_large_tables_get_their_indexes_outside_a_transaction() -> None:
+    """Since 0005, when the operators' commands were there: what came before has run, or runs on small tables."""
+    within = [each for each in load_migrations() if each.version > 4 and not each.sql.startswith(OUTSIDE)]
+    assert [str(each) for each in within if INDEX.search(each.sql)] == []

@@ -34,14 +34,6 @@ def test_a_tombstone_is_said() -> None:
     assert "forgotten" in line(shown(Topic.STATE, None), Choice(topic=Topic.STATE))
 
 
-def test_what_a_courier_writes_commands_no_terminal() -> None:
-    headers = {"courier": "dash", "source": "push"}
-    reading = Reading(word="\x1b[2J\nDELIVERED")
-    text = line(shown(Topic.RAW, None, headers, reading), Choice(topic=Topic.RAW))
-    assert text.isprintable()
-    assert "DELIVERED → no status" in text
-
-
 def test_everything_personal_is_masked_and_nothing_else() -> None:
     personal = {
         "driver": {"name": "Budi", "phone": None},

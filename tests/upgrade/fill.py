@@ -29,7 +29,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from devstack import Choice, Embedded, services, tools
 from processor.steps import Step
-from runtime import kafka
 from schemas.topics import Topic
 from tests.integration.replaying import mixed
 from tests.integration.system import PARTITIONS, Raw, System, dash, open_system, raw_records, until
@@ -49,28 +48,24 @@ async def main(cases: Path, target: Path) -> None:
                 "WAYBILL_KIRIMINAJA_API_KEY": KEY,
                 "WAYBILL_OPERATOR": "dewi",
             }
-            await fill(system, cases, answers)
+            await fill(system, [json.loads(file.read_text()) for file in sorted(cases.glob("*.json"))], answers)
         write(target / "topics.json", await topics_of(system))
         dump_database(stack.database_url, target / "database.sql")
 
 
-async def fill(system: System, cases: Path, answers: "Answers") -> None:
+async def fill(system: System, cases: list[Any], answers: "Answers") -> None:
     async with system.processor():
-        for number, file in enumerate(sorted(cases.glob("*.json"))):
-            await play(system, json.loads(file.read_text()), CASES_BEGIN + timedelta(minutes=number), answers)
-        await append(system, [*mixed(12), *final_long_ago()])
-        for story in sorted(Path("schemas/couriers/samples").rglob("*.json")):
-            courier = story.relative_to("schemas/couriers/samples").parts[0]
-            if "tracking" not in story.parts:
-                await append(system, raw_records(courier, story.read_bytes(), CASES_BEGIN))
-        await append(system, strange())
+        for number, case in enumerate(cases):
+            await play(system, case, CASES_BEGIN + timedelta(minutes=number), answers)
+        for records in (mixed(12), final_long_ago(), samples(), strange()):
+            await system.append(records)
         await until(system.caught_up)
         await decide(system)
         await until(system.caught_up)
     await store_without_publishing(system)
     await interrupt_a_replay(system)
     backlog = [dash(f"DE-{number}", "COMPLETED", 50, failedCount=1, completedAt=moment(50)) for number in range(3)]
-    await append(system, [each for body in backlog for each in raw_records("dash", body, CASES_BEGIN)])
+    await system.append([each for body in backlog for each in raw_records("dash", body, CASES_BEGIN)])
 
 
 async def play(system: System, case: dict[str, Any], at: datetime, answers: "Answers") -> None:
@@ -79,7 +74,7 @@ async def play(system: System, case: dict[str, Any], at: datetime, answers: "Ans
         if "path" in step and step.get("method", "POST") == "POST":
             courier = step["path"].split("?")[0].rstrip("/").rpartition("/")[2]
             body = base64.b64decode(step["body_b64"]) if "body_b64" in step else json.dumps(step["body"]).encode()
-            await append(system, raw_records(courier, body, at + timedelta(seconds=second)))
+            await system.append(raw_records(courier, body, at + timedelta(seconds=second)))
         elif "pull" in step:
             await until(system.caught_up)
             answers.next = step["answer"]
@@ -96,6 +91,17 @@ def final_long_ago() -> list[Raw]:
         for record in raw_records(
             "dash", dash(f"DE-OLD-{number}", word, minute), now - LONG_AGO + timedelta(minutes=minute)
         )
+    ]
+
+
+def samples() -> list[Raw]:
+    """Write the webhooks of the couriers' documents."""
+    root = Path("schemas/couriers/samples")
+    return [
+        record
+        for file in sorted(root.rglob("*.json"))
+        if "tracking" not in file.parts
+        for record in raw_records(file.relative_to(root).parts[0], file.read_bytes(), CASES_BEGIN)
     ]
 
 
@@ -128,7 +134,7 @@ async def decide(system: System) -> None:
 async def store_without_publishing(system: System) -> None:
     """Have a processor killed between its two commits."""
     bodies = [dash(f"DE-UNPUBLISHED-{number}", "PREPARING", 1) for number in range(4)]
-    await append(system, [each for body in bodies for each in raw_records("dash", body, CASES_BEGIN)])
+    await system.append([each for body in bodies for each in raw_records("dash", body, CASES_BEGIN)])
     async with system.processor(Step.STORED) as process:
         assert await process.wait() == -SIGKILL
 
@@ -138,17 +144,14 @@ async def interrupt_a_replay(system: System) -> None:
     process = await start(system, "replay", "run", "--courier", "kiriminaja", "--all", "--rate", "4", "--yes")
 
     async def under_way() -> bool:
-        jobs = await system.rows("select sum(appended) as appended from replay_jobs join replay_positions using (job) where status = 'running'")
+        jobs = await system.rows(
+            "select sum(appended) as appended from replay_jobs join replay_positions using (job) where status = 'running'"
+        )
         return any((job["appended"] or 0) > 3 for job in jobs)
 
     await until(under_way)
     process.kill()
     await process.wait()
-
-
-async def append(system: System, records: list[Raw]) -> None:
-    """Append records in the order given, each alone: so the fixture is the same whenever it is made."""
-    await system.append(records)
 
 
 async def start(system: System, *arguments: str) -> asyncio.subprocess.Process:
@@ -238,10 +241,14 @@ def dump_database(database_url: str, path: Path) -> None:
     install = tools.postgres_install()
     assert install is not None
     address = urlsplit(database_url)
+    home = install / "pginstall"
+    options = ("--inserts", "--rows-per-insert=50", "--no-owner", "--no-privileges", "--dbname", address.geturl())
     done = subprocess.run(
-        [str(install / "pginstall" / "bin" / "pg_dump"), "--inserts", "--rows-per-insert=50", "--no-owner", "--no-privileges",
-         "--dbname", address.geturl()],
-        check=True, capture_output=True, text=True, env={**os.environ, "LD_LIBRARY_PATH": str(install / "pginstall" / "lib")},
+        [str(home / "bin" / "pg_dump"), *options],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LD_LIBRARY_PATH": str(home / "lib")},
     )
     lines = [line for line in done.stdout.splitlines() if not line.startswith(("\\", "--"))]
     path.write_text("\n".join(line for line in lines if line.strip()) + "\n")

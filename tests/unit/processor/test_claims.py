@@ -15,10 +15,12 @@ from processor.claims import (
     Stream,
     Trouble,
     advanced,
+    before_growth,
     decide,
     digest,
     mark,
 )
+from schemas.partitioning import uneven
 from schemas.records import RawRecord
 
 STREAM = Stream("raw", 4, "group")
@@ -42,6 +44,51 @@ def seen(**changed: object) -> Sight:
 
 def cursor(**changed: object) -> Cursor:
     return msgspec.structs.replace(CURSOR, **changed)
+
+
+GROWN = Stream("raw", 6, "group")
+
+
+def test_a_topic_that_has_grown_stops_a_claim_until_that_is_adopted() -> None:
+    decision = decide(seen(stream=GROWN))
+    assert isinstance(decision, Halt)
+    assert decision.trouble is Trouble.STREAM
+    before = before_growth(seen(stream=GROWN))
+    assert before == SIGHT, "what came before may be worked off"
+
+
+@pytest.mark.parametrize(
+    "sight",
+    [
+        SIGHT,
+        seen(stream=Stream("raw", 3, "group")),
+        seen(stream=Stream("raw", 6, "other")),
+        seen(stream=Stream("other", 6, "group")),
+        seen(stream=GROWN, cursor=cursor(epoch=0)),  # a new partition: how its cursor would begin
+    ],
+)
+def test_nothing_else_goes_on_as_before(sight: Sight) -> None:
+    assert before_growth(sight) is None
+
+
+def test_a_partition_that_cannot_be_published_names_the_mend() -> None:
+    narrow = uneven("raw", 6, {"events": 4, "state": 6, "dlq": 0})
+    assert narrow is not None
+    for stream in (STREAM, GROWN):
+        decision = decide(seen(stream=stream, narrow=narrow))
+        assert isinstance(decision, Halt)
+        assert decision.trouble is Trouble.NARROW
+        for told in (
+            "raw has 6 partitions",
+            "events 4",
+            "dlq is missing",
+            "WAYBILL_TOPIC_PARTITIONS=6",
+            "waybill recover",
+        ):
+            assert told in decision.why
+        assert "state" not in decision.why
+        assert "\n" not in decision.why
+    assert uneven("raw", 4, {"events": 4, "state": 6}) is None
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ ANOMALY = f"{WHOSE}/anomaly/0:7/illegal_transition"
         Accept(**WHO, anomaly_id=ANOMALY, record="0f" * 16),
         Dismiss(**WHO, anomaly_id=ANOMALY),
         Erase(**WHO),
-        Retire(**WHO, silent_since=AT),
+        Retire(**WHO, silent_since=AT, unfinished=False),
+        Retire(**WHO, silent_since=AT, unfinished=True),
     ],
 )
 def test_what_was_decided_is_read(decision: Decision) -> None:
