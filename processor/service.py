@@ -10,6 +10,7 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.claims import Stream
+from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
 from processor.health import Condition, Health, StoreName
@@ -21,7 +22,7 @@ from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError
 from runtime.metrics import ProcessorMetrics, new_registry
 from runtime.migrations import MigrationError, require_current_schema
-from runtime.postgres import DATABASE_ERRORS, Pool, open_pool
+from runtime.postgres import DATABASE_ERRORS, open_pool
 from runtime.settings import Settings
 from schemas.topics import Topic
 
@@ -32,8 +33,7 @@ SETTLED_SECONDS: Final = 60.0
 """What fails after so long is a new condition: told again, and tried again soon. Opening gives up within 30 s."""
 
 LEAVE_SECONDS: Final = 1.0
-"""How long the consumer may take to leave the group, and the pool to close: behind the workers' end, within the
-lifecycle's 8 s."""
+"""How long the consumer may take to leave the group: behind the workers' end, within the lifecycle's 8 s."""
 
 DENIALS: Final = (DeniedError, *kafka.DENIALS, *postgres.DENIALS)
 """What is told even where something else was waited for before."""
@@ -139,7 +139,7 @@ async def _shared(
         admin = await _noted(health, StoreName.KAFKA, opened.enter_async_context(kafka.admin_client(settings)))
         stream = await _stream(settings, admin, health)
         pool = await _noted(health, StoreName.POSTGRES, open_pool(settings, "processor", CONNECTIONS))
-        opened.push_async_callback(_close_pool, pool)
+        opened.push_async_callback(pool.close)
         async with pool.acquire() as connection:
             await require_current_schema(connection)
         health.saw(StoreName.POSTGRES, Condition.WORKS)
@@ -147,7 +147,8 @@ async def _shared(
         opened.push_async_callback(_end, watching)
         consumer = kafka.new_group_consumer(settings, "waybill-processor")
         opened.push_async_callback(kafka.stop, consumer, LEAVE_SECONDS)
-        yield Shared(settings, stream, consumer, admin, Store(pool, reached), metrics, reached)
+        cursors, store = Cursors(settings, pool), Store(pool, reached)
+        yield Shared(settings, stream, consumer, admin, cursors, store, metrics, reached)
 
 
 async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -> Result:
@@ -167,16 +168,6 @@ async def _stream(settings: Settings, admin: AIOKafkaAdminClient, health: Health
         raise UnreachableError(why)
     health.saw(StoreName.KAFKA, Condition.WORKS)
     return Stream(raw_topic, found[raw_topic].partitions, settings.group_id)
-
-
-async def _close_pool(pool: Pool) -> None:
-    """Close the connections; cut those on which PostgreSQL does not answer."""
-    try:
-        async with asyncio.timeout(LEAVE_SECONDS):
-            await pool.close()
-    except (TimeoutError, *DATABASE_ERRORS) as error:
-        log.warning("database connections cut", error=repr(error))
-        pool.terminate()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.claims import Committed, Cursor, Halt, Log, Resume, Sight, Stream, advanced, decide, digest, mark
+from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS, Emitter
 from processor.errors import ClaimLostError, HaltError, MendableError, UnstorableError
 from processor.flood import Window, is_flood, slid
@@ -54,6 +55,9 @@ CACHED_SHIPMENTS: Final = 4_000
 BACK_OFF: Final = (timedelta(seconds=0.2), timedelta(seconds=5))
 """The first and the longest wait before a partition is claimed again; each is twice the one before, with jitter."""
 
+GIVE_UP_SECONDS: Final = 3.0
+"""How long a cancelled emission may take to end."""
+
 STEADY_SECONDS: Final = 2.0
 """A claim that held so long was a good one: the next is tried at once, and told."""
 
@@ -70,6 +74,7 @@ class Shared(msgspec.Struct, frozen=True):
     stream: Stream
     consumer: AIOKafkaConsumer
     admin: AIOKafkaAdminClient
+    cursors: Cursors
     store: Store
     metrics: ProcessorMetrics
     reached: Reached
@@ -151,7 +156,7 @@ class Worker:
             await pause(attempt, self._stopping)
             with suppress(*DOUBTS):
                 stream, log_range = await self._stream_now(), await self._log_range()
-                cursor = await self._shared.store.look(self.partition, stream, log_range.start)
+                cursor = await self._shared.cursors.look(self.partition, stream, log_range.start)
                 if isinstance(decide(await self._sight(cursor, stream, log_range)), Resume):
                     log.info("partition mended", partition=self.partition)
                     return
@@ -163,12 +168,12 @@ class Worker:
         await self._emitter.open()
         shared.reached(Step.FENCED)
         log_range = await self._log_range()
-        cursor = await shared.store.claim(self.partition, stream, log_range.start)
+        cursor = await shared.cursors.claim(self.partition, stream, log_range.start)
         shared.reached(Step.CURSOR_CLAIMED)
         sight = await self._sight(cursor, stream, log_range)
         decision = decide(sight)
         if isinstance(decision, Halt):
-            if await shared.store.look(self.partition, stream, log_range.start) != cursor:
+            if await shared.cursors.look(self.partition, stream, log_range.start) != cursor:
                 raise ClaimLostError("another claim has taken the partition over")
             raise MendableError(decision.why)
         if decision.ignored:
@@ -236,7 +241,7 @@ class Worker:
         self._shipments.clear()
         if self._emission is not None:
             self._emission.cancel()
-            await asyncio.wait([self._emission])
+            await asyncio.wait([self._emission], timeout=GIVE_UP_SECONDS)
             self._emission = None
         if self._emitter is not None:
             emitter, self._emitter = self._emitter, None
@@ -287,6 +292,8 @@ class Worker:
         shipments = ChainMap(loaded, self._shipments)
         planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
         window = self._judge(planned, len(readings))
+        if planned.retired:
+            await self._emission_done()  # what is not known to be published stays stored
         shared.reached(Step.PLANNED)
         started = monotonic()
         moved = advanced(cursor, readings[-1].record, self._emitted)

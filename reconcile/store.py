@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from reconcile.errors import AlreadyAskingError
@@ -130,25 +129,6 @@ class Ledger:
         while looked_at == FORGET:
             async with self._turn:
                 last, looked_at = await self._connection.fetchrow(_Q["forget_final"], last, FORGET)
-
-
-@asynccontextmanager
-async def open_pool(settings: Settings, size: int) -> AsyncIterator[Pool]:
-    """Give a pool. Its end waits for nobody long.
-
-    Raises:
-        UnreachableError: the server does not answer, or cannot be used.
-
-    """
-    pool = await postgres.open_pool(settings, "reconcile", size)
-    try:
-        yield pool
-    finally:
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await pool.close()
-        except (TimeoutError, asyncpg.InterfaceError):
-            pool.terminate()
 
 
 @asynccontextmanager
