@@ -23,7 +23,7 @@ from processor.emitter import KAFKA_ERRORS, Emitter
 from processor.errors import ClaimLostError, RecoveryError
 from processor.mending import Mend, correction, mend
 from processor.outputs import Output, batch_messages
-from processor.worker import MAX_BATCH
+from processor.pacing import MAX_BATCH
 from processor.plan import Read, Reading, plan, read
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one

@@ -9,18 +9,19 @@ from typing import Any, Final, TypeVar
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 
+from processor import backlog
 from processor.claims import Stream
 from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
-from processor.health import Condition, Health, StoreName
+from processor.health import Condition, Health
 from processor.steps import Reached, no_one
 from processor.store import Store
 from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, lifecycle, postgres
 from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError
-from runtime.metrics import ProcessorMetrics, new_registry
+from runtime.metrics import ProcessorMetrics, StoreName, new_registry
 from runtime.migrations import MigrationError, require_current_schema
 from runtime.postgres import DATABASE_ERRORS, open_pool
 from runtime.settings import Settings
@@ -63,7 +64,7 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
         return {
             **health.parts,
             "assigned": bool(workers),
-            "claimed": all(worker.working or worker.halted for worker in workers),
+            "claimed": all(worker.ready or worker.halted for worker in workers),
             "running": not any(worker.halted for worker in workers),
         }
 
@@ -74,9 +75,9 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
             began = monotonic()
             try:
                 async with AsyncExitStack() as opened:
-                    opening = opened.enter_async_context(_shared(settings, metrics, health, reached))
-                    if (shared := await _unless(stop, opening)) is not None:
-                        await _process(shared, groups, stop)
+                    opening = opened.enter_async_context(_opened(settings, metrics, health, reached))
+                    if (found := await _unless(stop, opening)) is not None:
+                        await _process(*found, groups, stop)
             except (UnreachableError, MigrationError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
                 attempt = attempt + 1 if monotonic() - began < SETTLED_SECONDS else 1
                 was_denied, denied = denied, isinstance(error, DENIALS)
@@ -85,15 +86,16 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
                 await pause(attempt, stop)
 
 
-async def _process(shared: Shared, groups: list[Group], stop: asyncio.Event) -> None:
-    """Work in the group until `stop`, or until the consumer or a worker fails for good."""
+async def _process(shared: Shared, watching: asyncio.Task[None], groups: list[Group], stop: asyncio.Event) -> None:
+    """Work in the group until `stop`, or until the consumer, a watch or a worker ends by itself."""
     group = Group(shared)
     groups.append(group)
     shared.consumer.subscribe([shared.stream.raw_topic], listener=group)
+    looking = asyncio.create_task(backlog.watch(shared, group))
     try:
         if await _unless(stop, _started(shared)) is None:
             return
-        ends = [group.failed, *kafka.background(shared.consumer)]
+        ends: list[asyncio.Future[Any]] = [group.failed, watching, looking, *kafka.background(shared.consumer)]
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, *ends), return_when=asyncio.FIRST_COMPLETED)
@@ -102,8 +104,9 @@ async def _process(shared: Shared, groups: list[Group], stop: asyncio.Event) -> 
         if group.failed.done():
             group.failed.result()
         if not stop.is_set():
-            raise UnreachableError(f"the consumer has ended by itself: {_why_ended(ends)}")
+            raise UnreachableError(f"the consumer or a watch has ended by itself: {_why_ended(ends)}")
     finally:
+        await _end(looking)
         await group.stop()
         groups.remove(group)
 
@@ -131,10 +134,10 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
 
 
 @asynccontextmanager
-async def _shared(
+async def _opened(
     settings: Settings, metrics: ProcessorMetrics, health: Health, reached: Reached
-) -> AsyncIterator[Shared]:
-    """Open both stores. Whichever is away is named in `health`."""
+) -> AsyncIterator[tuple[Shared, asyncio.Task[None]]]:
+    """Open both stores, and watch them from then on. Whichever is away is named in `health`."""
     async with AsyncExitStack() as opened:
         admin = await _noted(health, StoreName.KAFKA, opened.enter_async_context(kafka.admin_client(settings)))
         stream = await _stream(settings, admin, health)
@@ -148,7 +151,7 @@ async def _shared(
         consumer = kafka.new_group_consumer(settings, "waybill-processor")
         opened.push_async_callback(kafka.stop, consumer, LEAVE_SECONDS)
         cursors, store = Cursors(settings, pool), Store(pool, reached)
-        yield Shared(settings, stream, consumer, admin, cursors, store, metrics, reached)
+        yield Shared(settings, stream, consumer, admin, cursors, store, metrics, reached, health.all_work), watching
 
 
 async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -> Result:
@@ -172,4 +175,4 @@ async def _stream(settings: Settings, admin: AIOKafkaAdminClient, health: Health
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    await asyncio.wait((task,))
+    await asyncio.wait((task,), timeout=LEAVE_SECONDS)
