@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
+from time import time
 from typing import Final
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from processor.worker import Shared, Worker
+from runtime.errors import UnreachableError
 
 HAND_OVER_SECONDS: Final = 2.5
 """How long a worker whose partition has gone elsewhere, or that is to stop, may finish its batch: many times what one
@@ -68,6 +70,10 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
         task = asyncio.create_task(worker.run(), name=f"partition-{partition}")
         task.add_done_callback(self._ended)
         self._tasks[partition] = worker, task
+        waiting = worker.waiting
+        self._shared.metrics.show_partition(
+            partition, lambda: worker.state, lambda: waiting.records, lambda: waiting.age(time())
+        )
 
     def _place(self, raw: TopicPartition) -> None:
         """Set where fetching goes on: without a position the consumer would look for a committed offset."""
@@ -79,6 +85,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _dismiss(self, partition: int) -> None:
         worker, task = self._tasks.pop(partition)
+        self._shared.metrics.hide_partition(partition)
         worker.stop()
         if not worker.working:
             task.cancel()  # there is no batch to finish, and a claim may wait long
@@ -87,7 +94,10 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
         leaving.add_done_callback(self._leaving.discard)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
+        error = None if task.cancelled() else task.exception()
+        if error is None and any(task is each for _, each in self._tasks.values()):
+            error = UnreachableError(f"the worker of {task.get_name()} has ended though nobody ended it")
+        if error is not None and not self.failed.done():
             self.failed.set_exception(error)
 
 

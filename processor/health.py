@@ -1,8 +1,9 @@
 """Whether the stores answer, as a process last saw it. Each change is said once."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
@@ -10,7 +11,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from processor.emitter import KAFKA_ERRORS
 from runtime.errors import DeniedError, SetupError
-from runtime.metrics import ProcessorMetrics
+from runtime.metrics import ProcessorMetrics, StoreName
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool, connect
 from runtime.settings import Settings
 
@@ -23,13 +24,6 @@ ANSWER_SECONDS: Final = 3.0
 log = structlog.get_logger(__name__)
 
 
-class StoreName(StrEnum):
-    """The two stores, as `/readyz` and the metrics name them."""
-
-    KAFKA = "kafka"
-    POSTGRES = "postgres"
-
-
 class Condition(StrEnum):
     """How a store was last seen."""
 
@@ -39,6 +33,8 @@ class Condition(StrEnum):
     READ_ONLY = "read-only"
     LEADERLESS = "without a leader"
     TOPICLESS = "without the topic"
+    UNCLEAR = "not understood"
+    """Asking it has failed in a way that nobody foresaw."""
 
 
 class Health:
@@ -53,6 +49,10 @@ class Health:
     def parts(self) -> dict[str, bool]:
         """Of each store that was seen, whether it works."""
         return {store: condition is Condition.WORKS for store, condition in self._seen.items()}
+
+    def all_work(self) -> bool:
+        """Whether both stores work, as far as is known."""
+        return all(condition is Condition.WORKS for condition in self._seen.values())
 
     def saw(self, store: StoreName, condition: Condition, why: str = "") -> None:
         """Take note of a store's condition. The first time that it works is nothing to tell."""
@@ -72,9 +72,21 @@ class Health:
 
         When PostgreSQL is back, the pool's connections are made anew.
         """
-        await asyncio.gather(self._watch_kafka(admin, topic), self._watch_postgres(settings, pool))
+        await asyncio.gather(
+            self._keep_on(StoreName.KAFKA, lambda: self._watch_kafka(admin, topic)),
+            self._keep_on(StoreName.POSTGRES, lambda: self._watch_postgres(settings, pool)),
+        )
 
-    async def _watch_kafka(self, admin: AIOKafkaAdminClient, topic: str) -> None:
+    async def _keep_on(self, store: StoreName, watch: Callable[[], Awaitable[Never]]) -> Never:
+        """Begin anew whatever ends a watch: without it a store's return would go unseen."""
+        while True:
+            try:
+                await watch()
+            except Exception as error:  # noqa: BLE001 - nothing may end it unseen
+                self.saw(store, Condition.UNCLEAR, _words(error))
+            await asyncio.sleep(ASK_EVERY_SECONDS)
+
+    async def _watch_kafka(self, admin: AIOKafkaAdminClient, topic: str) -> Never:
         while True:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
@@ -84,7 +96,7 @@ class Health:
                 self.saw(StoreName.KAFKA, Condition.AWAY, _words(error))
             await asyncio.sleep(ASK_EVERY_SECONDS)
 
-    async def _watch_postgres(self, settings: Settings, pool: Pool) -> None:
+    async def _watch_postgres(self, settings: Settings, pool: Pool) -> Never:
         """Ask on a connection of our own: those of the pool may all be busy."""
         while True:
             try:
@@ -105,7 +117,7 @@ class Health:
                 if await connection.fetchval("show transaction_read_only") == "on":
                     self.saw(StoreName.POSTGRES, Condition.READ_ONLY)
                     return
-            if self._seen[StoreName.POSTGRES] is not Condition.WORKS:
+            if self._seen.get(StoreName.POSTGRES) is not Condition.WORKS:
                 await pool.expire_connections()
             self.saw(StoreName.POSTGRES, Condition.WORKS)
             await asyncio.sleep(ASK_EVERY_SECONDS)

@@ -1,6 +1,6 @@
 """What is published for one raw record: event, anomaly or dead letter, and the exact bytes of each. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -163,6 +163,26 @@ def anomaly_output(
         raw=origin.raw,
     )
     return _stored(Topic.ANOMALIES, origin, ordinal, observation.shipment_id, _encode(anomaly))
+
+
+def chunk_end(sizes: Iterable[tuple[int, int, int]], outputs: int, bytes_: int) -> int | None:
+    """Return the cause before which a chunk of stored outputs ends: at most so many outputs and bytes; None for no end.
+
+    `sizes` are causes in order, each with its outputs and their bytes. A chunk holds at least one cause, whole.
+    """
+    counted = summed = 0
+    for place, (cause, count, size) in enumerate(sizes):
+        counted, summed = counted + count, summed + size
+        if place and (counted > outputs or summed > bytes_):
+            return cause
+    return None
+
+
+def told_by(anomaly: Output) -> tuple[str, str]:
+    """Return courier and kind of a stored anomaly."""
+    assert anomaly.value is not None
+    told = _decode_anomaly(anomaly.value)
+    return told.courier, told.kind
 
 
 def dead_letter(origin: Origin, error: UnreadableError) -> Output:

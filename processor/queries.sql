@@ -142,6 +142,7 @@ update cursors set rowless = rowless + (select count(*) from gone where gone.inc
 where raw_partition = $2
 
 -- name: retire_outputs
+-- What is not known to be published stays: a claim publishes it from here.
 delete from outputs
 where shipment_id = any ($1::text[]) and (version is not null or topic = 'shipment.anomalies')
     and (incarnation, cause_offset) < ($2, $3)
@@ -157,12 +158,21 @@ set retired_at = $2, personal = $3::json, description = null,
     ), awbs)
 where shipment_id = any ($1::text[])
 
+-- name: sizes_between
+-- How much each cause's outputs come to, without reading them: of what is stored apart, PostgreSQL knows the length.
+select cause_offset, count(*) as outputs,
+    sum(coalesce(octet_length(value), 0) + coalesce(octet_length(key), 0) + coalesce(octet_length(headers), 0))::bigint
+from outputs
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
+group by cause_offset
+order by cause_offset
+limit $5
+
 -- name: outputs_between
 select topic, cause_offset, ordinal, key, value, headers, shipment_id, version, recorded_at
 from outputs
 where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
 order by cause_offset, ordinal
-limit $5
 
 -- name: all_cursors
 select raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,

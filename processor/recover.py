@@ -11,25 +11,27 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.claims import Cursor, Log, Sight, Stream, advanced, digest
+from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS, Emitter
 from processor.errors import ClaimLostError, RecoveryError
 from processor.mending import Mend, correction, mend
 from processor.outputs import Output, batch_messages
+from processor.pacing import MAX_BATCH
 from processor.plan import Read, Reading, plan, read
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
 from processor.store import Store
-from processor.worker import MAX_BATCH, committed_offset, raw_record, store_piecewise
+from processor.worker import committed_offset, raw_record, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
-from runtime.postgres import DATABASE_ERRORS, connect, open_pool
+from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
 from schemas.events import State
 from schemas.partitioning import partition_of, uneven
@@ -61,7 +63,7 @@ class Recovery:
         settings: Settings,
         admin: AIOKafkaAdminClient,
         reader: AIOKafkaConsumer,
-        pool: Any,
+        pool: Pool,
         reached: Reached,
     ) -> None:
         """Keep the clients, which are started."""
@@ -69,6 +71,7 @@ class Recovery:
         self._admin = admin
         self._reader = reader
         self._store = Store(pool, no_one)
+        self._cursors = Cursors(settings, pool)
         self._tables = RecoveryStore(pool)
         self._reached = reached
 
@@ -103,7 +106,7 @@ class Recovery:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        connection = await connect(self._settings, "recover", unbounded=True)
+        connection = await connect(self._settings, "recover")
         try:
             if not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
                 raise RecoveryError("another `waybill recover` is at work")
@@ -129,7 +132,7 @@ class Recovery:
         for partition in await self.inspect():
             log = await self._log(stream, partition)
             if partition not in cursors:
-                await self._store.claim(partition, stream, log.start)
+                await self._cursors.claim(partition, stream, log.start)
             old = cursors[partition].stream if partition in cursors else stream
             async with self._fence(partition, old, stream) as emitter:
                 cursor = await self._tables.claim(partition, secrets.randbits(63))
@@ -270,9 +273,9 @@ class Recovery:
     async def _look(self, partition: int, stream: Stream) -> Sight:
         """Look at a partition that may be worked on. The committed offset comes first: the cursor is ahead of it."""
         log = await self._log(stream, partition)
-        before = await self._store.look(partition, stream, log.start)
+        before = await self._cursors.look(partition, stream, log.start)
         committed = await committed_offset(self._admin, before.stream, partition)
-        cursor = await self._store.look(partition, stream, log.start)
+        cursor = await self._cursors.look(partition, stream, log.start)
         log = await self._log(stream, partition)
         return Sight(cursor, committed, log, stream, await self._found(partition, cursor, stream, log))
 

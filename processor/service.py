@@ -9,19 +9,21 @@ from typing import Any, Final, TypeVar
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 
+from processor import backlog
 from processor.claims import Stream
+from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
-from processor.health import Condition, Health, StoreName
+from processor.health import Condition, Health
 from processor.steps import Reached, no_one
 from processor.store import Store
 from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, lifecycle, postgres
 from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError
-from runtime.metrics import ProcessorMetrics, new_registry
+from runtime.metrics import ProcessorMetrics, StoreName, new_registry
 from runtime.migrations import MigrationError, require_current_schema
-from runtime.postgres import DATABASE_ERRORS, Pool, open_pool
+from runtime.postgres import DATABASE_ERRORS, open_pool
 from runtime.settings import Settings
 from schemas.topics import Topic
 
@@ -32,8 +34,7 @@ SETTLED_SECONDS: Final = 60.0
 """What fails after so long is a new condition: told again, and tried again soon. Opening gives up within 30 s."""
 
 LEAVE_SECONDS: Final = 1.0
-"""How long the consumer may take to leave the group, and the pool to close: behind the workers' end, within the
-lifecycle's 8 s."""
+"""How long the consumer may take to leave the group: behind the workers' end, within the lifecycle's 8 s."""
 
 DENIALS: Final = (DeniedError, *kafka.DENIALS, *postgres.DENIALS)
 """What is told even where something else was waited for before."""
@@ -63,7 +64,7 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
         return {
             **health.parts,
             "assigned": bool(workers),
-            "claimed": all(worker.working or worker.halted for worker in workers),
+            "claimed": all(worker.ready or worker.halted for worker in workers),
             "running": not any(worker.halted for worker in workers),
         }
 
@@ -74,9 +75,9 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
             began = monotonic()
             try:
                 async with AsyncExitStack() as opened:
-                    opening = opened.enter_async_context(_shared(settings, metrics, health, reached))
-                    if (shared := await _unless(stop, opening)) is not None:
-                        await _process(shared, groups, stop)
+                    opening = opened.enter_async_context(_opened(settings, metrics, health, reached))
+                    if (found := await _unless(stop, opening)) is not None:
+                        await _process(*found, groups, stop)
             except (UnreachableError, MigrationError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
                 attempt = attempt + 1 if monotonic() - began < SETTLED_SECONDS else 1
                 was_denied, denied = denied, isinstance(error, DENIALS)
@@ -85,15 +86,16 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
                 await pause(attempt, stop)
 
 
-async def _process(shared: Shared, groups: list[Group], stop: asyncio.Event) -> None:
-    """Work in the group until `stop`, or until the consumer or a worker fails for good."""
+async def _process(shared: Shared, watching: asyncio.Task[None], groups: list[Group], stop: asyncio.Event) -> None:
+    """Work in the group until `stop`, or until the consumer, a watch or a worker ends by itself."""
     group = Group(shared)
     groups.append(group)
     shared.consumer.subscribe([shared.stream.raw_topic], listener=group)
+    looking = asyncio.create_task(backlog.watch(shared, group))
     try:
         if await _unless(stop, _started(shared)) is None:
             return
-        ends = [group.failed, *kafka.background(shared.consumer)]
+        ends: list[asyncio.Future[Any]] = [group.failed, watching, looking, *kafka.background(shared.consumer)]
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, *ends), return_when=asyncio.FIRST_COMPLETED)
@@ -102,8 +104,9 @@ async def _process(shared: Shared, groups: list[Group], stop: asyncio.Event) -> 
         if group.failed.done():
             group.failed.result()
         if not stop.is_set():
-            raise UnreachableError(f"the consumer has ended by itself: {_why_ended(ends)}")
+            raise UnreachableError(f"the consumer or a watch has ended by itself: {_why_ended(ends)}")
     finally:
+        await _end(looking)
         await group.stop()
         groups.remove(group)
 
@@ -131,15 +134,15 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
 
 
 @asynccontextmanager
-async def _shared(
+async def _opened(
     settings: Settings, metrics: ProcessorMetrics, health: Health, reached: Reached
-) -> AsyncIterator[Shared]:
-    """Open both stores. Whichever is away is named in `health`."""
+) -> AsyncIterator[tuple[Shared, asyncio.Task[None]]]:
+    """Open both stores, and watch them from then on. Whichever is away is named in `health`."""
     async with AsyncExitStack() as opened:
         admin = await _noted(health, StoreName.KAFKA, opened.enter_async_context(kafka.admin_client(settings)))
         stream = await _stream(settings, admin, health)
         pool = await _noted(health, StoreName.POSTGRES, open_pool(settings, "processor", CONNECTIONS))
-        opened.push_async_callback(_close_pool, pool)
+        opened.push_async_callback(pool.close)
         async with pool.acquire() as connection:
             await require_current_schema(connection)
         health.saw(StoreName.POSTGRES, Condition.WORKS)
@@ -147,7 +150,8 @@ async def _shared(
         opened.push_async_callback(_end, watching)
         consumer = kafka.new_group_consumer(settings, "waybill-processor")
         opened.push_async_callback(kafka.stop, consumer, LEAVE_SECONDS)
-        yield Shared(settings, stream, consumer, admin, Store(pool, reached), metrics, reached)
+        cursors, store = Cursors(settings, pool), Store(pool, reached)
+        yield Shared(settings, stream, consumer, admin, cursors, store, metrics, reached, health.all_work), watching
 
 
 async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -> Result:
@@ -169,16 +173,6 @@ async def _stream(settings: Settings, admin: AIOKafkaAdminClient, health: Health
     return Stream(raw_topic, found[raw_topic].partitions, settings.group_id)
 
 
-async def _close_pool(pool: Pool) -> None:
-    """Close the connections; cut those on which PostgreSQL does not answer."""
-    try:
-        async with asyncio.timeout(LEAVE_SECONDS):
-            await pool.close()
-    except (TimeoutError, *DATABASE_ERRORS) as error:
-        log.warning("database connections cut", error=repr(error))
-        pool.terminate()
-
-
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    await asyncio.wait((task,))
+    await asyncio.wait((task,), timeout=LEAVE_SECONDS)

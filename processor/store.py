@@ -1,7 +1,5 @@
-"""The processor's side of PostgreSQL: cursors, and one transaction a batch with one statement a table."""
+"""The processor's side of PostgreSQL: what a batch needs, and one transaction a batch with one statement a table."""
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -9,14 +7,14 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from processor.claims import Cursor, Fingerprint, Stream
+from processor.claims import Cursor, Fingerprint
 from processor.errors import ClaimLostError, UnstorableError
 from processor.fold import Snapshot
-from processor.outputs import Output, anomaly_id, forgotten_event
+from processor.outputs import Output, anomaly_id, chunk_end, forgotten_event
 from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said
 from processor.shipment import Past, Shipment, forgotten, rebuild, retired_shipment
 from processor.steps import Reached, Step
-from runtime.postgres import Connection, Pool
+from runtime.postgres import Connection, Connections
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
 from schemas.observation import Carrier, Charges, Details, Observation, Stamp
@@ -26,11 +24,10 @@ from schemas.vocabulary import PHASES, AnomalyKind, Service, Status, TimeSource
 DEAD_LETTER: Final = "dead_letter"
 """The outcome of a command whose record gave no observation."""
 
-CLAIM_PATIENCE_SECONDS: Final = 5.0
-"""How long a claim waits for the cursor's row before it ends the session that holds it: a batch commits in less."""
-
 STORED_CHUNK: Final = 2_000
-"""Stored outputs published in one Kafka transaction by a claim."""
+STORED_BYTES: Final = 8 * 1024 * 1024
+"""Stored outputs, and their bytes, published in one Kafka transaction by a claim. They are in memory a few times over,
+and all partitions may be claimed at once; only what one cause has left is never cut."""
 
 _Q: Final = load_queries("processor")
 _REFUSED: Final = ("22", "54", "23502", "23514")
@@ -54,52 +51,10 @@ class Chunk(msgspec.Struct, frozen=True):
 class Store:
     """One raw topic's tables."""
 
-    def __init__(self, pool: Pool, reached: Reached) -> None:
-        """Keep the pool. Every method takes a connection for its own time."""
+    def __init__(self, pool: Connections, reached: Reached) -> None:
+        """Keep the pool. Every method takes one connection of it for its own time."""
         self._pool = pool
         self._reached = reached
-
-    async def claim(self, partition: int, stream: Stream, log_start: int) -> Cursor:
-        """Take a partition over: from now on no earlier claim can write it.
-
-        A partition seen for the first time starts at `log_start`. While a recovery is under way, or where the
-        database belongs to another stream, the cursor is only looked at.
-        """
-        epoch = secrets.randbits(63)
-        async with self._pool.acquire() as connection:
-            await connection.execute(
-                _Q["create_cursor"], partition, stream.raw_topic, stream.partitions, stream.consumer_group, log_start
-            )
-            claiming = asyncio.ensure_future(connection.fetchrow(_Q["claim_cursor"], partition, epoch))
-            try:
-                done, _ = await asyncio.wait([claiming], timeout=CLAIM_PATIENCE_SECONDS)
-                if not done:
-                    async with self._pool.acquire() as other:
-                        await other.execute(_Q["blockers"], connection.get_server_pid())
-                row = await claiming
-            finally:
-                claiming.cancel()
-        if row is not None:
-            return read_cursor(row)
-        return await self.look(partition, stream, log_start)
-
-    async def look(self, partition: int, stream: Stream, log_start: int) -> Cursor:
-        """Return a partition's cursor without claiming it, or how it would begin."""
-        async with self._pool.acquire() as connection:
-            row = await connection.fetchrow(
-                _Q["look_at_cursor"], partition, stream.raw_topic, stream.partitions, stream.consumer_group
-            )
-        if row is not None and row["raw_partition"] == partition:
-            return read_cursor(row)
-        known = stream if row is None else read_cursor(row).stream
-        return Cursor(
-            raw_topic=known.raw_topic,
-            partitions=known.partitions,
-            consumer_group=known.consumer_group,
-            next_offset=log_start,
-            emitted=log_start,
-            epoch=0,
-        )
 
     async def load(self, shipment_ids: Iterable[str]) -> dict[str, Shipment]:
         """Return those of the shipments that anything is known of."""
@@ -184,7 +139,7 @@ class Store:
                 if plan.erased:
                     await _erase(connection, list(plan.erased), now)
                 if plan.retired:
-                    await _retire(connection, list(plan.retired), partition, held, now)
+                    await _retire(connection, list(plan.retired), partition, held, moved.emitted, now)
                 self._reached(Step.WRITTEN)
         except asyncpg.PostgresError as error:
             if blames_data(error.sqlstate):
@@ -209,26 +164,13 @@ class Store:
         """Return the outputs stored for the causes from `start` up to the cursor, in chunks. The last ends there."""
         end = cursor.next_offset
         while start < end:
-            rows = await self._outputs(partition, cursor, start, end, STORED_CHUNK)
-            outputs = [_stored_output(partition, row) for row in rows]
-            if len(outputs) < STORED_CHUNK:
-                yield Chunk(outputs, end)
-                return
-            start = outputs[-1].cause
-            if outputs[0].cause == start:
-                # One cause has more, as the corrections of a recovery may: they are published together.
-                rows = await self._outputs(partition, cursor, start, start + 1, None)
-                start += 1
-                yield Chunk([_stored_output(partition, row) for row in rows], start)
-            else:
-                yield Chunk([output for output in outputs if output.cause < start], start)
-
-    async def _outputs(self, partition: int, cursor: Cursor, start: int, end: int, limit: int | None) -> list[Any]:
-        async with self._pool.acquire() as connection:
-            rows: list[Any] = await connection.fetch(
-                _Q["outputs_between"], partition, cursor.incarnation, start, end, limit
-            )
-        return rows
+            async with self._pool.acquire() as connection:
+                place = partition, cursor.incarnation, start
+                # A cause has at least one output: beyond so many the chunk has ended.
+                sizes = await connection.fetch(_Q["sizes_between"], *place, end, STORED_CHUNK + 1)
+                start = chunk_end(map(tuple, sizes), STORED_CHUNK, STORED_BYTES) or end
+                rows = await connection.fetch(_Q["outputs_between"], *place, start)
+            yield Chunk([_stored_output(partition, row) for row in rows], start)
 
 
 async def _erase(connection: Connection, shipment_ids: Sequence[str], now: datetime) -> None:
@@ -246,12 +188,12 @@ async def _erase(connection: Connection, shipment_ids: Sequence[str], now: datet
 
 
 async def _retire(
-    connection: Connection, shipment_ids: Sequence[str], partition: int, held: Cursor, now: datetime
+    connection: Connection, shipment_ids: Sequence[str], partition: int, held: Cursor, emitted: int, now: datetime
 ) -> None:
-    """Delete what is stored about shipments, but for their rows and what this batch publishes."""
+    """Delete what is stored about shipments, but for their rows and what is not known to be published."""
     await connection.execute(_Q["mark_retired"], shipment_ids, now, _text(personal(Details())))
     await connection.execute(_Q["retire_observations"], shipment_ids, partition, held.incarnation, held.next_offset)
-    await connection.execute(_Q["retire_outputs"], shipment_ids, held.incarnation, held.next_offset)
+    await connection.execute(_Q["retire_outputs"], shipment_ids, held.incarnation, emitted)
 
 
 def _forgotten(reading: str) -> str | None:

@@ -10,9 +10,9 @@ import random
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final
 
 import msgspec
@@ -35,25 +35,26 @@ from processor.claims import (
     digest,
     mark,
 )
-from processor.emitter import KAFKA_ERRORS, Emitter
+from processor.cursors import Cursors
+from processor.doubts import DOUBTS, claim_reason
+from processor.emitter import Emitter
 from processor.errors import ClaimLostError, HaltError, MendableError, UnstorableError
 from processor.flood import Window, is_flood, slid
-from processor.outputs import batch_messages
+from processor.outputs import batch_messages, told_by
+from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
 from processor.plan import Plan, Read, Reading, Unreadable, plan, read
 from processor.shipment import Shipment
 from processor.steps import Reached, Step
 from processor.store import Store
+from processor.waiting import Oldest, Waiting
+from runtime import postgres
 from runtime.errors import UnreachableError
-from runtime.metrics import ProcessorMetrics
-from runtime.postgres import DATABASE_ERRORS
+from runtime.metrics import ClaimReason, PartitionState, ProcessorMetrics, StoreName
 from runtime.settings import DLQ_WINDOW_RECORDS, Settings
 from schemas.partitioning import uneven
 from schemas.records import RawRecord, UnreadableError
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason
-
-MAX_BATCH: Final = 4_000
-"""Records of one batch: enough to pay for two commits, little enough to leave the loop free every 200 ms."""
 
 FETCH_SECONDS: Final = 0.25
 """How long a fetch waits for records: a worker that is to stop notices within this time."""
@@ -61,20 +62,20 @@ FETCH_SECONDS: Final = 0.25
 REREAD_SECONDS: Final = 10.0
 """How long a claim waits for the record applied last, which it reads again: milliseconds when all is well."""
 
+ANSWER_SECONDS: Final = 15.0
+"""How long a claim waits for one answer of Kafka's: milliseconds when all is well."""
+
 REMEMBER_SECONDS: Final = 1.0
 """When idle so long, the database is told how far is published."""
 
 CACHED_SHIPMENTS: Final = 4_000
 """Shipments a worker keeps in memory: those of the last minutes, some 20 kB each at most."""
 
-BACK_OFF: Final = (timedelta(seconds=0.2), timedelta(seconds=5))
-"""The first and the longest wait before a partition is claimed again; each is twice the one before, with jitter."""
-
 STEADY_SECONDS: Final = 2.0
 """A claim that held so long was a good one: the next is tried at once, and told."""
 
-DOUBTS: Final = (ClaimLostError, UnreachableError, *KAFKA_ERRORS, *DATABASE_ERRORS)
-"""After these it is unknown what the stores hold: claim anew."""
+GIVE_UP_SECONDS: Final = 3.0
+"""How long a cancelled emission may take to end."""
 
 log = structlog.get_logger(__name__)
 
@@ -86,9 +87,12 @@ class Shared(msgspec.Struct, frozen=True):
     stream: Stream
     consumer: AIOKafkaConsumer
     admin: AIOKafkaAdminClient
+    cursors: Cursors
     store: Store
     metrics: ProcessorMetrics
     reached: Reached
+    stores_work: Callable[[], bool]
+    """Whether both stores answer, as was last seen. While one is away it is to blame for doubts, and that is said."""
 
 
 class Worker:
@@ -100,7 +104,10 @@ class Worker:
         self.position: int | None = None
         """The next offset to fetch, while the claim holds. A new assignment starts there."""
         self.halted: str | None = None
-        """Why the partition stands still, if an operator must look."""
+        """Why the partition stands still, if it does."""
+        self.ready = False
+        """Whether the claim has proved to work: its first batch is done, or none waited."""
+        self.waiting = Waiting()
         self._shared = shared
         self._raw = TopicPartition(shared.stream.raw_topic, partition)
         self._stopping = asyncio.Event()
@@ -111,6 +118,19 @@ class Worker:
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
         self._window = Window()
+        self._reason = ClaimReason.ASSIGNED
+        self._claimed_at: float | None = None
+        self._attempts = 0
+        self._doubts = Doubts()
+        self._batch_size = MAX_BATCH
+        self._in_hand = 0
+
+    @property
+    def state(self) -> PartitionState:
+        """What is done with the partition just now."""
+        if self.halted is not None:
+            return PartitionState.HALTED
+        return PartitionState.WORKING if self.ready else PartitionState.CLAIMING
 
     @property
     def working(self) -> bool:
@@ -123,41 +143,66 @@ class Worker:
 
     async def run(self) -> None:
         """Claim and work until stopped."""
-        reason, attempt = "assigned", 0
         while not self._stopping.is_set():
-            claimed = None
             try:
-                cursor = await self._claim(reason)
-                log.info("partition claimed", partition=self.partition, reason=reason, offset=cursor.next_offset)
-                claimed, self.halted = monotonic(), None
+                await self._claim()
                 await self._work()
             except MendableError as error:
-                self._halt(error)
+                self._halt(str(error))
                 await self._drop_claim()
                 await self._wait_until_mended()
-                reason, attempt = "mended", 0
+                self._reason, self._attempts, self._doubts = ClaimReason.MENDED, 0, Doubts()
             except HaltError as error:
-                self._halt(error)
+                self._halt(str(error))
                 with suppress(*DOUBTS):  # what is stored is published; else the next claim does it
                     await self._remember()
                 await self._drop_claim()
                 await self._stopping.wait()
             except DOUBTS as error:
-                steady = claimed is not None and monotonic() - claimed > STEADY_SECONDS
-                reason, attempt = type(error).__name__, 1 if steady else attempt + 1
-                if attempt == 1:
-                    log.warning("claiming again", partition=self.partition, why=repr(error))
+                self._doubt(error)
             finally:
                 # A worker that is cancelled just now still closes its producer.
                 await asyncio.shield(self._drop_claim())
-            await pause(attempt, self._stopping)
+            if self._doubts.have_stopped(monotonic()):
+                await rest(RETRY_SECONDS, self._stopping)
+            else:
+                await pause(self._attempts, self._stopping)
 
-    def _halt(self, error: HaltError) -> None:
+    def _doubt(self, error: Exception) -> None:
+        """Take note of a doubt: the first is told, and that they have stopped the partition."""
+        now, held = monotonic(), self._claimed_at
+        steady = self.ready and held is not None and now - held > STEADY_SECONDS
+        doing = "claiming it" if held is None else f"a batch of {self._in_hand}" if self._in_hand else "idling"
+        if self._in_hand:
+            self._batch_size = smaller(min(self._batch_size, self._in_hand))
+        self._reason, self._attempts = claim_reason(error), 1 if steady else self._attempts + 1
+        if self._attempts == 1:
+            log.warning("claiming again", partition=self.partition, why=repr(error), during=doing)
+        if steady:
+            self._doubts = Doubts()
+        if self._shared.stores_work():
+            self._doubts = self._doubts.after(now)
+        if self._doubts.have_stopped(now) and self.halted is None:
+            self._halt(
+                f"it has not got on for {now - self._doubts.since:.0f} s: {doing} has ended in doubt "
+                f"{self._doubts.count} times in a row, this time with {error!r}. It is tried again every "
+                f"{RETRY_SECONDS:.0f} s, and goes on by itself when that works"
+            )
+
+    def _halt(self, why: str) -> None:
         if self._raw in self._shared.consumer.assignment():
             self._shared.consumer.pause(self._raw)
-        if self.halted != str(error):
-            self.halted = str(error)
-            log.error("partition halted", partition=self.partition, why=self.halted)
+        if self.halted != why:
+            self.halted = why
+            log.error("partition halted", partition=self.partition, why=why)
+
+    def _prove(self) -> None:
+        """Take note that the claim works."""
+        if self._cursor is not None and not self.ready:
+            self.ready, self.halted = True, None
+            log.info(
+                "partition claimed", partition=self.partition, reason=self._reason, offset=self._cursor.next_offset
+            )
 
     async def _wait_until_mended(self) -> None:
         """Look, without claiming, until the partition can go on."""
@@ -167,43 +212,52 @@ class Worker:
             await pause(attempt, self._stopping)
             with suppress(*DOUBTS):
                 (stream, narrow), log_range = await self._topics_now(), await self._log_range()
-                cursor = await self._shared.store.look(self.partition, stream, log_range.start)
+                cursor = await self._shared.cursors.look(self.partition, stream, log_range.start)
+                self.waiting.next_offset = cursor.next_offset
                 if isinstance(decide(await self._sight(cursor, stream, log_range, narrow)), Resume):
                     log.info("partition mended", partition=self.partition)
+                    self.halted = None
                     return
 
-    async def _claim(self, reason: str) -> Cursor:
+    async def _claim(self) -> None:
         shared = self._shared
         stream, narrow = await self._topics_now()
         self._emitter = Emitter(shared.settings, stream, self.partition, shared.reached)
         await self._emitter.open()
         shared.reached(Step.FENCED)
         log_range = await self._log_range()
-        cursor = await shared.store.claim(self.partition, stream, log_range.start)
+        cursor = await shared.cursors.claim(self.partition, stream, log_range.start)
         shared.reached(Step.CURSOR_CLAIMED)
+        if self.waiting.next_offset is not None and cursor.next_offset > self.waiting.next_offset:
+            self._doubts = Doubts()  # the commit in doubt had got through
+        self.waiting.next_offset = cursor.next_offset
+        self.waiting.log_is(log_range.start, log_range.end, time())
         sight = await self._sight(cursor, stream, log_range, narrow)
         decision = decide(sight)
         if isinstance(decision, Halt) and (before := before_growth(sight)) is not None:
             sight, decision = before, decide(before)
         if isinstance(decision, Halt):
-            if await shared.store.look(self.partition, stream, log_range.start) != cursor:
+            if await shared.cursors.look(self.partition, stream, log_range.start) != cursor:
                 raise ClaimLostError("another claim has taken the partition over")
             raise MendableError(decision.why)
         if decision.ignored:
             log.warning("committed offset ignored: moved ahead by hand", partition=self.partition)
         await self._publish_again(decision.emit_from, cursor, sight.committed)
         shared.reached(Step.PUBLISHED_AGAIN)
-        shared.metrics.claims.labels(reason).inc()
+        shared.metrics.claims.labels(self._reason).inc()
         self._stream, self._cursor, self._emitted = sight.stream, cursor, cursor.next_offset
         self.position = cursor.next_offset
         shared.consumer.seek(self._raw, cursor.next_offset)
         shared.consumer.resume(self._raw)
-        return cursor
+        self._claimed_at = monotonic()
+        if not self.waiting.records:
+            self._prove()
 
     async def _topics_now(self) -> tuple[Stream, str | None]:
         """Return what is read, with the partition count it has now, and which of our topics lack this partition."""
         names = [self._shared.settings.topic(topic) for topic in Topic]
-        described = await self._shared.admin.describe_topics(names)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            described = await self._shared.admin.describe_topics(names)
         counts = {each["topic"]: 0 if each["error_code"] else len(each["partitions"]) for each in described}
         partitions = counts.pop(self._raw.topic)
         if not partitions:
@@ -213,13 +267,15 @@ class Worker:
 
     async def _log_range(self) -> Log:
         consumer = self._shared.consumer
-        start = await consumer.beginning_offsets([self._raw])
-        end = await consumer.end_offsets([self._raw])
+        async with asyncio.timeout(ANSWER_SECONDS):
+            start = await consumer.beginning_offsets([self._raw])
+            end = await consumer.end_offsets([self._raw])
         return Log(start[self._raw], end[self._raw])
 
     async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log, narrow: str | None) -> Sight:
         """Read what remains to be read. The cursor is claimed by now, so nobody else moves the committed offset."""
-        committed = await committed_offset(self._shared.admin, stream, self.partition)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            committed = await committed_offset(self._shared.admin, stream, self.partition)
         found = await self._found(cursor, log_range)
         return Sight(cursor, committed, log_range, stream, found, narrow)
 
@@ -254,11 +310,13 @@ class Worker:
             await self._emitter.publish((), cursor.next_offset, cursor.recovery)
 
     async def _drop_claim(self) -> None:
-        self.position = self._cursor = None
+        self.position = self._cursor = self._claimed_at = None
+        self.ready = False
+        self._in_hand = 0
         self._shipments.clear()
         if self._emission is not None:
             self._emission.cancel()
-            await asyncio.wait([self._emission])
+            await asyncio.wait([self._emission], timeout=GIVE_UP_SECONDS)
             self._emission = None
         if self._emitter is not None:
             emitter, self._emitter = self._emitter, None
@@ -268,28 +326,29 @@ class Worker:
         last_batch = monotonic()
         while not self._stopping.is_set():
             records = await self._fetch()
+            self._in_hand = len(records)
             if records:
                 await self._process(records)
                 last_batch = monotonic()
             elif monotonic() - last_batch > REMEMBER_SECONDS:
                 await self._remember()
+                if not self.waiting.records:
+                    self._prove()
         await self._remember()
 
     async def _fetch(self) -> list[RawRecord]:
         fetched = await self._shared.consumer.getmany(
-            self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=MAX_BATCH
+            self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=self._batch_size
         )
         records = [raw_record(record) for record in fetched.get(self._raw, ())]
         if records:
             self.position = records[-1].offset + 1
-        self._measure_lag()
-        return records
-
-    def _measure_lag(self) -> None:
+            self.waiting.oldest = Oldest(records[0].offset, records[0].timestamp_ms / 1000)
         consumer = self._shared.consumer
         end = consumer.highwater(self._raw) if self._raw in consumer.assignment() else None
-        if end is not None and self.position is not None:
-            self._shared.metrics.lag_records.labels(str(self.partition)).set(max(0, end - self.position))
+        if end is not None:
+            self.waiting.log_end = max(self.waiting.log_end, end)
+        return records
 
     async def _process(self, records: Sequence[RawRecord]) -> None:
         zone_of = self._shared.settings.assumed_zone
@@ -305,7 +364,7 @@ class Worker:
 
     async def _store(self, readings: Sequence[Reading]) -> None:
         """Store a batch, then publish it while the next one is stored."""
-        shared, cursor = self._shared, self._cursor
+        shared, cursor, began = self._shared, self._cursor, monotonic()
         assert cursor is not None
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         loaded = await shared.store.load(named - self._shipments.keys())
@@ -314,16 +373,20 @@ class Worker:
         shipments = ChainMap(loaded, self._shipments)
         planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
         window = self._judge(planned, len(readings))
+        if planned.retired:
+            await self._emission_done()  # what is not known to be published stays stored
         shared.reached(Step.PLANNED)
         started = monotonic()
         moved = advanced(cursor, readings[-1].record, self._emitted)
         await shared.store.apply(self.partition, cursor, moved, planned, now)
-        shared.metrics.commit_duration.labels("postgres").observe(monotonic() - started)
+        shared.metrics.commit_duration.labels(StoreName.POSTGRES).observe(monotonic() - started)
         shared.reached(Step.STORED)
         self._cursor, self._window = moved, window
+        self.waiting.applied(moved.next_offset, readings[-1].record.timestamp_ms / 1000)
         self._keep(planned.shipments)
+        stored_in = monotonic() - began
         await self._emission_done()
-        self._emission = asyncio.create_task(self._emit(planned, moved))
+        self._emission = asyncio.create_task(self._emit(planned, moved, len(readings), stored_in))
 
     def _judge(self, planned: Plan, records: int) -> Window:
         """Halt before a flood of dead letters is stored."""
@@ -346,12 +409,18 @@ class Worker:
         for name in list(islice(kept, max(0, len(kept) - CACHED_SHIPMENTS))):
             del kept[name]
 
-    async def _emit(self, done: Plan, moved: Cursor) -> int:
+    async def _emit(self, done: Plan, moved: Cursor, records: int, stored_in: float) -> int:
+        """Publish a batch of so many records, which was stored within `stored_in` seconds."""
         assert self._emitter is not None
         started = monotonic()
         await self._emitter.publish(batch_messages(done.outputs), moved.next_offset, moved.recovery)
-        self._shared.metrics.commit_duration.labels("kafka").observe(monotonic() - started)
+        published_in = monotonic() - started
+        self._shared.metrics.commit_duration.labels(StoreName.KAFKA).observe(published_in)
         self._count(done)
+        limit = min(postgres.COMMAND_SECONDS, self._shared.settings.kafka_transaction_timeout.total_seconds())
+        self._batch_size = larger(self._batch_size, records, max(stored_in, published_in), limit)
+        self._doubts = Doubts()
+        self._prove()
         return moved.next_offset
 
     async def _emission_done(self) -> None:
@@ -376,6 +445,9 @@ class Worker:
                 metrics.event_delay.observe((now - row.observation.received_at).total_seconds())
         for unreadable in done.dead_letters:
             metrics.dead_letters.labels(unreadable.error.reason).inc()
+        for output in done.outputs:
+            if output.topic is Topic.ANOMALIES:
+                metrics.anomalies.labels(*told_by(output)).inc()
 
 
 async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]], readings: Sequence[Reading]) -> None:
@@ -423,9 +495,10 @@ def raw_record(record: Any) -> RawRecord:
 
 async def pause(attempt: int, stop: asyncio.Event) -> None:
     """Wait before another attempt, longer each time, until `stop` is set. Attempt 0 does not wait."""
-    if attempt == 0:
-        return
-    first, longest = BACK_OFF
-    wait = min(first * 2 ** (attempt - 1), longest) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+    await rest(back_off(attempt), stop)
+
+
+async def rest(seconds: float, stop: asyncio.Event) -> None:
+    """Wait for half of this to all of it, at random, until `stop` is set."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), wait.total_seconds())
+        await asyncio.wait_for(stop.wait(), seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -16,7 +16,7 @@ from reconcile.asking import Ended, Lane, Tell, Tools, ask_all, ask_one
 from reconcile.drift import Watch
 from reconcile.errors import AllRefusedError, AlreadyAskingError, ReconcileError
 from reconcile.line import Line, open_session
-from reconcile.store import LONG_AGO, Due, Selection, Store, open_ledger, open_pool
+from reconcile.store import LONG_AGO, Due, Selection, Store, open_ledger
 from reconcile.waiting import WINDOW
 from runtime import lifecycle
 from runtime.admin import admin_server
@@ -24,7 +24,7 @@ from runtime.appending import open_appender
 from runtime.errors import UnreachableError
 from runtime.metrics import ReconcileMetrics, new_registry
 from runtime.migrations import MigrationError, require_current_schema
-from runtime.postgres import DATABASE_ERRORS, Pool
+from runtime.postgres import DATABASE_ERRORS, Pool, open_pool
 from runtime.settings import Settings
 
 CONNECTIONS: Final = 4
@@ -147,7 +147,7 @@ def _tell_round(done: Ended, metrics: ReconcileMetrics) -> None:
 
 @asynccontextmanager
 async def _opened_pool(settings: Settings) -> AsyncIterator[Pool]:
-    async with open_pool(settings, CONNECTIONS) as pool:
+    async with await open_pool(settings, "reconcile", CONNECTIONS) as pool:
         async with pool.acquire() as connection:
             await require_current_schema(connection)
         yield pool

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from reconcile.errors import AlreadyAskingError
@@ -148,25 +147,6 @@ class Ledger:
             if last is None or last["looked_at"] < FORGET:
                 return
             behind = last["next_ask_at"], last["shipment_id"]
-
-
-@asynccontextmanager
-async def open_pool(settings: Settings, size: int) -> AsyncIterator[Pool]:
-    """Give a pool. Its end waits for nobody long.
-
-    Raises:
-        UnreachableError: the server does not answer, or cannot be used.
-
-    """
-    pool = await postgres.open_pool(settings, "reconcile", size)
-    try:
-        yield pool
-    finally:
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await pool.close()
-        except (TimeoutError, asyncpg.InterfaceError):
-            pool.terminate()
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
@@ -55,10 +56,8 @@ FETCH_WAIT: Final = timedelta(milliseconds=50)
 FETCH_BYTES: Final = 4 * 1024 * 1024
 """How much of one partition is fetched at once: some thousand records, a worker's batch. It bounds memory."""
 
-SESSION_TIMEOUT: Final = timedelta(seconds=10)
-"""How long a dead member of the group keeps its partitions."""
-
-HEARTBEAT: Final = timedelta(seconds=3)
+HEARTBEATS: Final = 3
+"""Heartbeats in a session timeout: two may get lost before a living member is taken for dead."""
 
 DENIALS: Final = (
     ClusterAuthorizationFailedError,
@@ -101,8 +100,8 @@ def new_group_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
         **_consuming(),
         group_id=settings.group_id,
         auto_offset_reset="none",
-        session_timeout_ms=_ms(SESSION_TIMEOUT),
-        heartbeat_interval_ms=_ms(HEARTBEAT),
+        session_timeout_ms=_ms(settings.kafka_session_timeout),
+        heartbeat_interval_ms=_ms(settings.kafka_session_timeout / HEARTBEATS),
     )
     own_connections(consumer._client)
     return consumer
@@ -129,7 +128,7 @@ async def start(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STA
 
     Raises:
         UnreachableError: no broker answers in time.
-        DeniedError: none lets us in, or it does not allow what the client is for.
+        DeniedError: none lets us in, or it does not allow what the client is for, or not with our settings.
         KafkaError: the brokers refuse it.
 
     """
@@ -147,6 +146,12 @@ async def start(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STA
     except DENIALS as error:
         await stop(client, GIVE_UP_SECONDS)
         raise DeniedError(f"Kafka does not allow it: {error}") from error
+    except InvalidSessionTimeoutError as error:
+        await stop(client, GIVE_UP_SECONDS)
+        raise DeniedError(
+            f"the brokers do not take a session of {client._session_timeout_ms} ms: set WAYBILL_KAFKA_SESSION_TIMEOUT "
+            "between their group.min.session.timeout.ms (6s unless told otherwise) and group.max.session.timeout.ms"
+        ) from error
     except BaseException:
         await stop(client, GIVE_UP_SECONDS)
         raise

@@ -1,7 +1,10 @@
 """Every metric, declared once. A process has its own registry with the metrics of its part."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from functools import partial
 from importlib.metadata import version
+from itertools import product
 from typing import Final
 
 from prometheus_client import (
@@ -14,6 +17,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from schemas.couriers import COURIERS
+from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome
+
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """A request takes a few milliseconds; the publish timeout (2 s) bounds it."""
 
@@ -22,6 +28,45 @@ COMMIT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.3
 
 DELAY_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 14400.0)
 """Tens of milliseconds when all is well, hours behind an outage."""
+
+
+class StoreName(StrEnum):
+    """The two stores."""
+
+    KAFKA = "kafka"
+    POSTGRES = "postgres"
+
+
+class PartitionState(StrEnum):
+    """What a processor does with a partition assigned to it."""
+
+    CLAIMING = "claiming"
+    """It is being taken over, or its first batch is under way."""
+    WORKING = "working"
+    """A batch was done since it was taken over, or none waited."""
+    HALTED = "halted"
+    """It stands still: the log says `partition halted`, and why."""
+
+
+class ClaimReason(StrEnum):
+    """Why a partition was claimed."""
+
+    ASSIGNED = "assigned"
+    """The group has given it to this process."""
+    MENDED = "mended"
+    """What had halted it is mended."""
+    LOST = "claim_lost"
+    """Another claim has taken it over meanwhile, says PostgreSQL."""
+    FENCED = "fenced"
+    """Another claim has taken it over meanwhile, or a transaction took too long, says Kafka."""
+    TIMEOUT = "timeout"
+    """A store has not answered within the limit."""
+    KAFKA = "kafka"
+    """Kafka has answered with an error."""
+    POSTGRES = "postgres"
+    """PostgreSQL has answered with an error."""
+    CONNECTION = "connection"
+    """A store could not be reached, or a connection to it broke."""
 
 
 def new_registry() -> CollectorRegistry:
@@ -89,7 +134,8 @@ class IngestMetrics:
 
 
 class ProcessorMetrics:
-    """The processor's metrics."""
+    """The processor's metrics. Every set of labels is there from the start, but for those of partitions: these are
+    there while the partition is assigned to this process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
@@ -99,15 +145,33 @@ class ProcessorMetrics:
             ["courier", "outcome"],
             registry=registry,
         )
+        self.anomalies = Counter(
+            "waybill_processor_anomalies_total",
+            "Anomalies published, by courier and kind.",
+            ["courier", "kind"],
+            registry=registry,
+        )
         self.dead_letters = Counter(
             "waybill_processor_dead_letters_total",
             "Raw records that gave no observation.",
             ["reason"],
             registry=registry,
         )
+        self.partition_state = Gauge(
+            "waybill_processor_partition_state",
+            "1 for what is done with a partition just now (claiming, working, halted), 0 for the rest.",
+            ["partition", "state"],
+            registry=registry,
+        )
         self.lag_records = Gauge(
             "waybill_processor_lag_records",
             "Raw records of a partition that wait to be processed.",
+            ["partition"],
+            registry=registry,
+        )
+        self.oldest_waiting = Gauge(
+            "waybill_processor_oldest_waiting_seconds",
+            "For how long the oldest raw record of a partition that is not processed has waited; 0 where none waits.",
             ["partition"],
             registry=registry,
         )
@@ -136,6 +200,43 @@ class ProcessorMetrics:
             ["reason"],
             registry=registry,
         )
+        for courier, outcome in product(COURIERS, Outcome):
+            self.observations.labels(courier, outcome)
+        for courier, kind in product(COURIERS, AnomalyKind):
+            self.anomalies.labels(courier, kind)
+        for reason in DeadLetterReason:
+            self.dead_letters.labels(reason)
+        for store in StoreName:
+            self.commit_duration.labels(store)
+            self.store_up.labels(store)
+        for why in ClaimReason:
+            self.claims.labels(why)
+
+    def show_partition(
+        self,
+        partition: int,
+        state: Callable[[], PartitionState],
+        lag_records: Callable[[], float],
+        oldest_waiting: Callable[[], float],
+    ) -> None:
+        """Show a partition from now on. The functions are asked whenever somebody reads the metrics."""
+        number = str(partition)
+        for each in PartitionState:
+            self.partition_state.labels(number, each).set_function(partial(_is_now, state, each))
+        self.lag_records.labels(number).set_function(lag_records)
+        self.oldest_waiting.labels(number).set_function(oldest_waiting)
+
+    def hide_partition(self, partition: int) -> None:
+        """Show a partition no longer: what this process knows of it is out of date."""
+        number = str(partition)
+        for each in PartitionState:
+            self.partition_state.remove(number, each)
+        self.lag_records.remove(number)
+        self.oldest_waiting.remove(number)
+
+
+def _is_now(state: Callable[[], PartitionState], wanted: PartitionState) -> float:
+    return float(state() is wanted)
 
 
 class ReconcileMetrics:

@@ -1,9 +1,13 @@
 """PostgreSQL connections. Every session's settings stand here, with their reasons."""
 
+import asyncio
 import ssl
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol, Self
 
 import asyncpg
+import structlog
 
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.settings import Settings
@@ -16,8 +20,17 @@ COMMAND_SECONDS: Final = 15.0
 """How long the client waits for one statement, and then as long again for its cancellation: a batch takes well under a
 second, and behind a network that swallows packets nobody waits longer than this."""
 
+ACQUIRE_SECONDS: Final = 10.0
+"""How long one waits for a connection of a pool, opened if need be, and how long giving it back may take. Each is held
+for milliseconds; where all of them hang, whoever waits longer is told so and tries again, instead of waiting for ever.
+"""
+
 CLOSE_SECONDS: Final = 3.0
 """How long a connection may take to say goodbye; then it is cut."""
+
+POOL_CLOSE_SECONDS: Final = 1.0
+"""How long the connections of a pool may take to be given back and to say goodbye; then they are cut. A service that
+stops has 8 s for everything."""
 
 SESSION: Final = {
     # Tables live in `public` whatever schemas the role has.
@@ -48,8 +61,63 @@ DATABASE_ERRORS: Final = (
 Connection = Any
 """An asyncpg connection. asyncpg has no types."""
 
-Pool = Any
-"""An asyncpg pool."""
+log = structlog.get_logger(__name__)
+
+
+class Connections(Protocol):
+    """Gives connections to the database."""
+
+    def acquire(self) -> AbstractAsyncContextManager[Connection]:
+        """Give one until the end of the block."""
+
+
+class Pool:
+    """The database connections that the tasks of a process share.
+
+    Whoever holds one must not ask for a second: as many tasks as there are connections would wait for each other.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        """Keep asyncpg's pool, which would wait for ever."""
+        self._pool = pool
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """Give a connection until the end of the block.
+
+        Raises:
+            TimeoutError: none has become free, or could be opened, within `ACQUIRE_SECONDS`.
+
+        """
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        except TimeoutError as error:
+            raise TimeoutError(f"no database connection was to be had within {ACQUIRE_SECONDS:g} s") from error
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection, timeout=ACQUIRE_SECONDS)
+
+    async def expire_connections(self) -> None:
+        """Make all connections anew, each when it is next asked for."""
+        await self._pool.expire_connections()
+
+    async def close(self) -> None:
+        """Close the connections; cut those that are not given back in time, or on which the server does not answer."""
+        try:
+            async with asyncio.timeout(POOL_CLOSE_SECONDS):
+                await self._pool.close()
+        except DATABASE_ERRORS as error:
+            log.warning("database connections cut", error=repr(error))
+            self._pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        """Begin a block that ends with `close`."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
 
 
 async def connect(settings: Settings, process: str, *, unbounded: bool = False) -> Connection:
@@ -83,11 +151,12 @@ async def open_pool(settings: Settings, process: str, size: int) -> Pool:
 
     """
     try:
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             **_options(settings, process), min_size=1, max_size=size, init=_require_durable_commits
         )
     except _REFUSALS as error:
         raise _explained(settings, error) from error
+    return Pool(pool)
 
 
 def _options(settings: Settings, process: str, *, unbounded: bool = False) -> dict[str, Any]:

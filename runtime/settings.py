@@ -80,6 +80,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         timedelta,
         Setting("15s", "bounds how long a crash holds subscribers back", values.transaction_timeout),
     ]
+    kafka_session_timeout: Annotated[
+        timedelta,
+        Setting(
+            "10s",
+            "how long a killed processor keeps its partitions; brokers refuse less than 6s unless told otherwise",
+            values.session_timeout,
+        ),
+    ]
     database_url: Annotated[
         str,
         Setting(

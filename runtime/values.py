@@ -19,6 +19,10 @@ MAX_PREFIX_CHARS: Final = 200
 MAX_TRANSACTION_TIMEOUT: Final = timedelta(minutes=15)
 """A broker's default `transaction.max.timeout.ms`: it refuses producers that ask for more."""
 
+SESSION_TIMEOUTS: Final = (timedelta(seconds=1), timedelta(minutes=30))
+"""Below the first a busy event loop is taken for a dead process, and its partitions wander about; the second is a
+broker's default `group.max.session.timeout.ms`."""
+
 MAX_SILENCE: Final = timedelta(days=365)
 """No parcel is under way for so long. Back-off doubles it without leaving the calendar."""
 
@@ -66,6 +70,15 @@ def transaction_timeout(text: str) -> timedelta:
     length = duration(text)
     if not timedelta(seconds=1) <= length <= MAX_TRANSACTION_TIMEOUT:
         raise ValueError("must lie between 1s and 15m")
+    return length
+
+
+def session_timeout(text: str) -> timedelta:
+    """Read a duration for which a group may miss a member."""
+    length = duration(text)
+    shortest, longest = SESSION_TIMEOUTS
+    if not shortest <= length <= longest:
+        raise ValueError("must lie between 1s and 30m")
     return length
 
 

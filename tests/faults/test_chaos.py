@@ -19,23 +19,23 @@ import aiohttp
 from devstack import Stack
 from devstack.ports import HOST, free_ports
 from processor.steps import Step
-from runtime import kafka
+from runtime import values
 from tests.faults.audience import Audience, listening
 from tests.faults.chaos import Fault, Outcome, Plan, Recovery, make_plan
 from tests.faults.courier import DASH_SECRET, KIRIMINAJA_TOKEN, Courier
 from tests.faults.proxy import Proxy, proxies, through
 from tests.faults.services import Service
 from tests.faults.verify import assert_nothing_lost_nothing_twice
-from tests.integration.system import System, open_system, until
+from tests.integration.system import SESSION_TIMEOUT, System, open_system, until
 
 SHORT: Final = 0.17
 RATE: Final = 60.0
 """Webhooks a second, a third of them with five items: leaves a machine of two cores room to recover."""
 
-FROZEN_SECONDS: Final = kafka.SESSION_TIMEOUT.total_seconds() + 2
+FROZEN_SECONDS: Final = values.duration(SESSION_TIMEOUT).total_seconds() + 2
 CUTTING_SECONDS: Final = 8.0
 RECOVERY_SECONDS: Final = 90.0
-"""A dead member of the group is missed after 10 s, a broker comes back within 14; both may come together."""
+"""A dead member of the group is missed within seconds, a broker comes back within 14; both may come together."""
 
 HEAL_SECONDS: Final = 180.0
 """For the whole backlog at the end."""

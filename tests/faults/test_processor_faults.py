@@ -280,7 +280,7 @@ async def _fenced(case: Case) -> None:
         await kafka.start(producer)
         await kafka.stop(producer)
     await case.works()
-    assert case.said("partition claimed", reason="ProducerFenced") >= 1
+    assert case.said("partition claimed", reason="fenced") >= 1
 
 
 async def _read_only(case: Case) -> None:

@@ -19,7 +19,6 @@ from aiokafka import TopicPartition
 from devstack import Kafka, Stack
 from devstack.ports import free_ports
 from runtime.kafka import new_reader, start, stop
-from runtime.settings import load_settings
 from schemas.topics import Topic
 from tests.conftest import Databases
 from tests.integration.system import System, open_system, until
@@ -43,8 +42,7 @@ class Lab:
 
     def set(self, **environ: str) -> None:
         """Change settings."""
-        self.system.environ |= environ
-        self.system.settings = load_settings(self.system.environ)
+        self.system.set(**environ)
 
     async def tool(self, name: str, *arguments: str) -> str:
         """Run one of Kafka's own tools."""

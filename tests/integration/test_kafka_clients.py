@@ -2,15 +2,20 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
+import msgspec
 import pytest
 from aiokafka.errors import ProducerFenced
 from aiokafka.structs import TopicPartition
+from structlog.testing import capture_logs
 
+from processor.service import serve
 from runtime import kafka, topics
 from runtime.errors import UnreachableError
 from runtime.settings import Settings, load_settings
 from schemas.topics import Topic
+from tests.integration.system import open_system, until
 
 
 @pytest.fixture
@@ -87,3 +92,30 @@ async def test_a_silent_broker_holds_neither_start_nor_stop() -> None:
     for writer in taken:
         writer.close()
         await writer.wait_closed()
+
+
+async def test_the_session_timeout_is_a_setting_and_heartbeats_follow_it() -> None:
+    settings = load_settings({"WAYBILL_KAFKA_SESSION_TIMEOUT": "4500ms"})
+    consumer = kafka.new_group_consumer(settings, "test")
+    assert (consumer._session_timeout_ms, consumer._heartbeat_interval_ms) == (4_500, 1_500)
+    await consumer.stop()
+
+
+async def test_a_session_timeout_that_the_brokers_refuse_is_told_plainly(
+    kafka_bootstrap_servers: str, database_url: str, topic_prefix: str
+) -> None:
+    system = await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
+    system.settings = msgspec.structs.replace(system.settings, kafka_session_timeout=timedelta(milliseconds=500))
+    stop = asyncio.Event()
+    with capture_logs() as logs:
+        serving = asyncio.create_task(serve(system.settings, stop))
+
+        async def waits() -> bool:
+            return any(log["event"] == "waiting" for log in logs)
+
+        await until(waits)
+        stop.set()
+        await serving
+    (told,) = [log["reason"] for log in logs if log["event"] == "waiting"]
+    assert "the brokers do not take a session of 500 ms: set WAYBILL_KAFKA_SESSION_TIMEOUT between" in told
+    assert "group.min.session.timeout.ms" in told

@@ -1,9 +1,13 @@
-"""Stored outputs are published in chunks that end between causes, however many a cause has."""
+"""Stored outputs: published in bounded chunks that end between causes, and kept until they are published."""
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 
 from processor import store as store_module
-from processor.claims import Cursor
+from processor.claims import Cursor, Fingerprint
+from processor.plan import Plan
 from processor.steps import no_one
 from processor.store import Store
 from runtime.postgres import open_pool
@@ -49,3 +53,48 @@ async def test_chunks_end_between_causes(
         assert all(start <= output.cause < chunk.end for output in chunk.outputs)
         start = chunk.end
     assert start == len(counts)
+
+
+async def test_chunks_are_bounded_by_bytes_unless_one_cause_has_more(
+    one_more: OpenLab,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_module, "STORED_BYTES", 10_000)
+    lab = await one_more()
+    sizes = [4_000, 4_000, 4_000, 9_999, 30_000, 1, 1]
+    for cause, size in enumerate(sizes):
+        await lab.system.execute(
+            "insert into outputs (raw_partition, cause_offset, ordinal, topic, value, headers, recorded_at) "
+            f"select 0, {cause}, 0, 'courier.webhooks.raw.dlq', convert_to(repeat('x', {size}), 'UTF8'), '\\x90', now()"
+        )
+    cursor = Cursor(raw_topic="raw", partitions=1, consumer_group="group", next_offset=len(sizes), emitted=0, epoch=0)
+    async with await open_pool(lab.system.settings, "test", 1) as pool:
+        chunks = [chunk async for chunk in Store(pool, no_one).stored(0, cursor, 0)]
+    assert [[len(output.value or b"") for output in chunk.outputs] for chunk in chunks] == [
+        [4_000, 4_000],
+        [4_000],
+        [9_999],
+        [30_000],
+        [1, 1],
+    ]
+    assert [chunk.end for chunk in chunks] == [2, 3, 4, 5, 7]
+
+
+async def test_retiring_deletes_no_output_that_is_not_known_to_be_published(one_more: OpenLab) -> None:  # noqa: F811
+    lab = await one_more()
+    await lab.system.execute(
+        """
+        insert into cursors
+            (raw_partition, raw_topic, partitions, consumer_group, epoch, next_offset, emitted, updated_at)
+        values (0, 'raw', 1, 'group', 1, 5, 3, now());
+        insert into outputs (raw_partition, cause_offset, ordinal, topic, value, shipment_id, version, recorded_at)
+        select 0, n, 0, 'shipment.events', '', 'dash:X', n + 1, now() from generate_series(0, 4) n;
+        """
+    )
+    held = Cursor(raw_topic="raw", partitions=1, consumer_group="group", next_offset=5, emitted=3, epoch=1)
+    moved = msgspec.structs.replace(held, next_offset=6, last=Fingerprint(5, b"x"))
+    retiring = Plan({}, {}, (), (), (), retired=["dash:X"])
+    async with await open_pool(lab.system.settings, "test", 1) as pool:
+        await Store(pool, no_one).apply(0, held, moved, retiring, datetime.now(UTC))
+    kept = await lab.system.rows("select cause_offset from outputs order by cause_offset")
+    assert [row["cause_offset"] for row in kept] == [3, 4]

@@ -9,7 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.admin import admin_server
 from runtime.errors import SetupError
-from runtime.metrics import IngestMetrics, ProcessorMetrics, new_registry
+from runtime.metrics import ClaimReason, IngestMetrics, PartitionState, ProcessorMetrics, StoreName, new_registry
+from schemas.couriers import COURIERS
+from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome
 
 INGEST = {
     "waybill_ingest_requests",
@@ -25,6 +27,10 @@ PROCESSOR = {
     "waybill_processor_event_delay_seconds",
     "waybill_processor_commit_duration_seconds",
     "waybill_processor_claims",
+    "waybill_processor_partition_state",
+    "waybill_processor_oldest_waiting_seconds",
+    "waybill_processor_anomalies",
+    "waybill_processor_store_up",
 }
 
 
@@ -65,6 +71,52 @@ async def test_counters_end_in_total() -> None:
     registry = new_registry()
     IngestMetrics(registry).requests.labels("dash", "200").inc()
     assert registry.get_sample_value("waybill_ingest_requests_total", {"courier": "dash", "code": "200"}) == 1
+
+
+def samples(registry: CollectorRegistry, labels: dict[str, str]) -> dict[tuple[str, ...], float]:
+    """Return all samples with these labels among theirs, by name and the rest of their labels."""
+    return {
+        (sample.name, *(value for name, value in sample.labels.items() if name not in labels)): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if labels.items() <= sample.labels.items()
+    }
+
+
+def test_every_set_of_labels_of_the_processor_is_there_from_the_start() -> None:
+    registry = new_registry()
+    ProcessorMetrics(registry)
+    for courier in COURIERS:
+        found = samples(registry, {"courier": courier})
+        assert {("waybill_processor_observations_total", each): 0.0 for each in Outcome}.items() <= found.items()
+        assert {("waybill_processor_anomalies_total", each): 0.0 for each in AnomalyKind}.items() <= found.items()
+    everything = samples(registry, {})
+    for name, words in (
+        ("waybill_processor_dead_letters_total", DeadLetterReason),
+        ("waybill_processor_claims_total", ClaimReason),
+        ("waybill_processor_commit_duration_seconds_count", StoreName),
+        ("waybill_processor_store_up", StoreName),
+    ):
+        assert {key[1] for key in everything if key[0] == name} == set(words)
+        assert {value for key, value in everything.items() if key[0] == name} == {0.0}
+
+
+def test_a_partition_shows_one_state_while_it_is_assigned_and_nothing_afterwards() -> None:
+    registry = new_registry()
+    metrics = ProcessorMetrics(registry)
+    assert not samples(registry, {"partition": "3"})
+    now = PartitionState.CLAIMING
+    metrics.show_partition(3, lambda: now, lambda: 5.0, lambda: 17.5)
+    for now in PartitionState:
+        expected: dict[tuple[str, ...], float] = {
+            ("waybill_processor_lag_records",): 5.0,
+            ("waybill_processor_oldest_waiting_seconds",): 17.5,
+        }
+        for each in PartitionState:
+            expected["waybill_processor_partition_state", each] = float(each is now)
+        assert samples(registry, {"partition": "3"}) == expected
+    metrics.hide_partition(3)
+    assert not samples(registry, {"partition": "3"})
 
 
 async def test_a_taken_port_is_one_clear_line() -> None:

@@ -39,7 +39,7 @@ LONG_AGO: Final = timedelta(days=200)
 KEY: Final = "the-key"
 
 
-async def main(cases: Path, target: Path) -> None:
+async def main(cases: list[Any], target: Path) -> None:
     async with services(Choice(Embedded(), Embedded()), None, print) as stack:
         system = await open_system(stack.kafka_bootstrap_servers, stack.database_url, PREFIX)
         async with answering() as answers:
@@ -48,7 +48,7 @@ async def main(cases: Path, target: Path) -> None:
                 "WAYBILL_KIRIMINAJA_API_KEY": KEY,
                 "WAYBILL_OPERATOR": "dewi",
             }
-            await fill(system, [json.loads(file.read_text()) for file in sorted(cases.glob("*.json"))], answers)
+            await fill(system, cases, answers)
         write(target / "topics.json", await topics_of(system))
         dump_database(stack.database_url, target / "database.sql")
 
@@ -145,7 +145,8 @@ async def interrupt_a_replay(system: System) -> None:
 
     async def under_way() -> bool:
         jobs = await system.rows(
-            "select sum(appended) as appended from replay_jobs join replay_positions using (job) where status = 'running'"
+            "select sum(appended) as appended from replay_jobs join replay_positions using (job) "
+            "where status = 'running'"
         )
         return any((job["appended"] or 0) > 3 for job in jobs)
 
@@ -255,4 +256,5 @@ def dump_database(database_url: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()))
+    told = [json.loads(file.read_text()) for file in sorted(Path(sys.argv[1]).glob("*.json"))]
+    asyncio.run(main(told, Path(sys.argv[2]).resolve()))

@@ -1,0 +1,100 @@
+"""Looks at the log again and again for what waits in the partitions of this process, whatever their workers do.
+
+A worker that claims, or stands still, fetches nothing: what it saw last grows old.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from time import time
+from typing import Final, Never
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from processor.emitter import KAFKA_ERRORS
+from processor.group import Group
+from processor.waiting import Oldest
+from processor.worker import Shared, Worker
+from runtime import kafka
+from runtime.errors import UnreachableError
+
+LOOK_SECONDS: Final = 2.0
+"""How often: two small questions to each broker."""
+
+ANSWER_SECONDS: Final = 10.0
+"""How long an answer may take, and the oldest records to be read. Milliseconds when all is well."""
+
+log = structlog.get_logger(__name__)
+
+Places = Mapping[TopicPartition, Worker]
+
+
+async def watch(shared: Shared, group: Group) -> Never:
+    """Look until cancelled. While Kafka is away the newest look counts; `Health` tells that it is."""
+    said = ""
+    while True:
+        try:
+            await _look_on(shared, group)
+        except (UnreachableError, *KAFKA_ERRORS):
+            pass
+        except Exception as error:
+            if repr(error) != said:
+                log.exception("backlog not seen")
+            said = repr(error)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _look_on(shared: Shared, group: Group) -> Never:
+    reader = kafka.new_reader(shared.settings, "waybill-backlog")
+    await kafka.start(reader)
+    try:
+        while True:
+            places = {TopicPartition(shared.stream.raw_topic, each.partition): each for each in group.workers}
+            if places:
+                await _look(shared, reader, places)
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await kafka.stop(reader, kafka.GIVE_UP_SECONDS)
+
+
+async def _look(shared: Shared, reader: AIOKafkaConsumer, places: Places) -> None:
+    async with asyncio.timeout(ANSWER_SECONDS):
+        starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+        await _begin(shared, [worker for worker in places.values() if worker.waiting.next_offset is None])
+    for place, worker in places.items():
+        worker.waiting.log_is(starts[place], ends[place], time())
+    unread = {place: worker for place, worker in places.items() if not worker.working and worker.waiting.needs_a_look}
+    if unread:
+        await _read_oldest(reader, unread)
+
+
+async def _begin(shared: Shared, workers: Collection[Worker]) -> None:
+    """Take what is published for what is applied until the first claim knows better: it is the same but for moments."""
+    if not workers:
+        return
+    raw = [TopicPartition(shared.stream.raw_topic, worker.partition) for worker in workers]
+    committed = await shared.admin.list_consumer_group_offsets(shared.stream.consumer_group, partitions=raw)
+    for place, worker in zip(raw, workers, strict=True):
+        if worker.waiting.next_offset is None and place in committed and committed[place].offset >= 0:
+            worker.waiting.next_offset = committed[place].offset
+
+
+async def _read_oldest(reader: AIOKafkaConsumer, places: Places) -> None:
+    """Read since when the oldest record waits. Of one that cannot be read it stays unknown."""
+    reader.assign(list(places))
+    for place, worker in places.items():
+        reader.seek(place, worker.waiting.first)
+    left = set(places)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while left:
+                for place, (record, *_) in (await reader.getmany(timeout_ms=200, max_records=1)).items():
+                    left.discard(place)
+                    reader.pause(place)
+                    waiting = places[place].waiting
+                    if record.offset >= waiting.first:
+                        waiting.oldest = Oldest(waiting.first, record.timestamp / 1000)
+    except TimeoutError:
+        pass
+    finally:
+        reader.pause(*places)

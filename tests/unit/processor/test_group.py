@@ -1,0 +1,48 @@
+"""The workers of the partitions assigned: one that ends by itself does not go unseen."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from processor import group as group_module
+from processor.group import Group
+from processor.waiting import Waiting
+from runtime.errors import UnreachableError
+from runtime.metrics import PartitionState, ProcessorMetrics, new_registry
+
+
+class Leaving:
+    """A worker that ends as its `how` says."""
+
+    how: BaseException | None = None
+
+    def __init__(self, _shared: object, partition: int) -> None:
+        self.partition, self.position, self.working = partition, None, False
+        self.state, self.waiting = PartitionState.CLAIMING, Waiting()
+
+    async def run(self) -> None:
+        if self.how is not None:
+            raise self.how
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", [None, asyncio.CancelledError(), ValueError("broken")])
+async def test_a_worker_that_nobody_ended_is_a_failure(
+    how: BaseException | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_module, "Worker", Leaving)
+    monkeypatch.setattr(Leaving, "how", how)
+    consumer: Any = SimpleNamespace(seek=lambda *_: None, pause=lambda *_: None)
+    shared: Any = SimpleNamespace(consumer=consumer, metrics=ProcessorMetrics(new_registry()))
+    group = Group(shared)
+    group.on_partitions_assigned([TopicPartition("raw", 3)])
+    with pytest.raises(ValueError if isinstance(how, ValueError) else UnreachableError, match=r"broken|partition-3"):
+        async with asyncio.timeout(10):
+            await group.failed
+    await group.stop()
+    assert not group.workers
