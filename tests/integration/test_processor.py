@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from processor.steps import Step
+from runtime import kafka
 from schemas.topics import Topic
 from tests.conftest import Databases
 from tests.integration.system import (
@@ -91,6 +92,7 @@ async def test_two_processors_share_the_partitions_and_hand_over(system: System)
         await system.append(lives(20, "NEXT"))
         assert await asyncio.wait_for(first.wait(), 10) == 0
         async with system.processor() as third:
+            await until(lambda: _has_members(system, 2))
             await system.append(lives(20, "LAST"))
             await until(system.caught_up)
             for process in (second, third):
@@ -180,6 +182,12 @@ async def _side_by_side(try_step: Callable[[Step], Awaitable[None]], steps: Sequ
     async with asyncio.TaskGroup() as group:
         for step in steps:
             group.create_task(try_one(step))
+
+
+async def _has_members(system: System, count: int) -> bool:
+    async with kafka.admin_client(system.settings) as admin:
+        described = await admin.describe_consumer_groups([system.settings.group_id])
+    return len(described[0].groups[0][5]) == count
 
 
 async def _ended(process: asyncio.subprocess.Process) -> bool:
