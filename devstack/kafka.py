@@ -67,6 +67,10 @@ BROKER_SETTINGS: Final = {
 
 JVM_OPTIONS: Final = ("-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
 
+SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For a process that ends before the optimizing compiler and the parallel collector have paid for themselves: a broker
+of a test run starts, and works, on half the processor time."""
+
 
 class EmbeddedKafka:
     """A broker in its own directory."""
@@ -142,7 +146,7 @@ class EmbeddedKafka:
     async def tool(self, name: str, *arguments: str) -> str:
         """Run one of Kafka's own tools, such as `kafka-topics`, and return its output. Raises ToolError."""
         process = await asyncio.create_subprocess_exec(
-            *self._java_command("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+            *self._java_command(*SHORT_LIVED),
             TOOLS[name],
             *("--bootstrap-server", self.bootstrap_servers, *arguments),
             stdin=asyncio.subprocess.DEVNULL,
@@ -160,9 +164,8 @@ class EmbeddedKafka:
         return said.decode(errors="replace")
 
     async def _run(self) -> None:
-        self._process = Process.start(
-            self._command(*JVM_OPTIONS, *self._classpath(), "kafka.Kafka", str(self._settings))
-        )
+        options = (*JVM_OPTIONS, *SHORT_LIVED) if self._home.is_fresh else JVM_OPTIONS
+        self._process = Process.start(self._command(*options, *self._classpath(), "kafka.Kafka", str(self._settings)))
         try:
             self._home.remember(self._process.pid)
             await self._process.ready(READY, START_SECONDS)
@@ -173,7 +176,7 @@ class EmbeddedKafka:
     async def _format(self) -> None:
         storage = Process.start(
             self._command(
-                "-XX:TieredStopAtLevel=1",
+                *SHORT_LIVED,
                 *self._classpath(),
                 "kafka.tools.StorageTool",
                 "format",

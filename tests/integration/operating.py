@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
+from tests.integration.commands import run_here
 from tests.integration.system import DEADLINE, PARTITIONS, Raw, System, until
 
 
@@ -28,10 +29,9 @@ async def start(system: System, *arguments: str, stdout: int = asyncio.subproces
 
 async def waybill(system: System, *arguments: str, code: int = 0) -> str:
     """Run a command to its end; return what it printed."""
-    process = await start(system, *arguments)
-    said, complained = await asyncio.wait_for(process.communicate(), DEADLINE)
-    assert process.returncode == code, (arguments, said.decode(), complained.decode())
-    return said.decode() or complained.decode()
+    said = await run_here(system.environ, *arguments, within=DEADLINE)
+    assert said.code == code, (arguments, said)
+    return said.out or said.err
 
 
 async def asked(system: System, *arguments: str, code: int = 0) -> Any:

@@ -1,8 +1,6 @@
 """What the tests of disagreeing cursors share: systems of their own, the commands, Kafka's tools, backups."""
 
 import asyncio
-import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +19,7 @@ from devstack.ports import free_ports
 from runtime.kafka import new_reader, start, stop
 from schemas.topics import Topic
 from tests.conftest import Databases
+from tests.integration.commands import run_here
 from tests.integration.system import System, open_system, until
 
 MANY_AT_ONCE: Final = 5
@@ -120,16 +119,8 @@ class Lab:
 
     async def waybill(self, *arguments: str) -> tuple[int, str]:
         """Run a command; return its exit code and what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-c", "import sys; from cli.main import main; sys.exit(main(sys.argv[1:]))", *arguments),
-            env={**os.environ, **self.system.environ},
-            stdout=asyncio.subprocess.PIPE,
-            stdin=asyncio.subprocess.DEVNULL,
-        )
-        said, _ = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode is not None
-        return process.returncode, said.decode()
+        said = await run_here(self.system.environ, *arguments, within=60)
+        return said.code, said.out
 
     async def recover(self, *troubles: str) -> dict[str, Any]:
         """See that exactly these troubles are found, then mend them."""

@@ -8,28 +8,15 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from schemas.topics import Topic
+from tests.integration.commands import Said, run_here
 from tests.integration.older_waybill import UNREADABLE_THEN
 from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, raw_records, until
 
 WAYBILL: Final = ("-c", "import sys; from cli.main import main; sys.exit(main(sys.argv[1:]))")
 OLDER: Final = ("-m", "tests.integration.older_waybill")
-
-
-class Said(msgspec.Struct, frozen=True):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        assert self.code == 0, self
-        return msgspec.json.decode(self.out)
 
 
 def mixed(count: int) -> list[Raw]:
@@ -53,12 +40,9 @@ def mixed(count: int) -> list[Raw]:
     return [*listed, *more, *listed[:5], *garbage]
 
 
-async def command(system: System, *arguments: str, program: Sequence[str] = WAYBILL, within: float = DEADLINE) -> Said:
+async def command(system: System, *arguments: str, within: float = DEADLINE) -> Said:
     """Run a command to its end."""
-    async with running(system, *arguments, program=program) as process:
-        out, err = await asyncio.wait_for(process.communicate(), within)
-    assert process.returncode is not None
-    return Said(process.returncode, out.decode(), err.decode())
+    return await run_here(system.environ, *arguments, within=within)
 
 
 @asynccontextmanager

@@ -1,24 +1,21 @@
 """`waybill tail`, `lag`, `shipment show`, `shipment list`, `doctor` on the real stack."""
 
 import asyncio
-import io
 import os
 import signal
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import msgspec
 import pytest_asyncio
 
-from cli.main import main
 from operators.appending import decision_record
 from schemas.observation import Dismiss
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
+from tests.integration.commands import run_here
 from tests.integration.operating import start, waybill
 from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, open_system, raw_records, until
 
@@ -35,15 +32,10 @@ async def system(kafka_bootstrap_servers: str, database_url: str, topic_prefix: 
 
 
 async def printed(system: System, *arguments: str, code: int = 0) -> str:
-    """Run a command in this process, with `--json`, in a fraction of the time; return what it printed."""
-    said = io.StringIO()
-
-    def run() -> int:
-        with patch.dict(os.environ, system.environ), redirect_stdout(said):
-            return main([*arguments, "--json"])
-
-    assert await asyncio.wait_for(asyncio.to_thread(run), DEADLINE) == code, (arguments, said.getvalue())
-    return said.getvalue()
+    """Run a command with `--json`; return what it printed."""
+    said = await run_here(system.environ, *arguments, "--json", within=DEADLINE)
+    assert said.code == code, (arguments, said)
+    return said.out
 
 
 async def asked(system: System, *arguments: str, code: int = 0) -> Any:
