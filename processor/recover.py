@@ -31,6 +31,7 @@ from processor.store import Store
 from processor.worker import committed_offset, raw_record, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
+from runtime.holding import held
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
 from schemas.events import State
@@ -108,9 +109,10 @@ class Recovery:
     async def _alone(self) -> AsyncIterator[None]:
         connection = await connect(self._settings, "recover")
         try:
-            if not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
-                raise RecoveryError("another `waybill recover` is at work")
-            yield
+            taken = RecoveryError("another `waybill recover` is at work")
+            lost = RecoveryError("the connection that kept a second `waybill recover` away was lost")
+            async with held(connection, _LOCK, taken, lost):
+                yield
         finally:
             connection.terminate()
 
