@@ -89,7 +89,6 @@ def test_brokers_that_make_topics(found: dict[int, str | None], level: Level) ->
     ("told", "pids", "changed", "level"),
     [
         (7, {7}, {}, Level.OK),
-        (7, {7}, {"tcp_user_timeout": "10s"}, Level.OK),
         (7, {7, 8}, {}, Level.FAIL),
         (7, {8}, {}, Level.FAIL),
         (7, {7}, {"transaction_timeout": "0"}, Level.FAIL),
