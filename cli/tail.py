@@ -70,7 +70,7 @@ async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     from operators.tailing import follow  # noqa: PLC0415
 
     choice = await _choice(settings, arguments)
-    async with aclosing(follow(settings, choice)) as records:
+    async with aclosing(follow(settings, choice, complain)) as records:
         async for shown in records:
             if arguments.json:
                 say_json_line(shown)

@@ -92,6 +92,8 @@ allow --allow-principal User:waybill-operator \
     --topic "$raw" --topic "$dlq" --topic "$events" --topic "$state" --topic "$anomalies"
 allow --allow-principal User:waybill-operator \
     --operation Describe --group "$prefix$group"
+# `waybill doctor` looks whether brokers make topics by themselves.
+allow --allow-principal User:waybill-operator --operation DescribeConfigs --cluster
 # A republish publishes in transactions and keeps its place as a group's offsets, both under the job's name.
 allow --allow-principal User:waybill-operator \
     --operation Write --topic "${prefix}replay." --transactional-id "${prefix}replay-" --resource-pattern-type prefixed

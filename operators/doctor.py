@@ -1,7 +1,7 @@
 """Looking at everything Waybill stands on: a line for each thing, with what mends it."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -24,8 +24,9 @@ from runtime import topics
 from runtime.clock import clocks
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka import admin_client
+from runtime.kafka_admin import broker_config
 from runtime.migrations import require_current_schema
-from runtime.postgres import DATABASE_ERRORS, Connection, open_pool
+from runtime.postgres import DATABASE_ERRORS, SESSION, Connection, open_pool
 from runtime.queries import load_queries
 from runtime.settings import PREFIX, Settings, min_insync_replicas, secrets_settings
 from schemas.observation import Observation
@@ -39,6 +40,9 @@ WAITING: Final = timedelta(minutes=5)
 """How old the oldest waiting record may be before somebody should look: a processor's death costs some ten seconds."""
 
 GROUP_STABLE: Final = "Stable"
+
+AUTO_CREATE: Final = "auto.create.topics.enable"
+"""The brokers' config by which a misspelt name becomes a topic."""
 
 _RETENTION: Final = {spec.topic: spec.retention for spec in TOPICS}
 _READ: Final = ("shipments", "observations", "outputs", "cursors", "applied_commands", "schema_migrations")
@@ -55,6 +59,9 @@ FAILURES: Final = (SetupError, OperatorError, ProcessorError, *KAFKA_ERRORS, *DA
 
 Writable = Callable[[Path], bool]
 """Says whether a directory can be written, or made."""
+
+STATEMENTS: Final = 5
+"""Statements by which it is seen whether one session answers them."""
 
 READINGS: Final = 2_000
 """Newest readings that are looked at: more than are needed, since not every courier writes times without a zone."""
@@ -157,6 +164,7 @@ async def _of_kafka(settings: Settings) -> AsyncIterator[Finding]:
     async with admin_client(settings) as admin:
         brokers = (await admin.describe_cluster())["brokers"]
         yield _brokers(len(brokers), settings)
+        yield of_auto_create(await broker_config(admin, [each["node_id"] for each in brokers], AUTO_CREATE))
         described = {topic["topic"]: topic for topic in await admin.describe_topics()}
         group = (await admin.describe_consumer_groups([settings.group_id]))[0].groups[0]
     differences = await topics.check(settings)
@@ -213,6 +221,22 @@ def _brokers(count: int, settings: Settings) -> Finding:
     )
 
 
+def of_auto_create(found: Mapping[int, str | None]) -> Finding:
+    """Judge whether brokers make a topic of a name that somebody asks for."""
+    making = [str(broker) for broker, value in sorted(found.items()) if value == "true"]
+    if making:
+        text = f"broker {_some(making)} makes a topic of any name that is asked for, with the brokers' defaults"
+        return Finding(Level.WARN, "auto create", text, f"set {AUTO_CREATE}=false on every broker")
+    if None in found.values():
+        return Finding(
+            Level.WARN,
+            "auto create",
+            f"whether brokers make topics by themselves cannot be seen ({AUTO_CREATE})",
+            "deploy/kafka-acls.sh, run by an administrator",
+        )
+    return Finding(Level.OK, "auto create", "brokers make no topics by themselves")
+
+
 def of_replicas(partitions: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Finding]:
     """Judge how durable what is appended now is, by topic."""
     copies = min((len(each["replicas"]) for of in partitions.values() for each in of), default=0)
@@ -256,6 +280,7 @@ def _group(settings: Settings, state: str, members: int) -> Finding:
 async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
     async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
         yield Finding(Level.OK, "postgres", f"version {connection.get_server_version().major}")
+        yield await _session(connection)
         async for finding in _guarded("schema", _schema(connection), "`waybill migrate`"):
             yield finding
         for finding in of_server(
@@ -273,6 +298,28 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
             )
         else:
             yield Finding(Level.OK, "privileges", "enough for operators' commands")
+
+
+async def _session(connection: Connection) -> Finding:
+    """Look whether statements of a connection share a session: settings, locks and prepared statements live in one."""
+    pids = {await connection.fetchval("select pg_backend_pid()") for _ in range(STATEMENTS)}
+    names = [name for name in SESSION if not name.startswith("tcp_")]  # a Unix socket has none of these
+    found = await connection.fetchrow(_Q["session_settings"], names)
+    return of_session(connection.get_server_pid(), pids, dict(zip(names, found["settings"], strict=True)))
+
+
+def of_session(told: int, pids: Collection[int], settings: Mapping[str, str]) -> Finding:
+    """Judge whether a connection is a session: `told` is the server's process that it was told of, `pids` those met."""
+    lost = [name for name, value in settings.items() if value != SESSION[name]]
+    if set(pids) == {told} and not lost:
+        return Finding(Level.OK, "sessions", "each connection is a session of its own")
+    signs = f"settings of the session are lost ({_some(lost)})" if lost else "another process answers than was told"
+    return Finding(
+        Level.FAIL,
+        "sessions",
+        f"a pooler stands before PostgreSQL: {signs}; pooling by transaction is not supported, locks would be lost",
+        "set WAYBILL_DATABASE_URL to PostgreSQL itself",
+    )
 
 
 async def _schema(connection: Connection) -> AsyncIterator[Finding]:

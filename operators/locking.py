@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from operators.errors import OperatorError
+from runtime.holding import held
 from runtime.postgres import Pool
 
 
@@ -11,17 +12,15 @@ from runtime.postgres import Pool
 async def alone(pool: Pool, number: int, what: str) -> AsyncIterator[None]:
     """Be the only one that does this, by PostgreSQL's advisory lock of a `number`.
 
-    The lock goes with the connection, so a killed process leaves none.
+    The lock goes with the connection, so a killed process leaves none. Where it is lost, what is being done ends.
 
     Raises:
-        OperatorError: another one is at work.
+        OperatorError: another one is at work, or may be since.
 
     """
-    async with pool.acquire() as connection:
-        if not await connection.fetchval("select pg_try_advisory_lock($1)", number):
-            raise OperatorError(f"another {what} is at work")
-        try:
-            yield
-        finally:
-            if not connection.is_closed():
-                await connection.execute("select pg_advisory_unlock($1)", number)
+    taken = OperatorError(f"another {what} is at work")
+    lost = OperatorError(
+        f"stopped: the connection that kept a second {what} away was lost, so one may be at work; run this again"
+    )
+    async with pool.acquire() as connection, held(connection, number, taken, lost):
+        yield

@@ -580,6 +580,10 @@ from cursors, lateral (
     limit (select greatest(10, $1::bigint / count(*)) from cursors)
 ) as newest
 
+-- name: session_settings
+select array_agg(current_setting(name, true) order by place) as settings
+from unnest($1::text[]) with ordinality as wanted (name, place)
+
 -- name: settings_of_server
 select name, setting from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')
 

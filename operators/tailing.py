@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -12,9 +13,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.errors import OperatorError
 from operators.personal import masked
+from processor.emitter import KAFKA_ERRORS
 from processor.plan import Unreadable, read
 from processor.worker import raw_record
 from runtime import kafka, kafka_admin
+from runtime.errors import UnreachableError
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.times import format_time
@@ -22,6 +25,12 @@ from schemas.topics import Topic
 
 FETCH_MS: Final = 200
 """How long one look at the topic may wait for something new."""
+
+QUIET_SECONDS: Final = 5.0
+"""How long nothing comes until it is looked whether the topic is still there, and Kafka."""
+
+Tell = Callable[[str], None]
+"""Takes a line that says what is waited for."""
 
 BODIES: Final = frozenset({Topic.RAW, Topic.DEAD_LETTERS})
 """The topics whose values are couriers' bodies, full of personal data."""
@@ -74,12 +83,14 @@ class Shown(msgspec.Struct, frozen=True):
     reading: Reading | None = None
 
 
-async def follow(settings: Settings, choice: Choice) -> AsyncGenerator[Shown, None]:
+async def follow(settings: Settings, choice: Choice, tell: Tell) -> AsyncGenerator[Shown, None]:
     """Give the records that are chosen, read committed. In order within a partition, else by their time.
 
+    While Kafka is away it waits, and tells so once.
+
     Raises:
-        UnreachableError: Kafka cannot be reached.
-        OperatorError: the topic is missing.
+        UnreachableError: Kafka cannot be reached at the start.
+        OperatorError: the topic is missing, or goes.
 
     """
     name = settings.topic(choice.topic)
@@ -92,14 +103,47 @@ async def follow(settings: Settings, choice: Choice) -> AsyncGenerator[Shown, No
         for part, start in (await _starts(reader, parts, choice.since, ends)).items():
             reader.seek(part, start)
         show = _shower(settings, choice, count)
+        quiet = _Quiet(settings, name, tell)
         while not choice.until_end or any([await reader.position(part) < ends[part] for part in parts]):
             fetched = await reader.getmany(timeout_ms=FETCH_MS)
+            await quiet.saw(bool(fetched))
             for record in _merged(fetched.values()):
                 past = choice.until_end and record.offset >= ends[TopicPartition(name, record.partition)]
                 if not past and _is_chosen(record, choice):
                     shown = show(record)
                     if _is_wanted(shown, choice):
                         yield shown
+
+
+class _Quiet:
+    """Looks whether the topic is there when it was quiet for long: a reader waits in vain without a word."""
+
+    def __init__(self, settings: Settings, topic: str, tell: Tell) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._tell = tell
+        self._since = monotonic()
+        self._away = False
+
+    async def saw(self, something: bool) -> None:
+        """Take note that a look at the topic found something, or nothing."""
+        if something:
+            self._since = monotonic()
+        elif monotonic() - self._since > QUIET_SECONDS:
+            await self._look()
+            self._since = monotonic()
+
+    async def _look(self) -> None:
+        try:
+            await _partitions(self._settings, self._topic)
+        except (UnreachableError, *KAFKA_ERRORS) as error:
+            if not self._away:
+                self._tell(f"waiting: {(str(error) or repr(error)).splitlines()[0]}")
+            self._away = True
+        else:
+            if self._away:
+                self._tell("Kafka is back")
+            self._away = False
 
 
 def _homes(choice: Choice, partitions: int) -> Iterable[int]:

@@ -25,12 +25,14 @@ from processor.mending import Mend, correction, mend
 from processor.outputs import Output, batch_messages
 from processor.pacing import MAX_BATCH
 from processor.plan import Read, Reading, plan, read
+from processor.published import Published, published
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
 from processor.store import Store
 from processor.worker import committed_offset, raw_record, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
+from runtime.holding import held
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
 from schemas.events import State
@@ -49,7 +51,6 @@ FAILURES: Final = (*KAFKA_ERRORS, *DATABASE_ERRORS)
 _LOCK: Final = 0x726563766572
 """The advisory lock's number, "recver" in ASCII: one recovery at a time."""
 
-_decode_state: Final = msgspec.json.Decoder(State).decode
 
 Say = Callable[[str], None]
 """Takes a line of progress."""
@@ -97,10 +98,13 @@ class Recovery:
         """
         async with self._alone():
             mends = await self._begin()
-            for partition, each in mends.items():
-                if each.cursor.recover_until is not None:
-                    cursor = await self._derive(partition, each.cursor, say)
-                    await self._compare(partition, cursor, say)
+            derived = {
+                partition: await self._derive(partition, each.cursor, say)
+                for partition, each in mends.items()
+                if each.cursor.recover_until is not None
+            }
+            await self._compare(derived, say)
+            for partition in mends:
                 say(f"partition {partition}: mended")
         return mends
 
@@ -108,9 +112,10 @@ class Recovery:
     async def _alone(self) -> AsyncIterator[None]:
         connection = await connect(self._settings, "recover")
         try:
-            if not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
-                raise RecoveryError("another `waybill recover` is at work")
-            yield
+            taken = RecoveryError("another `waybill recover` is at work")
+            lost = RecoveryError("the connection that kept a second `waybill recover` away was lost")
+            async with held(connection, _LOCK, taken, lost):
+                yield
         finally:
             connection.terminate()
 
@@ -200,23 +205,41 @@ class Recovery:
             say(f"partition {partition}: applied again up to offset {cursor.next_offset} of {until}")
         return cursor
 
-    async def _compare(self, partition: int, cursor: Cursor, say: Say) -> None:
-        """Compare the partition's shipments with what is published; store a correction for each that differs."""
-        await self._tables.forget_corrections(partition, cursor)
-        published = await self._published(partition)
-        corrections, seen = 0, set[str]()
+    async def _compare(self, cursors: Mapping[int, Cursor], say: Say) -> None:
+        """Compare the partitions' shipments with what is published; store a correction for each that differs."""
+        if not cursors:
+            return
+        (partitions,) = {cursor.partitions for cursor in cursors.values()}
+        with published(partitions) as states:
+            for partition, cursor in cursors.items():
+                await self._tables.forget_corrections(partition, cursor)
+                await self._read_published(partition, states)
+            compared = {partition: states.count(partition) for partition in cursors}
+            corrections = dict.fromkeys(cursors, 0)
+            async for partition, ids in self._pages(cursors, partitions, states):
+                found, before = states.states(ids), corrections[partition]
+                corrections[partition] += await self._compare_page(partition, cursors[partition], ids, found, before)
+                states.drop(ids)
+        for partition, cursor in cursors.items():
+            self._reached(Step.PLANNED)
+            emitted = cursor.next_offset - 1 if corrections[partition] else cursor.next_offset
+            await self._tables.finish(partition, cursor, emitted)
+            told = f"{compared[partition]} published shipments compared, {corrections[partition]} corrected"
+            say(f"partition {partition}: {told}")
+
+    async def _pages(
+        self, cursors: Mapping[int, Cursor], partitions: int, states: Published
+    ) -> AsyncIterator[tuple[int, list[str]]]:
+        """Return the partitions' shipments, some at a time: those with a row, then those that are published alone."""
         async for page in self._tables.shipment_ids():
-            ids = [each for each in page if partition_of(each.encode(), cursor.partitions) == partition]
-            seen.update(ids)
-            corrections += await self._compare_page(partition, cursor, ids, published, corrections)
-        missing = sorted(published.keys() - seen)
-        for start in range(0, len(missing), PAGE):
-            page = missing[start : start + PAGE]
-            corrections += await self._compare_page(partition, cursor, page, published, corrections)
-        self._reached(Step.PLANNED)
-        emitted = cursor.next_offset - 1 if corrections else cursor.next_offset
-        await self._tables.finish(partition, cursor, emitted)
-        say(f"partition {partition}: {len(published)} published shipments compared, {corrections} corrected")
+            by_home: dict[int, list[str]] = {}
+            for each in page:
+                by_home.setdefault(partition_of(each.encode(), partitions), []).append(each)
+            for partition in by_home.keys() & cursors.keys():
+                yield partition, by_home[partition]
+        for partition in cursors:
+            while ids := states.left(partition, PAGE):
+                yield partition, ids
 
     async def _compare_page(
         self, partition: int, cursor: Cursor, ids: Sequence[str], published: Mapping[str, State | None], before: int
@@ -257,18 +280,15 @@ class Recovery:
         await self._tables.correct(partition, cursor, versions, lost, outputs, now)
         return len(outputs)
 
-    async def _published(self, partition: int) -> dict[str, State | None]:
-        """Return the newest published state of each of a partition's shipments; None where it was forgotten."""
+    async def _read_published(self, partition: int, states: Published) -> None:
+        """Take in a partition of the published states."""
         topic = TopicPartition(self._settings.topic(Topic.STATE), partition)
         self._reader.assign([topic])
         await self._reader.seek_to_beginning(topic)
         end = (await self._reader.end_offsets([topic]))[topic]
-        newest: dict[str, bytes | None] = {}
         while await self._reader.position(topic) < end:
             fetched = await self._reader.getmany(topic, timeout_ms=int(STALL_SECONDS * 1000), max_records=MAX_BATCH)
-            for record in fetched.get(topic, ()):
-                newest[record.key.decode()] = record.value
-        return {name: None if value is None else _decode_state(value) for name, value in newest.items()}
+            states.take(partition, ((record.key, record.value) for record in fetched.get(topic, ())))
 
     async def _look(self, partition: int, stream: Stream) -> Sight:
         """Look at a partition that may be worked on. The committed offset comes first: the cursor is ahead of it."""

@@ -30,6 +30,7 @@ from aiokafka.errors import (
 
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka_connections import own_connections
+from runtime.kafka_metadata import ask_with_care
 from runtime.settings import Settings
 
 START_SECONDS: Final = 20.0
@@ -68,6 +69,8 @@ DENIALS: Final = (
 """What a broker says to a user that lacks a permission. Trying again helps only when an operator has granted it."""
 
 log = structlog.get_logger(__name__)
+
+ask_with_care()
 
 
 def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:

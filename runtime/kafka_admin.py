@@ -105,6 +105,23 @@ async def find_topics(admin: Any, names: Iterable[str], configs: list[str]) -> d
     }
 
 
+async def broker_config(admin: Any, brokers: Iterable[int], name: str) -> dict[int, str | None]:
+    """Return a config of brokers as it is in force, by their number; None where we may not see it.
+
+    Raises:
+        SetupError: Kafka cannot be reached.
+
+    """
+    resources = [ConfigResource(ConfigResourceType.BROKER, str(each), {name: ""}) for each in brokers]
+    async with _answering("describe the brokers' configs"):
+        responses = await admin.describe_configs(resources)
+    return {
+        int(broker): None if code else next((entry[1] for entry in entries if entry[0] == name), None)
+        for response in responses
+        for code, _, _, broker, entries in response.resources
+    }
+
+
 async def create_topics(admin: Any, topics: Iterable[tuple[str, int, int, Mapping[str, str]]]) -> None:
     """Create topics: name, partitions, replication factor, configs. One that exists by now is left alone.
 

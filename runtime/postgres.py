@@ -190,6 +190,8 @@ def _explained(settings: Settings, error: Exception) -> SetupError:
     if isinstance(error, TimeoutError):
         return UnreachableError(f"{where} does not answer within {CONNECT_SECONDS:.0f} s")
     reason = (str(error) or repr(error)).splitlines()[0]
+    if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in reason:
+        return SetupError(f"{where} is a pooler ({reason}), which is not supported: name PostgreSQL itself")
     if isinstance(error, DENIALS):
         return DeniedError(f"{where} does not let us in: {reason}")
     return UnreachableError(f"{where} cannot be used: {reason}")

@@ -129,6 +129,7 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "healed": (LONG_AGO, LONG_AGO + timedelta(days=1)),
     # looking at the server
     "settings_of_server": (),
+    "session_settings": (["timezone"],),
     "clock_of_server": (),
     "missing_privileges": tuple(map(list, zip(*PRIVILEGES, strict=True))),
 }

@@ -8,16 +8,19 @@ import pytest
 from operators.doctor import (
     Level,
     is_writable,
+    of_auto_create,
     of_brokers_clock,
     of_clocks,
     of_lag,
     of_refused,
     of_replicas,
     of_server,
+    of_session,
     of_settings,
 )
 from operators.lag import Lag, measured, total
 from processor.claims import MARK, Committed, Cursor
+from runtime.postgres import SESSION
 from runtime.settings import load_settings
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -66,6 +69,33 @@ def test_durability_of_a_topic(replicas: int, isr: int, leader: int, level: Leve
     (found,) = of_replicas({"raw": [partition]})
     assert found.level is level
     assert says in found.found
+
+
+@pytest.mark.parametrize(
+    ("found", "level"),
+    [
+        ({1: "false", 2: "false"}, Level.OK),
+        ({1: "false", 2: "true"}, Level.WARN),
+        ({1: "false", 2: None}, Level.WARN),
+    ],
+)
+def test_brokers_that_make_topics(found: dict[int, str | None], level: Level) -> None:
+    finding = of_auto_create(found)
+    assert finding.level is level
+    assert (finding.mend is None) == (level is Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("told", "pids", "changed", "level"),
+    [
+        (7, {7}, {}, Level.OK),
+        (7, {7, 8}, {}, Level.FAIL),
+        (7, {8}, {}, Level.FAIL),
+        (7, {7}, {"transaction_timeout": "0"}, Level.FAIL),
+    ],
+)
+def test_a_pooler_is_noticed(told: int, pids: set[int], changed: dict[str, str], level: Level) -> None:
+    assert of_session(told, pids, {**SESSION, **changed}).level is level
 
 
 def test_durability_of_the_server() -> None:
