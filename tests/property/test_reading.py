@@ -215,7 +215,7 @@ def test_what_is_said_has_nothing_to_do_with_when_and_how_it_came(kind: str, dat
 
 spelled_orders = st.sampled_from(["X", " X", "X\u3000", "x", "Y", "", "  ", None, 5])
 spelled_awbs = st.sampled_from(["A", "a ", "B", "", None, 5])
-parts = st.one_of(
+parts: st.SearchStrategy[Any] = st.one_of(
     st.fixed_dictionaries({}, optional={"order_id": spelled_orders, "awb": spelled_awbs, "reason": st.just("r")}),
     st.sampled_from([None, 7, "text", []]),
 )
