@@ -63,7 +63,7 @@ def _lateness(observations: Iterable[Observation]) -> Mapping[str, Sequence[tupl
         courier = COURIERS.get(each.courier)
         if courier is None or each.source is not Source.PUSH or Source.PUSH not in courier.zone_settings:
             continue
-        occurred = courier.occurred(each, courier.service(frozenset(each.proves)))
+        occurred = courier.occurred(each, courier.service(frozenset(each.proves), frozenset(each.hints)))
         if occurred.source is TimeSource.ASSUMED_ZONE:
             found.setdefault(each.courier, []).append((each.received_at, each.received_at - occurred.at))
     return found

@@ -19,7 +19,7 @@ from schemas.observation import Details, Observation, Stamp
 from schemas.vocabulary import Service, Source, Status, Transition
 
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
-_UNDER_WAY: Final = frozenset({Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
+_UNDER_WAY: Final = frozenset({Status.PENDING_PICKUP, Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
 _SETBACKS: Final = frozenset({Status.FAILED, Status.LOST})
 
 
@@ -137,7 +137,7 @@ def judge(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observat
     if snapshot is None:
         return Verdict(accepted=True, before=None, moved=True)
     before = snapshot.status
-    if lifecycle.count_moves and observation.count > snapshot.failed_count:
+    if lifecycle.count_moves and observation.count > snapshot.failed_count and before in lifecycle.statuses:
         passed = lifecycle.path(before, status, via_failed=True)
         if passed is not None:
             return Verdict(accepted=True, before=before, moved=True, passed=passed)
@@ -159,10 +159,12 @@ def _forced(verdict: Verdict, snapshot: Snapshot, observation: Observation) -> V
     return Verdict(accepted=True, before=snapshot.status, moved=moves, forced=True)
 
 
-def transition_of(lifecycle: Lifecycle, verdict: Verdict, status: Status) -> Transition:
-    """Name the move that led to a status."""
+def transition_of(lifecycle: Lifecycle, verdict: Verdict, status: Status, *, from_final: bool) -> Transition:
+    """Name the move that led to a status. `from_final`: the status before was shown as final."""
     if verdict.before is None:
         return Transition.INITIAL
+    if from_final:
+        return Transition.REOPENED
     way = (verdict.before, *verdict.passed)
     if status in _UNDER_WAY and not _SETBACKS.isdisjoint(way):
         return Transition.RECOVERY

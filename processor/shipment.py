@@ -36,6 +36,7 @@ class Shipment(msgspec.Struct, frozen=True, gc=False):
     version: int = 0
     entries: tuple[Entry, ...] = ()
     proven: frozenset[Service] = NOTHING_PROVEN
+    hinted: frozenset[Service] = NOTHING_PROVEN
     records: dict[bytes, Observation] = {}
     kept: dict[bytes, Observation] = {}
     anomalies: dict[bytes, str] = {}
@@ -112,7 +113,7 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
 
 def new_shipment(courier: Courier, shipment_id: str) -> Shipment:
     """Return a shipment nothing is known of yet."""
-    return Shipment(shipment_id, courier.service(NOTHING_PROVEN))
+    return Shipment(shipment_id, courier.service(NOTHING_PROVEN, NOTHING_PROVEN))
 
 
 def retired_shipment(shipment_id: str, version: int, snapshot: Snapshot) -> Shipment:
@@ -126,6 +127,8 @@ def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[
     anomalies: dict[bytes, str] = {}
     for past in history:
         name, observation = past.observation.record_digest, past.observation
+        if past.again and (former := _under_its_former_name(records, observation)) is not None:
+            del records[former.record_digest]
         if past.again or name not in records or _counts_before(observation, records[name]):
             records[name] = observation
         if past.anomaly:
@@ -193,8 +196,8 @@ def _with(courier: Courier, shipment: Shipment, observation: Observation) -> tup
     if shipment.decided or observation.decision is not None:
         after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
         return Folded(after.service, after.snapshot, after.entries), after
-    proven = shipment.proven.union(observation.proves)
-    folded = _insert(courier, shipment, observation, courier.service(proven))
+    proven, hinted = shipment.proven.union(observation.proves), shipment.hinted.union(observation.hints)
+    folded = _insert(courier, shipment, observation, courier.service(proven, hinted))
     return folded, Shipment(
         shipment.shipment_id,
         folded.service,
@@ -202,6 +205,7 @@ def _with(courier: Courier, shipment: Shipment, observation: Observation) -> tup
         shipment.version,
         folded.entries,
         proven,
+        hinted,
         {**shipment.records, observation.record_digest: observation},
         {**shipment.kept, observation.reading_digest: observation},
         shipment.anomalies,
@@ -220,12 +224,17 @@ def _apply_copy(courier: Courier, shipment: Shipment, observation: Observation) 
 
 def _apply_again(courier: Courier, shipment: Shipment, observation: Observation, name_anomaly: NameAnomaly) -> Applied:
     """Take a record's newer reading."""
-    old = shipment.records.get(observation.record_digest)
-    if old is None:
-        return _only_differences(shipment, apply(courier, shipment, observation, name_anomaly))
-    if observation == old or _record(observation) != _record(old):
-        return Applied(shipment, Unchanged(), kept=False)
-    after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
+    records = shipment.records
+    old = _under_its_former_name(records, observation)
+    if old is not None:
+        records = {name: each for name, each in records.items() if each is not old}
+    else:
+        old = records.get(observation.record_digest)
+        if old is None:
+            return _only_differences(shipment, apply(courier, shipment, observation, name_anomaly))
+        if observation == old or _record(observation) != _record(old):
+            return Applied(shipment, Unchanged(), kept=False)
+    after = _assembled(courier, shipment, {**records, observation.record_digest: observation})
     if after.snapshot is None and shipment.snapshot is not None:
         return Applied(shipment, Unchanged(), kept=False)  # a row is never taken back
     counted = any(entry.accepted and entry.observation is old for entry in shipment.entries)
@@ -244,6 +253,14 @@ def _apply_again(courier: Courier, shipment: Shipment, observation: Observation,
     if isinstance(effect, Changed):
         after = msgspec.structs.replace(after, version=shipment.version + 1)
     return _only_differences(shipment, Applied(after, effect, conflict))
+
+
+def _under_its_former_name(records: Mapping[bytes, Observation], observation: Observation) -> Observation | None:
+    """Return what the same record gave when it was identified otherwise."""
+    known = records.get(observation.former_digest) if observation.former_digest else None
+    if known is None or _record(known)[:-1] != _record(observation)[:-1]:
+        return None
+    return known
 
 
 def _only_differences(before: Shipment, applied: Applied) -> Applied:
@@ -303,7 +320,7 @@ def _apply_to_retired(shipment: Shipment, observation: Observation, *, again: bo
 def _assembled(courier: Courier, shipment: Shipment, records: dict[bytes, Observation]) -> Shipment:
     """Return a shipment folded anew from the observations of its records."""
     kept: dict[bytes, Observation] = {}
-    proven = NOTHING_PROVEN
+    proven = hinted = NOTHING_PROVEN
     accepted: set[bytes] = set()
     dismissed: set[str] = set()
     erased = decided = False
@@ -311,7 +328,7 @@ def _assembled(courier: Courier, shipment: Shipment, records: dict[bytes, Observ
         reading = observation.reading_digest
         if reading not in kept or _counts_before(observation, kept[reading]):
             kept[reading] = observation
-        proven = proven.union(observation.proves)
+        proven, hinted = proven.union(observation.proves), hinted.union(observation.hints)
         decision = observation.decision
         if isinstance(decision, Accept):
             accepted.add(bytes.fromhex(decision.record))
@@ -319,7 +336,7 @@ def _assembled(courier: Courier, shipment: Shipment, records: dict[bytes, Observ
             dismissed.add(decision.anomaly_id)
         erased = erased or isinstance(decision, Erase)
         decided = decided or isinstance(decision, SetStatus | Accept)
-    service = courier.service(proven)
+    service = courier.service(proven, hinted)
     refused = {records[name].reading_digest: each for name, each in shipment.anomalies.items() if name in records}
     forced = {records[name].reading_digest for name in accepted if name in records}
     entries = _in_order(courier, service, kept, refused, forced)
@@ -331,6 +348,7 @@ def _assembled(courier: Courier, shipment: Shipment, records: dict[bytes, Observ
         shipment.version,
         judged,
         proven,
+        hinted,
         records,
         kept,
         shipment.anomalies,
@@ -442,7 +460,13 @@ def _effect(courier: Courier, before: Shipment, after: Folded, observation: Obse
         return Changed(
             EventType.STATUS_CHANGED,
             previous=previous,
-            transition=transition_of(courier.lifecycles[after.service], verdict, after.snapshot.status),
+            transition=transition_of(
+                courier.lifecycles[after.service],
+                verdict,
+                after.snapshot.status,
+                from_final=before.snapshot is not None
+                and courier.lifecycles[before.service].is_final(before.snapshot.status),
+            ),
             skipped=verdict.passed,
             resolves=resolves,
         )
@@ -455,12 +479,9 @@ def _effect(courier: Courier, before: Shipment, after: Folded, observation: Obse
 
 
 def _pulled_again(courier: Courier, before: Shipment, service: Service, observation: Observation) -> bool:
-    """Whether a pulled entry's status and time are there already, or its status is final and current anyway."""
+    """Whether a pulled entry's status and time are there already."""
     if observation.source is not Source.PULL:
         return False
-    now = before.snapshot
-    if now and now.status is observation.status and courier.lifecycles[service].is_final(now.status):
-        return True
     moment = courier.occurred(observation, service).at
     return any(
         old.observation.status is observation.status and courier.occurred(old.observation, service).at == moment

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from schemas.couriers import COURIERS, Courier
-from schemas.lifecycle import NO_THROUGH_ROAD, SCANS, Lifecycle
+from schemas.lifecycle import NO_THROUGH_ROAD, SCANS, WAY_BACK, Lifecycle
 from schemas.vocabulary import PHASES, Status
 
 _HEAD: Final = """\
@@ -13,25 +13,28 @@ _HEAD: Final = """\
 Generated from `schemas/transitions.py` and the couriers' word tables by `python -m schemas.export`; a test fails when
 this page and the tables differ. Do not edit it by hand.
 
-What an arrow means: the status at its end may follow at once. Three rules hold beside the arrows:
+What an arrow means: the status at its end may follow at once. Four rules hold beside the arrows:
 
 - **The first observation is always accepted**, whatever it says. `[*]` only marks where a life normally begins.
 - **The same status again is legal**: a scan, a new driver, another reason.
 - **A forward jump is legal**, because webhooks get lost: whatever can be reached along the arrows may come next, and
   the statuses jumped over are the event's `skipped`. {cancelled} is reached by an arrow of its own only. No jump
   passes through {closed}; the claim words 703 and 704 alone lead through LOST and DAMAGED.
+- **A final status is left by an arrow of its own only**, and that is `reopened`: no jump begins at one or passes
+  through one, but for the final FAILED of Dash EXPRESS on the way to {way_back}, since its webhook may be lost.
 
 Whatever else arrives is refused: the status stays and an anomaly `illegal_transition` is published.
 """
 
-_UNDER_WAY: Final = frozenset({Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
+_UNDER_WAY: Final = frozenset({Status.PENDING_PICKUP, Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
 _SETBACKS: Final = frozenset({Status.FAILED, Status.LOST})
 
 
 def state_machines(couriers: Mapping[str, Courier] = COURIERS) -> str:
     """Write the page: a diagram for each service, a table of words for each courier."""
     closed = [status for status in Status if status in NO_THROUGH_ROAD]
-    parts = [_HEAD.format(cancelled=Status.CANCELLED, closed=", ".join(closed))]
+    way_back = ", ".join(status for status in Status if status in WAY_BACK)
+    parts = [_HEAD.format(cancelled=Status.CANCELLED, closed=", ".join(closed), way_back=way_back)]
     for name, courier in sorted(couriers.items()):
         parts.append(f"## {name}\n")
         parts.extend("\n".join(_section(lifecycle)) for lifecycle in courier.lifecycles.values())
@@ -41,6 +44,8 @@ def state_machines(couriers: Mapping[str, Courier] = COURIERS) -> str:
 
 def edge_label(lifecycle: Lifecycle, start: Status, end: Status) -> str | None:
     """Name what an arrow does, where it does more than lead forward."""
+    if lifecycle.is_final(start):
+        return "reopened"
     if end in _UNDER_WAY and start in _SETBACKS:
         return "recovery"
     if (start, end) in lifecycle.reassignments:

@@ -8,14 +8,24 @@ from typing import Final
 from schemas.vocabulary import Service, Status
 
 ALWAYS_FINAL: Final = frozenset(
-    {Status.DELIVERED, Status.RETURNED, Status.CANCELLED, Status.SEIZED, Status.CLAIM_SETTLED}
+    {
+        Status.DELIVERED,
+        Status.RETURNED,
+        Status.CANCELLED,
+        Status.SEIZED,
+        Status.CLAIM_SETTLED,
+        Status.DISPOSED,
+    }
 )
 """Statuses that end a shipment's life whatever its service."""
 
-NO_THROUGH_ROAD: Final = frozenset({Status.CANCELLED, Status.LOST, Status.DAMAGED, Status.NO_DRIVER})
-"""Statuses that a jump passes through only where the courier's word says so."""
+NO_THROUGH_ROAD: Final = frozenset({Status.LOST, Status.DAMAGED, Status.NO_DRIVER})
+"""Statuses that a jump passes through only where the courier's word says so. Through a final one it never passes."""
 
-SCANS: Final = frozenset({Status.IN_TRANSIT, Status.PENDING_DELIVERY, Status.FAILED})
+WAY_BACK: Final = frozenset({Status.RETURNING, Status.RETURNED, Status.DISPOSED})
+"""Where alone a jump leads through a final FAILED: the parcel comes back, and the failure's webhook was lost."""
+
+SCANS: Final = frozenset({Status.IN_TRANSIT, Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.FAILED})
 """What a parcel on its way back may be scanned as without turning round again."""
 
 
@@ -68,8 +78,9 @@ class Lifecycle:
     ) -> tuple[Status, ...] | None:
         """Return the statuses between two, on the shortest legal way; of equal ways the table's first.
 
-        CANCELLED is reached by an edge of its own only. `last` opens one status otherwise closed to jumps.
-        `via_failed`: only a way that enters FAILED counts. None: there is no way. Every way has at least one step.
+        CANCELLED is reached, and a final status left, by an edge of its own only. `last` opens one status otherwise
+        closed to jumps. `via_failed`: only a way that enters FAILED counts. None: there is no way. Every way has at
+        least one step.
         """
         key = (start, end, last, via_failed)
         if key not in self._paths:
@@ -86,9 +97,9 @@ class Lifecycle:
     def _shortest(self, start: Status, end: Status, last: Status | None) -> tuple[Status, ...] | None:
         if end in self.edges.get(start, ()):
             return ()
-        if end is Status.CANCELLED:
+        if end is Status.CANCELLED or self.is_final(start):
             return None
-        closed = NO_THROUGH_ROAD - {last}
+        closed = self._closed_on_the_way_to(end) - {last}
         ways: deque[tuple[Status, ...]] = deque([(start,)])
         seen = {start} - {end}
         while ways:
@@ -100,3 +111,8 @@ class Lifecycle:
                     seen.add(after)
                     ways.append((*way, after))
         return None
+
+    def _closed_on_the_way_to(self, end: Status) -> frozenset[Status]:
+        """Return the statuses that no jump to this one passes through."""
+        final = ALWAYS_FINAL if end in WAY_BACK else ALWAYS_FINAL | self.also_final
+        return NO_THROUGH_ROAD | final

@@ -140,9 +140,13 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     updated_at: datetime | None = None
     """The body's `updatedAt`, if believed. It breaks ties."""
     proves: tuple[Service, ...] = ()
+    hints: tuple[Service, ...] = ()
+    """What it speaks for where nothing is proven: the courier's `service` weighs hints."""
     jumps_through: Status | None = None
     """The one status, otherwise closed to jumps, that a jump to this one passes last (703: LOST, 704: DAMAGED)."""
     details: Details = Details()
+    former_digest: bytes | None = None
+    """The record digest that an older edition of the rules gave the same record, where it gave another."""
     decision: Decision | None = None
     """Of an operator's record: what was decided."""
 

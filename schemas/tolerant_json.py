@@ -17,6 +17,8 @@ from schemas.vocabulary import DeadLetterReason
 MAX_DEPTH: Final = 200
 """Levels of nesting that are read. Couriers use six; Python's own stack bears a few hundred."""
 
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 """Strings and punctuation. A string that never ends is one token too: each byte is looked at once."""
@@ -31,12 +33,13 @@ _MAX_DIGITS: Final = 1000
 
 
 def load(body: bytes) -> Any:
-    """Read a JSON text.
+    """Read a JSON text. A byte order mark before it is passed over.
 
     Raises:
         UnreadableError: `invalid_json` or `too_deep`.
 
     """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
         raise UnreadableError(DeadLetterReason.TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep")
     try:
@@ -48,10 +51,13 @@ def load(body: bytes) -> Any:
 def members(body: bytes) -> dict[str, bytes]:
     """Return an object's members, each value in its own bytes. A value may itself be unreadable.
 
+    A byte order mark before the text is passed over.
+
     Raises:
         UnreadableError: the text is no JSON object.
 
     """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         return {name: bytes(raw) for name, raw in _MEMBERS.decode(body).items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

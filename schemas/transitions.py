@@ -24,6 +24,9 @@ DASH_EXPRESS: Final = Lifecycle(
         _S.PICKING_UP: (_S.PENDING_DELIVERY, _S.PENDING_PICKUP, _S.CANCELLED),
         _S.PENDING_DELIVERY: (_S.IN_DELIVERY, _S.PENDING_PICKUP),
         _S.IN_DELIVERY: (_S.DELIVERED, _S.FAILED, _S.PENDING_PICKUP),
+        # Not in the document: the driver brings the parcel back. The words between may be lost.
+        _S.FAILED: (_S.PENDING_PICKUP, _S.RETURNING, _S.RETURNED, _S.DISPOSED),
+        _S.RETURNING: (_S.RETURNED, _S.DISPOSED),
     },
     also_final=frozenset({_S.FAILED}),
     reassignments=frozenset(
@@ -31,6 +34,7 @@ DASH_EXPRESS: Final = Lifecycle(
             (_S.PICKING_UP, _S.PENDING_PICKUP),
             (_S.PENDING_DELIVERY, _S.PENDING_PICKUP),
             (_S.IN_DELIVERY, _S.PENDING_PICKUP),
+            (_S.FAILED, _S.PENDING_PICKUP),
         }
     ),
 )
@@ -39,21 +43,30 @@ DASH_LOGISTIC: Final = Lifecycle(
     "dash",
     Service.LOGISTIC,
     {
-        _S.CREATED: (_S.VERIFIED, _S.NOT_VERIFIED),
-        _S.NOT_VERIFIED: (_S.VERIFIED,),
-        _S.VERIFIED: (_S.PENDING_DELIVERY,),
-        _S.PENDING_DELIVERY: (_S.IN_DELIVERY,),
+        _S.CREATED: (_S.VERIFIED, _S.NOT_VERIFIED, _S.CANCELLED),
+        _S.NOT_VERIFIED: (_S.VERIFIED, _S.CANCELLED),
+        _S.VERIFIED: (_S.PENDING_DELIVERY, _S.PENDING_PICKUP, _S.CANCELLED),
+        _S.PENDING_PICKUP: (_S.PENDING_DELIVERY, _S.CANCELLED),
+        _S.PENDING_DELIVERY: (_S.IN_DELIVERY, _S.CANCELLED),
         _S.IN_DELIVERY: (_S.DELIVERED, _S.FAILED),
-        _S.FAILED: (_S.PENDING_DELIVERY, _S.RETURNING),  # PENDING_DELIVERY: Dash Ops recovers it
-        _S.RETURNING: (_S.RETURNED,),
+        # PENDING_DELIVERY, PENDING_PICKUP: Dash Ops recovers it
+        _S.FAILED: (_S.PENDING_DELIVERY, _S.PENDING_PICKUP, _S.RETURNING, _S.CANCELLED),
+        _S.RETURNING: (_S.RETURNED, _S.DISPOSED),
     },
     count_moves=True,
 )
 
 
+_KIRIMINAJA_REOPENED: Final[dict[Status, tuple[Status, ...]]] = {
+    _S.DELIVERED: (_S.RETURNED,),  # the delivery scan was false
+    # The cancel came while the parcel was on the road, or the order was booked again.
+    _S.CANCELLED: (_S.DELIVERED, _S.RETURNED),
+}
+
+
 def _kiriminaja_express() -> dict[Status, tuple[Status, ...]]:
-    """Every status but a final one may also end in the four at the right."""
-    accidents = (_S.CANCELLED, _S.LOST, _S.DAMAGED, _S.SEIZED)
+    """Every status but a final one may also end in the five of `accidents`."""
+    accidents = (_S.CANCELLED, _S.LOST, _S.DAMAGED, _S.SEIZED, _S.DISPOSED)
     table: dict[Status, tuple[Status, ...]] = {
         _S.CREATED: (_S.PENDING_PICKUP,),
         _S.PENDING_PICKUP: (_S.IN_TRANSIT,),
@@ -61,14 +74,14 @@ def _kiriminaja_express() -> dict[Status, tuple[Status, ...]]:
         _S.PENDING_DELIVERY: (_S.FAILED, _S.IN_TRANSIT, _S.DELIVERED, _S.RETURNING),
         # 500 -> 152 is a recovery; push has no word for the new attempt, so the others follow at once too.
         _S.FAILED: (_S.PENDING_DELIVERY, _S.IN_TRANSIT, _S.DELIVERED, _S.RETURNING),
-        _S.RETURNING: (_S.RETURNED,),
+        _S.RETURNING: (_S.RETURNED, _S.DELIVERED),  # DELIVERED: the return was called off
         _S.LOST: (_S.IN_TRANSIT, _S.CLAIM_SETTLED),
-        _S.DAMAGED: (_S.RETURNING, _S.IN_TRANSIT, _S.CLAIM_SETTLED),
+        _S.DAMAGED: (_S.IN_TRANSIT, _S.RETURNING, _S.CLAIM_SETTLED),
     }
     return {
         status: (*after, *(accident for accident in accidents if accident is not status))
         for status, after in table.items()
-    }
+    } | _KIRIMINAJA_REOPENED
 
 
 KIRIMINAJA_EXPRESS: Final = Lifecycle(
@@ -85,10 +98,19 @@ KIRIMINAJA_INSTANT: Final = Lifecycle(
     {
         _S.PENDING_PICKUP: (_S.NO_DRIVER, _S.PENDING_DELIVERY, _S.CANCELLED),
         _S.NO_DRIVER: (_S.PENDING_DELIVERY, _S.CANCELLED),  # the merchant may ask for a new driver
-        _S.PENDING_DELIVERY: (_S.NO_DRIVER, _S.IN_DELIVERY, _S.IN_TRANSIT, _S.RETURNING, _S.CANCELLED),
-        _S.IN_DELIVERY: (_S.DELIVERED, _S.IN_TRANSIT, _S.RETURNING, _S.CANCELLED),
-        _S.IN_TRANSIT: (_S.DELIVERED, _S.IN_DELIVERY, _S.RETURNING, _S.CANCELLED),
-        _S.RETURNING: (_S.RETURNED, _S.CANCELLED),
+        _S.PENDING_DELIVERY: (_S.NO_DRIVER, _S.IN_DELIVERY, _S.IN_TRANSIT, _S.FAILED, _S.RETURNING, _S.CANCELLED),
+        _S.IN_DELIVERY: (_S.DELIVERED, _S.IN_TRANSIT, _S.FAILED, _S.RETURNING, _S.CANCELLED),
+        _S.IN_TRANSIT: (_S.DELIVERED, _S.IN_DELIVERY, _S.FAILED, _S.RETURNING, _S.CANCELLED),
+        _S.FAILED: (
+            _S.PENDING_DELIVERY,
+            _S.IN_DELIVERY,
+            _S.IN_TRANSIT,
+            _S.DELIVERED,
+            _S.RETURNING,
+            _S.CANCELLED,
+        ),
+        _S.RETURNING: (_S.RETURNED, _S.DELIVERED, _S.CANCELLED),
+        **_KIRIMINAJA_REOPENED,
     },
     scans_while_returning=True,
     counts_entries=True,

@@ -29,6 +29,7 @@ class Status(StrEnum):
     DAMAGED = "DAMAGED"
     SEIZED = "SEIZED"
     CLAIM_SETTLED = "CLAIM_SETTLED"
+    DISPOSED = "DISPOSED"
 
 
 class Phase(StrEnum):
@@ -64,6 +65,7 @@ PHASES: Final[dict[Status, Phase]] = {
     Status.DAMAGED: Phase.EXCEPTION,
     Status.SEIZED: Phase.CLOSED,
     Status.CLAIM_SETTLED: Phase.CLOSED,
+    Status.DISPOSED: Phase.CLOSED,
 }
 
 RANK: Final[dict[Status, int]] = {status: rank for rank, status in enumerate(Status)}
@@ -111,6 +113,7 @@ class Transition(StrEnum):
     RECOVERY = "recovery"
     REASSIGNMENT = "reassignment"
     RETURN = "return"
+    REOPENED = "reopened"
     CORRECTION = "correction"
 
 

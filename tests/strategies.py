@@ -23,36 +23,18 @@ from tests.model.reference import KIRIMINAJA_EXPRESS
 START = datetime(2025, 3, 1, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
-DASH_KNOWN = [
-    "QUEUEING",
-    "PREPARING",
-    "ALLOCATING",
-    "VERIFIED",
-    "NOT_VERIFIED",
-    "PENDING_PICKUP",
-    "PICKING_UP",
-    "PENDING_DELIVERY",
-    "IN_DELIVERY",
-    "FAILED",
-    "COMPLETED",
-    "CANCELLED",
-    "PENDING_RETURN",
-    "IN_RETURN",
-    "RETURNED",
+DASH_DETAILS_ONLY = [
+    *("PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "RETURN_TO_HUB", "ARRIVED_AT_PICKUP_POINT"),
+    *("ARRIVED_AT_DESTINATION", "ARRIVED_AT_RETURN_POINT", "ARRIVED_AT_HUB"),
 ]
-DASH_LOGISTIC = [
-    "PREPARING",
-    "VERIFIED",
-    "NOT_VERIFIED",
-    "PENDING_DELIVERY",
-    "IN_DELIVERY",
-    "FAILED",
-    "COMPLETED",
-    "PENDING_RETURN",
-    "IN_RETURN",
-    "RETURNED",
+DASH_BOTH = [
+    *("QUEUEING", "PENDING_PICKUP", "PENDING_DELIVERY", "IN_DELIVERY", "FAILED", "COMPLETED", "CANCELLED", "EXPIRED"),
+    *("PENDING_RETURN", "IN_RETURN", "RETURNED", "DISPOSED"),
 ]
-DASH_DETAILS_ONLY = ["PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "DISPOSED"]
+"""Words that both services have."""
+
+DASH_LOGISTIC = [*DASH_BOTH, "PREPARING", "VERIFIED", "NOT_VERIFIED", "PENDING_PICKING_UP"]
+DASH_KNOWN = [*DASH_LOGISTIC, "ALLOCATING", "PICKING_UP"]
 KIRIMINAJA_METHODS = [
     "processed_packages",
     "shipped_packages",
@@ -138,8 +120,15 @@ def naive(moment: datetime) -> str:
 few_moments = st.sampled_from([START + step * MINUTE for step in range(5)])
 """So few that equal times are common."""
 
-odd_values: st.SearchStrategy[Any] = st.sampled_from(
-    [None, "", "soon", "2025-02-30T00:00:00Z", "0000-00-00 00:00:00", 1735308506, 1.5, True, [], {}, "2025-03-01"]
+zero_dates = st.sampled_from(
+    [
+        *("0000-00-00 00:00:00", "-0001-11-30T00:00:00.000000Z", "1970-01-01 00:00:00", "1970-01-01T00:00:00.000000Z"),
+        *("1999-12-31T23:59:59Z", "0001-01-01 00:00:00"),
+    ]
+)
+odd_values: st.SearchStrategy[Any] = st.one_of(
+    zero_dates,
+    st.sampled_from([None, "", "soon", "2025-02-30T00:00:00Z", 1735308506, 1.5, True, [], {}, "2025-03-01"]),
 )
 written_times: st.SearchStrategy[Any] = st.one_of(
     few_moments.map(zulu),
@@ -171,6 +160,15 @@ def encoded(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def spellings(reference: str) -> st.SearchStrategy[str]:
+    """A reference, mostly as it is, else with white space around it."""
+    plain, around = st.just(reference), [f" {reference}", f"{reference}\u3000", f"\t{reference}\u00a0\r\n"]
+    return st.one_of(plain, plain, plain, st.sampled_from(around))
+
+
 # --- Dash -----------------------------------------------------------------------------------------------------------
 
 
@@ -196,33 +194,53 @@ def dash_body(word: str, count: int, at: datetime, reference: str = "DE-1", **mo
     return {**body, **more}
 
 
+Words = list[tuple[str, int]]
+
+
 @st.composite
-def express_words(draw: st.DrawFn) -> list[tuple[str, int]]:
-    words = ["QUEUEING"] if draw(st.booleans()) else []
-    words.append("ALLOCATING")
+def express_words(draw: st.DrawFn) -> Words:
+    words: Words = [("QUEUEING", 0)] if draw(st.booleans()) else []
+    words.append(("ALLOCATING", 0))
+    drive = ["PENDING_PICKUP", "PICKING_UP", "PENDING_DELIVERY", "IN_DELIVERY"]
     for _ in range(draw(st.integers(1, 3))):
-        drive = ["PENDING_PICKUP", "PICKING_UP", "PENDING_DELIVERY", "IN_DELIVERY"]
-        words += drive[: draw(st.integers(1, 4))]
-    if words[-1] == "IN_DELIVERY":
-        last = draw(st.sampled_from(["COMPLETED", "FAILED", None]))
-    else:
-        last = draw(st.sampled_from(["CANCELLED", None]))
-    return [(word, 0) for word in words] + ([(last, int(last == "FAILED"))] if last else [])
+        words += [(word, 0) for word in drive[: draw(st.integers(1, 4))]]
+    if words[-1][0] != "IN_DELIVERY":
+        last = draw(st.sampled_from(["CANCELLED", "EXPIRED", None]))
+        return [*words, (last, 0)] if last else words
+    last = draw(st.sampled_from(["COMPLETED", "FAILED", "FAILED", None]))
+    if last == "FAILED":
+        words.append((last, 1))
+        words += draw(st.sampled_from([[], [(word, 1) for word in [*drive, "COMPLETED"]], *_ways_back(1)]))
+    elif last:
+        words.append((last, 0))
+    return words
+
+
+def _ways_back(count: int) -> list[Words]:
+    ways = (["PENDING_RETURN", "IN_RETURN", "RETURNED"], ["IN_RETURN", "DISPOSED"], ["RETURNED"])
+    return [[(word, count) for word in way] for way in ways]
 
 
 @st.composite
-def logistic_words(draw: st.DrawFn) -> list[tuple[str, int]]:
-    words = [("PREPARING", 0)] if draw(st.booleans()) else []
+def logistic_words(draw: st.DrawFn) -> Words:
+    words: Words = [("QUEUEING", 0)] if draw(st.booleans()) else []
+    words += [("PREPARING", 0)] if draw(st.booleans()) else []
     words += [("NOT_VERIFIED", 0)] * draw(st.integers(0, 2))
     words.append(("VERIFIED", 0))
+    words += draw(
+        st.sampled_from([[], [], [("PENDING_PICKUP", 0)], [("PENDING_PICKUP", 0), ("PENDING_PICKING_UP", 0)]])
+    )
     failures = draw(st.integers(0, 3))
     for count in range(failures):
         words += [("PENDING_DELIVERY", count), ("IN_DELIVERY", count), ("FAILED", count + 1)]
-    end = draw(st.sampled_from(["delivered", "returned", "open"]))
-    if end == "delivered" or not failures:
+        words += [("PENDING_PICKUP", count + 1)] if count + 1 < failures and draw(st.booleans()) else []
+    end = draw(st.sampled_from(["delivered", "returned", "cancelled", "open"]))
+    if end == "cancelled":
+        words.append(("CANCELLED", failures))
+    elif end == "delivered" or not failures:
         words += [("PENDING_DELIVERY", failures), ("IN_DELIVERY", failures), ("COMPLETED", failures)]
     elif end == "returned":
-        words += [("PENDING_RETURN", failures), ("IN_RETURN", failures), ("RETURNED", failures)]
+        words += draw(st.sampled_from(_ways_back(failures)))
     return words
 
 
@@ -243,7 +261,8 @@ def dash_life(draw: st.DrawFn, service: str) -> list[Webhook]:
             more["pickupAt"] = zulu(pickup)
         if word == "IN_DELIVERY" and draw(st.booleans()):
             more["updatedAt"] = None
-        driving = word not in {*DASH_DETAILS_ONLY, "QUEUEING", "ALLOCATING", "PREPARING", "VERIFIED", "NOT_VERIFIED"}
+        waiting = {"QUEUEING", "ALLOCATING", "EXPIRED", "PREPARING", "VERIFIED", "NOT_VERIFIED"}
+        driving = word not in {*DASH_DETAILS_ONLY, *waiting}
         more["courier"] = {"name": draw(st.sampled_from(["Agus", "Budi"])), "phone": "0811"} if driving else None
         if service == "express" and driving and word != "CANCELLED":
             more["trackingURL"] = "https://www.tracking.dummy.com"
@@ -257,8 +276,8 @@ def dash_life(draw: st.DrawFn, service: str) -> list[Webhook]:
 @st.composite
 def dash_webhook(draw: st.DrawFn, words: Sequence[str], *, marks: bool = True) -> Webhook:
     """Any body: any word, count, times, marks and details."""
-    body: dict[str, Any] = {"deliveryID": "DE-1", "status": draw(st.sampled_from(words))}
-    counts: list[Any] = [0, 0, 0, 1, 1, 2, 3, 2.0, "1", None, -1, 1.5, 2**40, True]
+    body: dict[str, Any] = {"deliveryID": draw(spellings("DE-1")), "status": draw(st.sampled_from(words))}
+    counts: list[Any] = [0, 0, 0, 1, 1, 2, 3, 2.0, "0", "1", "2", "02", " 1", "one", None, -1, 1.5, 2**40, True]
     body["failedCount"] = draw(st.sampled_from(counts))
     for name in ("updatedAt", "pickupAt", "completedAt", "failedAt", "cancelledAt"):
         if draw(st.booleans()):
@@ -292,63 +311,85 @@ METHOD_TIMES = {
     "canceled_packages": "canceled_at",
     "finished_packages": "finished_at",
     "returned_packages": "returned_at",
+    "return_finished_packages": "return_finished_at",
     "rejected_packages": "rejected_at",
+    "problem_packages": "problem_at",
 }
+COMPLETE_TIMES = {**METHOD_TIMES, "canceled_packages": "rejected_at", "return_finished_packages": "returned_at"}
+"""The complete format has four times only."""
+
+ORDERED = zulu(START - timedelta(hours=3))
+"""When an order was made: `date` in the complete format, whatever the webhook tells."""
 
 
-def kiriminaja_item(method: str, at: datetime, reference: str, *, complete: bool, going_back: bool) -> dict[str, Any]:
-    """An item as the document shows it for this method."""
-    own = METHOD_TIMES.get(method)
+def kiriminaja_item(
+    method: str, at: datetime, reference: str, *, complete: bool, going_back: bool, dated: bool = True
+) -> dict[str, Any]:
+    """An item as the document shows it for this method. `dated`: problems and old returns say when by `date`."""
     if not complete:
+        own = METHOD_TIMES.get(method)
         item: dict[str, Any] = {"order_id": reference}
-        if own:
-            item[own] = None if going_back else naive(at)
-        elif method != "processed_packages":
-            item["date"] = naive(at)
         if method == "processed_packages":
             item["awb"] = f"Y-{reference}"
+        elif dated and method in {"problem_packages", "return_finished_packages", "validated_packages"}:
+            item["date"] = naive(at)
+        elif own:
+            item[own] = None if going_back else naive(at)
         return item
     times = dict.fromkeys(("shipped_at", "finished_at", "returned_at", "rejected_at"))
-    item = {"order_id": reference, "awb": f"Y-{reference}", "date": zulu(at), **times, "reason": None}
-    if own and not going_back:
+    item = {"order_id": reference, "awb": f"Y-{reference}", "date": ORDERED, **times, "reason": None}
+    own = COMPLETE_TIMES.get(method)
+    if own in times and not going_back:
         item[own] = zulu(at)
     return item
+
+
+def has_time(method: str, *, complete: bool, going_back: bool) -> bool:
+    """Whether an item of this method says when it happened."""
+    return not going_back and not (complete and method == "problem_packages")
+
+
+ENDS: dict[str, list[str]] = {
+    "delivered": ["finished_packages"],
+    "returned": ["returning", "problem_packages", "returned_packages"],
+    "deprecated": ["returning", "return_finished_packages"],
+    "called off": ["returning", "finished_packages"],
+    "falsely delivered": ["finished_packages", "returning", "returned_packages"],
+    "cancelled": ["canceled_packages"],
+    "rejected": ["rejected_packages"],
+    "cancelled in vain": ["canceled_packages", "processed_packages", "shipped_packages", "finished_packages"],
+    "cancelled and back": ["canceled_packages", "returned_packages", "return_finished_packages"],
+    "open": [],
+}
 
 
 @st.composite
 def kiriminaja_express_life(draw: st.DrawFn) -> list[Webhook]:
     """A parcel, alone or in bulk with another that goes the same way."""
-    steps = [("processed_packages", False)]
+    steps = ["processed_packages"]
     if draw(st.booleans()):
-        steps.insert(draw(st.integers(0, 1)), ("validated_packages", False))
-    end = draw(st.sampled_from(["delivered", "returned", "cancelled", "rejected", "deprecated", "open"]))
-    if end in {"cancelled", "rejected"}:
-        if draw(st.booleans()):
-            steps.append(("shipped_packages", False))
-        steps.append(("canceled_packages" if end == "cancelled" else "rejected_packages", False))
-    else:
-        steps.append(("shipped_packages", False))
-        steps += [("problem_packages", False)] * draw(st.integers(0, 2))
-        steps += [("shipped_packages", False)] * draw(st.integers(0, 1))
-        if end == "delivered":
-            steps.append(("finished_packages", False))
-        elif end != "open":
-            steps.append(("returned_packages", True))
-            steps += [("problem_packages", False)] * draw(st.integers(0, 1))
-            steps.append(("returned_packages" if end == "returned" else "return_finished_packages", False))
+        steps.insert(draw(st.integers(0, 1)), "validated_packages")
+    end = draw(st.sampled_from(sorted(ENDS)))
+    if end not in {"cancelled", "rejected"} or draw(st.booleans()):
+        steps.append("shipped_packages")
+        steps += ["problem_packages"] * draw(st.integers(0, 2))
+        steps += ["shipped_packages"] * draw(st.integers(0, 1))
+    steps += ENDS[end]
     references = draw(st.sampled_from([["X"], ["X"], ["X", "Y"]]))
-    complete = draw(st.booleans())
+    complete, singular, dated = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     at, webhooks = START, []
-    for method, going_back in steps:
+    for step in steps:
+        method, going_back = ("returned_packages", True) if step == "returning" else (step, False)
         at += draw(st.sampled_from([MINUTE, 60 * MINUTE]))
         items: Any = [
-            kiriminaja_item(method, at, reference, complete=complete, going_back=going_back) for reference in references
+            kiriminaja_item(method, at, reference, complete=complete, going_back=going_back, dated=dated)
+            for reference in references
         ]
         if method == "problem_packages":
             items = [{**item, "reason": draw(st.sampled_from(["rumah kosong", "alamat"]))} for item in items]
-        if not complete and len(items) == 1 and draw(st.booleans()):
-            items = items[0]
-        body: dict[str, Any] = {"method": method, "data": items}
+        if going_back and not complete:
+            items = [{**item, "returned_at": draw(st.one_of(st.none(), zero_dates))} for item in items]
+        body: dict[str, Any] = {"method": method.removesuffix("s") if singular else method, "data": draw(shaped(items))}
         if complete:
             body["payment"] = {"payment_id": "P1", "amount": 1, "pay_time": None}
             body["packages"] = [
@@ -359,6 +400,14 @@ def kiriminaja_express_life(draw: st.DrawFn) -> list[Webhook]:
                 del body["data"]
         webhooks.append(Webhook("kiriminaja", encoded(body), at + draw(st.sampled_from([MINUTE / 60, 3 * MINUTE]))))
     return webhooks
+
+
+def shaped(items: Sequence[Any]) -> st.SearchStrategy[Any]:
+    """Items as a list, or as an object: one alone, or by numbers."""
+    numbered = [{str(9 + place): item for place, item in enumerate(items)}]
+    if len(items) > 1:
+        numbered.append({"10": items[1], "9": items[0]})
+    return st.sampled_from([items, items, *numbered, *([items[0], {"0": items[0]}] if len(items) == 1 else [])])
 
 
 @st.composite
@@ -375,6 +424,10 @@ def kiriminaja_instant_life(draw: st.DrawFn) -> list[Webhook]:
                 ["shipped_packages", "sent", "finished_packages"],
                 ["shipped_packages", "canceled_packages"],
                 ["sent", "problem_packages", "delivered"],
+                ["sent", "problem_packages", "picked_up", "sent", "return", "delivered"],
+                ["shipped_packages", "problem_packages", "returned_packages"],
+                ["sent", "delivered", "returned"],
+                ["cancel", "sent", "delivered"],
                 [],
             ]
         )
@@ -384,7 +437,8 @@ def kiriminaja_instant_life(draw: st.DrawFn) -> list[Webhook]:
     at, webhooks = START, []
     for word in words:
         at += MINUTE
-        package = {"order_id": "X", "service_type": "instant", "driver": {"name": "Agus"}}
+        kind = draw(st.sampled_from(["instant", "same_day", "SameDay"]))
+        package = {"order_id": "X", "service_type": kind, "driver": {"name": "Agus"}}
         if word.endswith("_packages"):
             item = kiriminaja_item(word, at, "X", complete=True, going_back=False)
             body: dict[str, Any] = {"method": word, "data": [item], "packages": [package]}
@@ -408,8 +462,8 @@ def kiriminaja_instant_life(draw: st.DrawFn) -> list[Webhook]:
 
 @st.composite
 def kiriminaja_webhook(draw: st.DrawFn, methods: Sequence[str], statuses: Sequence[str]) -> Webhook:
-    """Any body of one item: any method or status, times and details."""
-    item: dict[str, Any] = {"order_id": "X"}
+    """Any body of one item: any method or status, times and details, in any shape."""
+    item: dict[str, Any] = {"order_id": draw(spellings("X"))}
     for name in ("date", *METHOD_TIMES.values(), "event_date"):
         if draw(st.booleans()):
             item[name] = draw(written_times)
@@ -417,7 +471,7 @@ def kiriminaja_webhook(draw: st.DrawFn, methods: Sequence[str], statuses: Sequen
         st.fixed_dictionaries(
             {},
             optional={
-                "awb": st.sampled_from(["Y", "Y2", "", None, 5]),
+                "awb": st.sampled_from(["Y", "Y2", " Y ", "", "\u2003", None, 5]),
                 "reason": odd_texts,
                 "cancel_reason": odd_texts,
                 "service": st.sampled_from(["jne", "gosend", None]),
@@ -428,34 +482,50 @@ def kiriminaja_webhook(draw: st.DrawFn, methods: Sequence[str], statuses: Sequen
         )
     )
     word = draw(st.sampled_from([*methods, *statuses]))
-    body: dict[str, Any] = {"method": word, "data": [item]}
-    if word in statuses:
+    instant = word in statuses
+    method = "update_instant_packages" if instant else word
+    if instant:
         item["status"] = word
-        body = {"method": "update_instant_packages", "data": item}
-    elif statuses and draw(st.integers(0, 3)) == 0:
-        body["packages"] = [{"order_id": "X", "service_type": "instant", "awb": "P"}]
+    body: dict[str, Any] = {"method": draw(st.sampled_from([method, method, method.removesuffix("s")]))}
+    if draw(st.integers(0, 3)) == 0:
+        body["packages"] = [draw(_package(instant=bool(statuses)))]
+        if draw(st.integers(0, 2)) == 0 and body["packages"][0].get("order_id"):
+            item["order_id"] = draw(st.sampled_from([None, "", " "]))
+    body["data"] = draw(shaped([item]))
     return draw(_arrived("kiriminaja", body))
+
+
+@st.composite
+def _package(draw: st.DrawFn, *, instant: bool) -> dict[str, Any]:
+    """The package of the one item, in any spelling."""
+    kinds = ["instant", "Same_Day", "sameday", "REG"] if instant else ["REG", "express", "same day", None, 5]
+    package: dict[str, Any] = {
+        "service_type": draw(st.sampled_from(kinds)),
+        "awb": draw(st.sampled_from(["P", "y", "Y", None])),
+    }
+    return package | draw(st.sampled_from([{"order_id": "X"}, {"order_id": " X"}, {"order_id": None}, {}]))
 
 
 # --- Pulled histories -----------------------------------------------------------------------------------------------
 
-PULL_CODES = [100, 101, 105, 152, 200, 300, 400, 401, 402, 500, 555, 701, 702, 703, 704]
-
 CODES_OF = {
     "CREATED": [105, 100],
-    "PENDING_PICKUP": [101],
-    "IN_TRANSIT": [100],
+    "PENDING_PICKUP": [101, 102, 110],
+    "IN_TRANSIT": [100, 103, 104, 106],
     "PENDING_DELIVERY": [152],
-    "FAILED": [500],
+    "FAILED": [500, 301, 310, 311],
     "DELIVERED": [200],
-    "RETURNING": [401],
+    "RETURNING": [401, 403, 404],
     "RETURNED": [402, 400],
     "CANCELLED": [300],
     "LOST": [701],
     "DAMAGED": [702],
     "SEIZED": [555],
     "CLAIM_SETTLED": [703, 704],
+    "DISPOSED": [333],
 }
+PULL_CODES = [code for codes in CODES_OF.values() for code in codes]
+SILENT_CODES = [107, 210, 211, 302, 350, 405, 406, 901, 902, 903, 904, 905]
 METHODS_OF = {
     "PENDING_PICKUP": ["processed_packages"],
     "IN_TRANSIT": ["shipped_packages"],
@@ -468,7 +538,7 @@ METHODS_OF = {
 """What KiriminAja pushes. For the other statuses it has no word: only asking brings them to light."""
 
 EDGES = {status: [after for before, after in KIRIMINAJA_EXPRESS if before == status] for status in CODES_OF}
-SCANS_OF_THE_WAY_BACK = [100, 152, 500]
+SCANS_OF_THE_WAY_BACK = [100, 152, 500, 106, 301]
 
 
 def history_entry(code: Any, created_at: Any, **more: Any) -> dict[str, Any]:
@@ -510,10 +580,11 @@ class Parcel:
 def deliveries(draw: st.DrawFn, service: str) -> Parcel:
     """A Dash delivery that always tells its times. Get Delivery answers with the newest state.
 
-    None is cancelled once a driver has had the parcel. That needs a reassignment first, and where its webhook is lost
-    the table refuses the cancellation, pushed or pulled: CANCELLED is never reached by a jump.
+    No EXPRESS one is cancelled, or goes out again after a failure, once a driver has had the parcel. That needs a
+    reassignment first, and where its webhook is lost the table refuses what follows, pushed or pulled: CANCELLED is
+    never reached by a jump, and a final status never left by one.
     """
-    words = draw((express_words() if service == "express" else logistic_words()).filter(_never_cancelled_on_the_road))
+    words = draw((express_words() if service == "express" else logistic_words()).filter(_seen_through))
     at, pickup = START, None
     webhooks: list[Webhook] = []
     bodies: list[dict[str, Any]] = []
@@ -522,7 +593,7 @@ def deliveries(draw: st.DrawFn, service: str) -> Parcel:
         if word == "PENDING_DELIVERY":
             pickup = zulu(at)
         more: dict[str, Any] = {"updatedAt": zulu(at), "pickupAt": pickup}
-        if service == "express" and word not in {"QUEUEING", "ALLOCATING", "CANCELLED"}:
+        if service == "express" and word not in {"QUEUEING", "ALLOCATING", "CANCELLED", "EXPIRED"}:
             more["trackingURL"] = "https://t/1"
         bodies.append(dash_body(word, count, at, **more))
         webhooks.append(Webhook("dash", encoded(bodies[-1]), at + draw(st.sampled_from([MINUTE / 60, 60 * MINUTE]))))
@@ -532,12 +603,23 @@ def deliveries(draw: st.DrawFn, service: str) -> Parcel:
         for place in places
     ]
     word = words[-1][0]
-    truth = {"COMPLETED": "DELIVERED", "PENDING_RETURN": "RETURNING", "IN_RETURN": "RETURNING"}.get(word, word)
+    truth = {
+        "COMPLETED": "DELIVERED",
+        "PENDING_RETURN": "RETURNING",
+        "IN_RETURN": "RETURNING",
+        "EXPIRED": "CANCELLED",
+        "PENDING_PICKING_UP": "PENDING_PICKUP",
+    }.get(word, word)
     return Parcel({"QUEUEING": "CREATED", "PREPARING": "CREATED"}.get(truth, truth), webhooks, answers)
 
 
-def _never_cancelled_on_the_road(words: list[tuple[str, int]]) -> bool:
-    return not {("CANCELLED", 0), ("PENDING_DELIVERY", 0)} <= set(words)
+def _seen_through(words: Words) -> bool:
+    """Whether any webhook of it may be lost."""
+    said = [word for word, _ in words]
+    express = "ALLOCATING" in said
+    cancelled_on_the_road = said[-1] in {"CANCELLED", "EXPIRED"} and "PENDING_DELIVERY" in said
+    taken_up_again = "FAILED" in said and "PENDING_PICKUP" in said[said.index("FAILED") :]
+    return not (express and (cancelled_on_the_road or taken_up_again))
 
 
 _grown: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
@@ -593,8 +675,9 @@ def _pushed(draw: st.DrawFn, status: str, at: datetime, *, complete: bool) -> li
         return []
     method = draw(st.sampled_from(METHODS_OF[status]))
     item = kiriminaja_item(method, at, "X", complete=complete, going_back=status == "RETURNING")
-    timeless = status == "RETURNING" and not complete  # where it comes late, nothing tells how late
-    delay = MINUTE / 60 if timeless else draw(st.sampled_from([MINUTE / 60, 3 * MINUTE, 60 * MINUTE]))
+    timed = has_time(method, complete=complete, going_back=status == "RETURNING")
+    # Where it says no time and comes late, nothing tells how late.
+    delay = draw(st.sampled_from([MINUTE / 60, 3 * MINUTE, 60 * MINUTE])) if timed else timedelta()
     return [Webhook("kiriminaja", encoded({"method": method, "data": [item]}), at + delay)]
 
 
@@ -603,12 +686,12 @@ def pulled_set(draw: st.DrawFn) -> list[Webhook]:
     """Answers with any codes at few times. Of one time received there is one set of details: it is one answer."""
     webhooks = []
     for _ in range(draw(st.integers(1, 5))):
-        variant = draw(st.integers(0, 3))
+        variant = draw(st.integers(0, 5))
         entries = draw(
             st.lists(
                 st.builds(
                     history_entry,
-                    st.sampled_from([*PULL_CODES, *PULL_CODES, 102, "200", None]),
+                    st.sampled_from([*PULL_CODES, *PULL_CODES, *[100] * 8, *SILENT_CODES, 303, "200", "500", None]),
                     st.one_of(few_moments.map(naive), few_moments.map(naive), written_times),
                     status=odd_texts,
                     receiver=st.sampled_from(["", "BAGUS"]),
@@ -617,14 +700,16 @@ def pulled_set(draw: st.DrawFn) -> list[Webhook]:
                 max_size=4,
             )
         )
-        details: dict[str, Any] = [
+        answers: list[dict[str, Any]] = [
             {},
             {"shipped_at": naive(START), "service": "jne", "costs": {"shipping_cost": 9000}},
             {"shipped_at": naive(START), "awb": "Y", "images": {"camera_img": "https://s/1"}},
             {"awb": "Y2", "service": "sicepat", "costs": {"cod": 5}, "images": {"pop_img": "https://s/2"}},
-        ][variant]
+            {"shipped_at": naive(START + 2 * MINUTE + timedelta(seconds=40)), "order_id": " X "},
+            {"shipped_at": draw(zero_dates)},
+        ]
         received_at = draw(received_times) + timedelta(seconds=variant)
-        webhooks.append(tracking_answer(entries, received_at, **details))
+        webhooks.append(tracking_answer(entries, received_at, **answers[variant]))
     return webhooks
 
 
@@ -676,7 +761,8 @@ def proven_late(draw: st.DrawFn) -> list[Webhook]:
 def _arrived(draw: st.DrawFn, courier: str, body: dict[str, Any]) -> Webhook:
     source = draw(st.sampled_from([Source.PUSH, Source.PUSH, Source.PUSH, Source.PULL]))
     item = draw(st.sampled_from([None, None, None, 1, 2, 3]))
-    return Webhook(courier, encoded(body), draw(received_times), source, item)
+    mark = draw(st.sampled_from([b"", b"", b"", BYTE_ORDER_MARK]))
+    return Webhook(courier, mark + encoded(body), draw(received_times), source, item)
 
 
 @st.composite
@@ -728,6 +814,7 @@ ARBITRARY: dict[str, st.SearchStrategy[list[Webhook]]] = {
         kiriminaja_webhook([*KIRIMINAJA_METHODS, "validated_packages"], [*KIRIMINAJA_STATUSES, "flown"])
     ),
     "kiriminaja pulled": pulled_set().flatmap(repeated),
+    "dash hinted": _set_of(dash_webhook([*DASH_BOTH, "ON_HOLD"], marks=False)),
     "dash proven late": proven_late(),
     "dash tied": _set_of(tied_webhook("dash")),
     "kiriminaja tied": _set_of(tied_webhook("kiriminaja")),

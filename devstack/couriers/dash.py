@@ -1,6 +1,7 @@
 """What Dash says about a delivery: one envelope, for the webhook and for Get Delivery alike. Pure.
 
-From its event payload reference; where field reference and examples differ, the examples are followed.
+From its event payload reference; where field reference and examples differ, the examples are followed. The words that
+only its own state machine has come with `updatedAt`.
 """
 
 from datetime import datetime
@@ -22,7 +23,10 @@ BEFORE_PICKUP: Final = (
     "PREPARING",
     "VERIFIED",
     "NOT_VERIFIED",
+    "PENDING_PICKING_UP",
+    "ARRIVED_AT_PICKUP_POINT",
     "CANCELLED",
+    "EXPIRED",
 )
 PROOF: Final = {"COMPLETED": "DELIVERY_PROOF", "FAILED": "FAILED_PROOF"}
 PHONE: Final = "087777777777"

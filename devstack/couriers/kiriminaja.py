@@ -208,8 +208,12 @@ def _short(life: Life, method: str) -> dict[str, Any]:
 
 
 def _complete(life: Life) -> dict[str, Any]:
-    """One item of the complete format: every time reached so far."""
+    """One item of the complete format: every time reached so far, a cancel's in `rejected_at`.
+
+    `date` is when the order was made, the same on each of its webhooks.
+    """
     last = life.moves[-1]
+    returned = next((move.at for move in life.moves if move.status == "RETURNED"), None)
 
     def reached(at: datetime | None) -> str | None:
         return micro_zulu(at) if at else None
@@ -217,11 +221,11 @@ def _complete(life: Life) -> dict[str, Any]:
     return {
         "order_id": life.order_id,
         "awb": life.awb,
-        "date": micro_zulu(last.at),
+        "date": micro_zulu(life.moves[0].at),
         "shipped_at": reached(_shipped(life)),
         "finished_at": reached(_pushed(life, "finished_packages")),
-        "returned_at": reached(_first(life, "402", "400")),
-        "rejected_at": reached(_pushed(life, "rejected_packages")),
+        "returned_at": reached(returned),
+        "rejected_at": reached(_pushed(life, "rejected_packages") or _pushed(life, "canceled_packages")),
         "reason": last.text if last.status in ("CANCELLED", "FAILED") else None,
     }
 

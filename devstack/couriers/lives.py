@@ -108,7 +108,7 @@ def untold(life: Life) -> tuple[Move, ...]:
     """
     known = heard(life)
     told = max((number for number, move in enumerate(life.moves, start=1) if move.push), default=0)
-    return tuple(move for move in life.moves[told:] if move.status != known)
+    return tuple(move for move in life.moves[told:] if move.status and move.status != known)
 
 
 def dash_express(number: int, seed: int, start: datetime) -> Life:
@@ -143,7 +143,11 @@ def kiriminaja_instant(number: int, seed: int, start: datetime) -> Life:
     moves = []
     for word, at in zip(_walk(chance, road), _times(chance, start), strict=False):
         push = "update_instant_packages" if road is KIRIMINAJA_INSTANT else word
-        text = chance.choice(CANCEL_REASONS) if word in ("cancel", "canceled_packages", "return") else ""
+        reasons = {
+            "problem_packages": FAIL_REASONS,
+            **dict.fromkeys(("cancel", "canceled_packages", "return"), CANCEL_REASONS),
+        }
+        text = chance.choice(reasons.get(word, ("",)))
         moves.append(Move(at, word, INSTANT_MEANING[word], push, text, None if word == "no_driver" else driver))
     order = f"INS-{seed}-{number}"
     return Life("kiriminaja", "instant", order, order, f"GK-{seed}-{number}", parcel, tuple(moves))
@@ -175,36 +179,54 @@ END: Final = ""
 DASH_EXPRESS: Final[Road] = {
     START: ("ALLOCATING", "QUEUEING"),
     "QUEUEING": ("ALLOCATING",),
-    "ALLOCATING": (*["PENDING_PICKUP"] * 8, "CANCELLED"),
+    "ALLOCATING": (*["PENDING_PICKUP"] * 8, "CANCELLED", "EXPIRED"),
     "PENDING_PICKUP": (*["PICKING_UP"] * 8, "PENDING_PICKUP", "CANCELLED"),
-    "PICKING_UP": (*["PENDING_DELIVERY"] * 8, "PENDING_PICKUP", "CANCELLED"),
+    "PICKING_UP": (*["PENDING_DELIVERY"] * 8, "ARRIVED_AT_PICKUP_POINT", "PENDING_PICKUP", "CANCELLED"),
+    "ARRIVED_AT_PICKUP_POINT": ("PENDING_DELIVERY",),
     "PENDING_DELIVERY": (*["IN_DELIVERY"] * 8, "PENDING_PICKUP"),
-    "IN_DELIVERY": (*["COMPLETED"] * 8, "FAILED", "FAILED", "PENDING_PICKUP", "IN_DELIVERY"),
+    "IN_DELIVERY": (*["COMPLETED"] * 8, "FAILED", "FAILED", "PENDING_PICKUP", "IN_DELIVERY", "ARRIVED_AT_DESTINATION"),
+    "ARRIVED_AT_DESTINATION": ("COMPLETED", "COMPLETED", "FAILED"),
+    "FAILED": (END, END, "PENDING_RETURN", "RETURNED"),
+    "PENDING_RETURN": ("IN_RETURN",),
+    "IN_RETURN": ("RETURNED", "RETURNED", "RETURN_TO_HUB"),
+    "RETURN_TO_HUB": ("DISPOSED",),
 }
 DASH_LOGISTIC: Final[Road] = {
-    START: ("PREPARING",),
-    "PREPARING": ("VERIFIED", "VERIFIED", "NOT_VERIFIED"),
+    START: ("PREPARING", "PREPARING", "QUEUEING"),
+    "QUEUEING": ("PREPARING",),
+    "PREPARING": (*["VERIFIED"] * 8, *["NOT_VERIFIED"] * 4, "CANCELLED"),
     "NOT_VERIFIED": ("VERIFIED",),
-    "VERIFIED": ("PENDING_DELIVERY",),
+    "VERIFIED": (*["PENDING_DELIVERY"] * 8, "PENDING_PICKUP", "PENDING_PICKUP", "CANCELLED"),
+    "PENDING_PICKUP": ("PENDING_DELIVERY", "PENDING_DELIVERY", "PENDING_PICKING_UP"),
+    "PENDING_PICKING_UP": ("PENDING_DELIVERY",),
     "PENDING_DELIVERY": ("IN_DELIVERY",),
     "IN_DELIVERY": ("COMPLETED", "COMPLETED", "COMPLETED", "FAILED", "FAILED"),
-    "FAILED": (END, *["PENDING_DELIVERY"] * 4, "PENDING_RETURN", "IN_RETURN"),
+    "FAILED": (END, *["PENDING_DELIVERY"] * 4, "PENDING_PICKUP", "PENDING_RETURN", "IN_RETURN", "CANCELLED"),
     "PENDING_RETURN": ("IN_RETURN",),
-    "IN_RETURN": ("RETURNED",),
+    "IN_RETURN": ("RETURNED", "RETURNED", "DISPOSED"),
 }
 KIRIMINAJA_EXPRESS: Final[Road] = {
     START: ("created",),
     "created": (*["queued"] * 16, *["waiting_for_awb"] * 4, "canceled"),
     "waiting_for_awb": (*["queued"] * 12, "rejected"),
-    "queued": (*["shipped"] * 24, "canceled", "rejected"),
+    "queued": (*["shipped"] * 16, *["validated"] * 4, *["picked_by_driver"] * 4, "canceled", "rejected"),
+    "validated": ("shipped", "picked_by_driver"),
+    "picked_by_driver": ("at_dc", "scan"),
+    "at_dc": ("scan", "in_transit"),
     "shipped": (*["scan"] * 24, "lost", "damaged", "seized"),
-    "scan": (*["with_courier"] * 16, *["scan"] * 6, "lost", "canceled", "returning"),
-    "with_courier": (*["delivered"] * 6, "undelivered", "undelivered", "undelivered"),
+    "scan": (*["with_courier"] * 16, *["scan"] * 6, "in_transit", "lost", "canceled", "returning"),
+    "in_transit": (*["with_courier"] * 4, "sop_violation", "destroyed"),
+    "sop_violation": ("with_courier",),
+    "with_courier": (*["delivered"] * 6, *["undelivered"] * 3, "refused"),
     "undelivered": (*["redelivery"] * 5, "with_courier", "delivered", "returning", "returning", "damaged"),
+    "refused": ("returning", "return_requested", "redelivery"),
     "redelivery": ("delivered", "delivered", "with_courier", "undelivered", "returning"),
-    "returning": ("returned", "scan_back", "return_finished"),
+    "returning": (*["returned"] * 4, *["scan_back"] * 4, *["return_finished"] * 4, "delivered"),
+    "return_requested": ("returning",),
     "scan_back": ("returned", "scan_back", "return_finished"),
     "returned": (END, END, "return_finished"),
+    "delivered": (*[END] * 12, "returned"),
+    "canceled": (*[END] * 6, "delivered"),
     "lost": ("lost_claim", "scan"),
     "damaged": ("damage_claim", "scan", "returning"),
 }
@@ -213,11 +235,12 @@ KIRIMINAJA_INSTANT: Final[Road] = {
     "no_driver": ("picked_up", "picked_up", "cancel"),
     "picked_up": (*["sent"] * 6, "cancel", "no_driver"),
     "sent": (*["delivered"] * 4, "return"),
-    "return": ("returned",),
+    "return": ("returned", "returned", "delivered"),
 }
 KIRIMINAJA_INSTANT_NEWER: Final[Road] = {
     START: (*["shipped_packages"] * 6, "canceled_packages"),
-    "shipped_packages": (*["finished_packages"] * 6, "canceled_packages"),
+    "shipped_packages": (*["finished_packages"] * 6, "canceled_packages", "problem_packages"),
+    "problem_packages": ("finished_packages", "return_finished_packages"),
 }
 
 
@@ -229,7 +252,7 @@ class Step(msgspec.Struct, frozen=True):
 
     code: str
     push: str | None
-    status: str
+    status: str | None
     text: str
 
 
@@ -242,6 +265,14 @@ KIRIMINAJA_STEPS: Final[Mapping[str, Step]] = {
     ),
     "scan": Step("100", None, "IN_TRANSIT", "Shipment forwarded to destination {destination}"),
     "with_courier": Step("100", None, "IN_TRANSIT", "With delivery courier {destination}"),
+    "validated": Step("102", None, "PENDING_PICKUP", "Divalidasi petugas pickup"),
+    "picked_by_driver": Step("103", "shipped_packages", "IN_TRANSIT", "Paket diambil driver {origin}"),
+    "at_dc": Step("104", None, "IN_TRANSIT", "Paket diterima di DC {origin}"),
+    "in_transit": Step("106", None, "IN_TRANSIT", "Paket bersama kurir {destination}"),
+    "sop_violation": Step("210", None, None, "Pelanggaran SOP"),
+    "destroyed": Step("333", None, "DISPOSED", "Paket dimusnahkan kurir"),
+    "refused": Step("301", "problem_packages", "FAILED", "Ditolak penerima | {clock} | {destination}"),
+    "return_requested": Step("403", None, "RETURNING", "Permintaan retur"),
     "undelivered": Step("500", "problem_packages", "FAILED", "Alamat tidak ditemukan | {clock} | {destination}"),
     "redelivery": Step("152", None, "PENDING_DELIVERY", "Pengiriman ulang {destination}"),
     "delivered": Step("200", "finished_packages", "DELIVERED", "Delivered to {recipient} | {clock} | {destination} "),
@@ -258,12 +289,17 @@ KIRIMINAJA_STEPS: Final[Mapping[str, Step]] = {
     "damage_claim": Step("704", None, "CLAIM_SETTLED", "Klaim paket rusak selesai"),
 }
 
-DASH_MEANING: Final[Mapping[str, str]] = {
+DASH_MEANING: Final[Mapping[str, str | None]] = {
     "QUEUEING": "CREATED",
     "PREPARING": "CREATED",
     "COMPLETED": "DELIVERED",
     "PENDING_RETURN": "RETURNING",
     "IN_RETURN": "RETURNING",
+    "PENDING_PICKING_UP": "PENDING_PICKUP",
+    "EXPIRED": "CANCELLED",
+    "RETURN_TO_HUB": None,
+    "ARRIVED_AT_PICKUP_POINT": None,
+    "ARRIVED_AT_DESTINATION": None,
 }
 """Every other word means itself."""
 
@@ -278,6 +314,8 @@ INSTANT_MEANING: Final[Mapping[str, str]] = {
     "shipped_packages": "IN_TRANSIT",
     "finished_packages": "DELIVERED",
     "canceled_packages": "CANCELLED",
+    "problem_packages": "FAILED",
+    "return_finished_packages": "RETURNED",
 }
 
 DRIVERS: Final = ("Agus Wijayanto", "Dewi Lestari", "Rudi Hartono", "Wayan Sukerta")

@@ -82,8 +82,8 @@ class Courier(Protocol):
         """
         ...
 
-    def service(self, proven: frozenset[Service]) -> Service:
-        """Decide the service from everything that a shipment's observations prove."""
+    def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
+        """Decide the service from everything that a shipment's observations prove, and hint at."""
         ...
 
     def occurred(self, observation: Observation, service: Service) -> Stamp:
@@ -101,14 +101,14 @@ def shipment_id(courier: str, account: str | None, reference: str) -> str:
 
 
 def check_reference(reference: object, name: str) -> str:
-    """Return a usable reference.
+    """Return a usable reference, without the white space (Unicode's) around it.
 
     Raises:
-        UnreadableError: `no_shipment` for anything but a non-empty text of at most 128 bytes; `unstorable` for one
-            with characters no database takes.
+        UnreadableError: `no_shipment` for anything but a text that has more than white space, of at most 128 bytes;
+            `unstorable` for one with characters no database takes.
 
     """
-    if not isinstance(reference, str) or not reference:
+    if not isinstance(reference, str) or not (reference := reference.strip()):
         raise UnreadableError(DeadLetterReason.NO_SHIPMENT, f"{name} is missing or no text")
     if unstorable(reference):
         raise UnreadableError(DeadLetterReason.UNSTORABLE, f"{name} holds a NUL or a lone surrogate")

@@ -43,36 +43,49 @@ STATUSES: Final[dict[str, Status | None]] = {
     "FAILED": Status.FAILED,
     "COMPLETED": Status.DELIVERED,
     "CANCELLED": Status.CANCELLED,
-    # The rest is not in the document; seen in public integrations (facts.md, "Dash").
+    # The rest is not in the document: Dash's own state machine has it (facts.md, "Dash").
+    "PENDING_PICKING_UP": Status.PENDING_PICKUP,  # LOGISTIC's reassignment
     "PENDING_RETURN": Status.RETURNING,
     "IN_RETURN": Status.RETURNING,
     "RETURNED": Status.RETURNED,
-    # These say nothing about the state.
+    "EXPIRED": Status.CANCELLED,  # no driver was found
+    "DISPOSED": Status.DISPOSED,
+    # These say nothing about the state. Those that begin with ARRIVED are set by the driver's position.
     "PENDING_PAYMENT": None,
     "ON_HOLD": None,
     "FAILED_IN_RETURN": None,
-    "DISPOSED": None,
+    "RETURN_TO_HUB": None,
+    "ARRIVED_AT_PICKUP_POINT": None,
+    "ARRIVED_AT_DESTINATION": None,
+    "ARRIVED_AT_RETURN_POINT": None,
+    "ARRIVED_AT_HUB": None,
 }
 """Dash's words. dash-webhooks.txt, "Payload by status"."""
 
-EXPRESS_WORDS: Final = frozenset({"QUEUEING", "ALLOCATING", "PENDING_PICKUP", "PICKING_UP", "CANCELLED"})
-LOGISTIC_WORDS: Final = frozenset({"PREPARING", "VERIFIED", "NOT_VERIFIED"})
+EXPRESS_WORDS: Final = frozenset({"ALLOCATING", "PICKING_UP"})
+LOGISTIC_WORDS: Final = frozenset({"PREPARING", "VERIFIED", "NOT_VERIFIED", "PENDING_PICKING_UP"})
+
+EXPRESS_HINTS: Final = frozenset({"QUEUEING", "PENDING_PICKUP", "CANCELLED", "EXPIRED"})
+"""Words that the document shows for EXPRESS, and Dash's own state machine has in both services."""
+
+MARKED_WORDS: Final = frozenset({"PENDING_DELIVERY", "IN_DELIVERY", "COMPLETED", "FAILED"})
+"""Words whose EXPRESS bodies always carry a mark: one without any hints at LOGISTIC."""
 
 OWN_TIMES: Final = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancelledAt"}
 """A word's own time. dash-webhooks.txt, "Field reference": present only on that status."""
 
 REASONS: Final = {"FAILED": "failedReason", "CANCELLED": "cancelledReason"}
 
+_THE_WAY_BACK: Final = (("PENDING_RETURN",), ("IN_RETURN",), ("RETURNED",), ("DISPOSED",))
 _LOGISTIC_ORDER: Final = (
-    ("PREPARING",),
+    ("QUEUEING", "PREPARING"),
     ("NOT_VERIFIED",),
     ("VERIFIED",),
+    ("PENDING_PICKUP", "PENDING_PICKING_UP"),
     ("PENDING_DELIVERY",),
     ("IN_DELIVERY",),
-    ("COMPLETED", "FAILED"),
-    ("PENDING_RETURN",),
-    ("IN_RETURN",),
-    ("RETURNED",),
+    ("COMPLETED", "FAILED", "CANCELLED", "EXPIRED"),
+    *_THE_WAY_BACK,
 )
 _EXPRESS_ORDER: Final = (
     ("QUEUEING",),
@@ -81,7 +94,8 @@ _EXPRESS_ORDER: Final = (
     ("PICKING_UP",),
     ("PENDING_DELIVERY",),
     ("IN_DELIVERY",),
-    ("COMPLETED", "FAILED", "CANCELLED"),
+    ("COMPLETED", "FAILED", "CANCELLED", "EXPIRED"),
+    *_THE_WAY_BACK,
 )
 RANKS: Final = {
     service: {word: rank for rank, words in enumerate(order, start=1) for word in words}
@@ -118,7 +132,7 @@ class Dash:
         delivery = load(answer)
         if _word(delivery) is None:
             raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not an object with a status")
-        if delivery.get("deliveryID") != reference:
+        if identifier(delivery.get("deliveryID")) != reference:
             raise UnreadableError(DeadLetterReason.NO_SHIPMENT, "the answer is about another delivery")
         return [Piece(answer, reference)]
 
@@ -142,14 +156,16 @@ class Dash:
             record_digest=digest(body),
             times=times,
             details=_details(word, body),
-            proves=_proves(word, body),
+            proves=(proves := _proves(word, body)),
+            hints=_hints(word, proves),
             count=count(body.get("failedCount")),
             updated_at=updated.at if updated else None,
         )
 
-    def service(self, proven: frozenset[Service]) -> Service:
-        """EXPRESS once proven: its bodies carry a mark from PENDING_PICKUP on, so one without is LOGISTIC."""
-        return Service.EXPRESS if Service.EXPRESS in proven else Service.LOGISTIC
+    def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
+        """EXPRESS once proven, or where there are only hints at EXPRESS; else LOGISTIC."""
+        express_only = hinted == {Service.EXPRESS} and Service.LOGISTIC not in proven
+        return Service.EXPRESS if Service.EXPRESS in proven or express_only else Service.LOGISTIC
 
     def occurred(self, observation: Observation, service: Service) -> Stamp:
         """The word's own time, else `updatedAt`, else `pickupAt`, else the time received."""
@@ -220,3 +236,12 @@ def _proves(word: str, body: dict[str, Any]) -> tuple[Service, ...]:
     express = word in EXPRESS_WORDS or pickup_proof or text(body.get("trackingURL")) is not None
     logistic = word in LOGISTIC_WORDS
     return (*([Service.EXPRESS] if express else ()), *([Service.LOGISTIC] if logistic else ()))
+
+
+def _hints(word: str, proves: tuple[Service, ...]) -> tuple[Service, ...]:
+    """Which service a body speaks for without proving it."""
+    if word not in STATUSES:
+        return ()
+    if word in EXPRESS_HINTS:
+        return (Service.EXPRESS,)
+    return (Service.LOGISTIC,) if word in MARKED_WORDS and Service.EXPRESS not in proves else ()

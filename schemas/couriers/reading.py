@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from math import isfinite
 from typing import Any, Final
 
@@ -33,6 +33,12 @@ MAX_AMOUNT: Final = 2**63 - 1
 RUPIAH: Final = "IDR"
 _CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
 
+YEAR_2000: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""A time before it is a zero date, as MySQL, Carbon and clocks that begin in 1970 write "none"."""
+
+_DIGITS: Final = re.compile("[0-9]{1,40}", re.ASCII)
+"""A number as text. No number that counts has more digits."""
+
 MAX_COUNT: Final = 2**31 - 1
 """The largest failure count that the database holds."""
 
@@ -45,8 +51,8 @@ def text(value: object) -> str | None:
 
 
 def identifier(value: object) -> str | None:
-    """Return an order number or AWB."""
-    found = text(value)
+    """Return an order number or AWB, without the white space around it. White space alone is None."""
+    found = text(value.strip()) if isinstance(value, str) else None
     return found if found and len(found.encode()) <= MAX_IDENTIFIER_BYTES else None
 
 
@@ -55,8 +61,14 @@ def url(value: object) -> str | None:
     return clean(value) if isinstance(value, str) and 0 < len(value) <= MAX_URL else None
 
 
+def digits(value: object) -> object:
+    """Return the number that a text of digits stands for. Anything else is as it was."""
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+
+
 def amount(value: object) -> int | None:
     """Return an amount of money in whole units, rounded."""
+    value = digits(value)
     if isinstance(value, float):
         value = round(value) if isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int):
@@ -66,6 +78,7 @@ def amount(value: object) -> int | None:
 
 def count(value: object) -> int:
     """Return a failure count. Missing or odd: 0."""
+    value = digits(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -81,6 +94,16 @@ def members_of(value: object) -> dict[str, Any]:
 def first_given(body: Mapping[str, Any], *names: str) -> Any:
     """Return the first member of those named that is neither null nor empty text."""
     return next((body[name] for name in names if body.get(name) not in (None, "")), None)
+
+
+def is_blank(value: object) -> bool:
+    """Whether a reference is as good as not given: null, or white space at most."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def first_reference(body: Mapping[str, Any], *names: str) -> Any:
+    """Return the first member of those named that is not blank, whatever it is."""
+    return next((body[name] for name in names if not is_blank(body.get(name))), None)
 
 
 def driver(value: object) -> Driver | None:
@@ -100,6 +123,12 @@ def charges(
         return None
     named = currency if isinstance(currency, str) and _CURRENCY.fullmatch(currency) else RUPIAH
     return Charges(named, *amounts)
+
+
+def is_zero_date(value: object, zone: tzinfo) -> bool:
+    """Whether a time says "none": it cannot be read, or lies before the year 2000."""
+    found = read_time(value, zone)
+    return found is None or found[0] < YEAR_2000
 
 
 class Clock(msgspec.Struct, frozen=True, gc=False):
@@ -145,9 +174,11 @@ def observe(
     details: Details,
     shared: Details | None = None,
     proves: tuple[Service, ...] = (),
+    hints: tuple[Service, ...] = (),
     count: int = 0,
     updated_at: datetime | None = None,
     jumps_through: Status | None = None,
+    former_digest: bytes | None = None,
 ) -> Observation:
     """Put a reading together and give it its identity.
 
@@ -172,7 +203,9 @@ def observe(
         times=times.believed,
         updated_at=updated_at,
         proves=proves,
+        hints=hints,
         jumps_through=jumps_through,
+        former_digest=former_digest,
         details=_with_shared(details, shared) if shared else details,
     )
 

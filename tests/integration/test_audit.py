@@ -50,7 +50,7 @@ def mixed() -> list[Raw]:
         *raw_records("dash", dash("NOBODY", "NO_SUCH_WORD", 9), START + timedelta(hours=1)),
         *raw_records("dash", dash("DE-2", "ON_HOLD", 9), START + timedelta(hours=1)),
         *raw_records("dash", dash("HELD", "ON_HOLD", 9), START + timedelta(hours=1)),
-        *raw_records("dash", dash("BOTH", "QUEUEING", 1), START),
+        *raw_records("dash", dash("BOTH", "ALLOCATING", 1), START),
         *raw_records("dash", dash("BOTH", "PREPARING", 2), START),
         *raw_records("dash", dash("KNOWN", "PENDING_DELIVERY", 3, **driver), START),
         *raw_records("dash", b"{", START),

@@ -102,7 +102,7 @@ CANCELLABLE: Final = {"CREATED", "ALLOCATING", "PENDING_PICKUP", "PICKING_UP"}
 def cannot_heal(life: Life, before: str) -> bool:
     """CANCELLED is reached only by an edge of its own, never by a jump: a reassignment nobody heard of bars it."""
     cancelled = life.moves[-1].word == "CANCELLED"
-    return life.courier == "dash" and cancelled and before not in CANCELLABLE
+    return life.service == "express" and life.courier == "dash" and cancelled and before not in CANCELLABLE
 
 
 def healing(known: Sequence[Life], before: dict[str, str], truth: dict[str, str | None]) -> dict[str, str | None]:

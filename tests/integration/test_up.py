@@ -108,7 +108,7 @@ async def test_once_sees_every_expected_event_and_again_on_kept_data(environ: di
         async with up(environ, tmp_path, "--once") as run:
             code = await run.ended(START_SECONDS)
         assert code == 0, run.text
-        assert "All 10 shipments are as expected." in run.text
+        assert "All 11 shipments are as expected." in run.text
         assert re.search(r"DE-\w+-recovered +FAILED → PENDING_DELIVERY +recovery +2\n", run.text)
         assert re.search(r"DE-\w+-reassigned +PICKING_UP → PENDING_PICKUP +reassignment +1\n", run.text)
         assert re.search(r"DE-\w+-late +PENDING_PICKUP → PENDING_DELIVERY +forward +1  over PICKING_UP\n", run.text)

@@ -16,8 +16,9 @@ from schemas.vocabulary import Source, TimeSource
 
 # --- What may follow what -------------------------------------------------------------------------------------------
 
-FINAL_EVERYWHERE = {"DELIVERED", "RETURNED", "CANCELLED", "SEIZED", "CLAIM_SETTLED"}
-NOT_JUMPED_THROUGH = {"CANCELLED", "LOST", "DAMAGED", "NO_DRIVER"}
+FINAL_EVERYWHERE = {"DELIVERED", "RETURNED", "CANCELLED", "SEIZED", "CLAIM_SETTLED", "DISPOSED"}
+NOT_JUMPED_THROUGH = {"LOST", "DAMAGED", "NO_DRIVER"}
+THE_WAY_BACK = {"RETURNING", "RETURNED", "DISPOSED"}
 
 
 def chain(text: str) -> list[tuple[str, str]]:
@@ -34,29 +35,38 @@ def fan(sources: str, targets: str) -> list[tuple[str, str]]:
     return [(source, target) for source in sources.split() for target in targets.split()]
 
 
-REASSIGNMENT = fan("PICKING_UP PENDING_DELIVERY IN_DELIVERY", "PENDING_PICKUP")
+REASSIGNMENT = fan("PICKING_UP PENDING_DELIVERY IN_DELIVERY FAILED", "PENDING_PICKUP")
 
 DASH_EXPRESS = [
     *chain("CREATED > ALLOCATING > PENDING_PICKUP > PICKING_UP > PENDING_DELIVERY > IN_DELIVERY > DELIVERED, FAILED"),
     *REASSIGNMENT,
+    *chain("FAILED > RETURNING > RETURNED, DISPOSED"),
+    *chain("FAILED > RETURNED, DISPOSED"),
     *fan("CREATED ALLOCATING PENDING_PICKUP PICKING_UP", "CANCELLED"),
 ]
 DASH_LOGISTIC = [
     *chain("CREATED > VERIFIED, NOT_VERIFIED"),
     *chain("NOT_VERIFIED > VERIFIED > PENDING_DELIVERY > IN_DELIVERY > DELIVERED, FAILED"),
+    *chain("VERIFIED > PENDING_PICKUP > PENDING_DELIVERY"),
     ("FAILED", "PENDING_DELIVERY"),
-    *chain("FAILED > RETURNING > RETURNED"),
+    ("FAILED", "PENDING_PICKUP"),
+    *chain("FAILED > RETURNING > RETURNED, DISPOSED"),
+    *fan("CREATED NOT_VERIFIED VERIFIED PENDING_PICKUP PENDING_DELIVERY FAILED", "CANCELLED"),
 ]
 _EXPRESS_OPEN = "CREATED PENDING_PICKUP IN_TRANSIT PENDING_DELIVERY FAILED RETURNING LOST DAMAGED"
+_OPENED_AGAIN = [("DELIVERED", "RETURNED"), *fan("CANCELLED", "DELIVERED RETURNED")]
 KIRIMINAJA_EXPRESS = [
     *chain("CREATED > PENDING_PICKUP > IN_TRANSIT > DELIVERED"),
     *fan("IN_TRANSIT PENDING_DELIVERY", "FAILED"),
     *fan("FAILED", "PENDING_DELIVERY IN_TRANSIT DELIVERED"),
     *fan("PENDING_DELIVERY", "IN_TRANSIT DELIVERED"),
+    *fan("LOST DAMAGED", "IN_TRANSIT"),
     *fan("IN_TRANSIT PENDING_DELIVERY FAILED DAMAGED", "RETURNING"),
     ("RETURNING", "RETURNED"),
-    *[(a, b) for a, b in fan(_EXPRESS_OPEN, "CANCELLED LOST DAMAGED SEIZED") if a != b],
-    *fan("LOST DAMAGED", "IN_TRANSIT CLAIM_SETTLED"),
+    ("RETURNING", "DELIVERED"),
+    *[(a, b) for a, b in fan(_EXPRESS_OPEN, "CANCELLED LOST DAMAGED SEIZED DISPOSED") if a != b],
+    *fan("LOST DAMAGED", "CLAIM_SETTLED"),
+    *_OPENED_AGAIN,
 ]
 KIRIMINAJA_INSTANT = [
     *fan("PENDING_PICKUP", "NO_DRIVER PENDING_DELIVERY"),
@@ -66,9 +76,12 @@ KIRIMINAJA_INSTANT = [
     *chain("PENDING_DELIVERY > IN_TRANSIT > DELIVERED"),
     ("IN_DELIVERY", "IN_TRANSIT"),
     ("IN_TRANSIT", "IN_DELIVERY"),
-    *fan("PENDING_PICKUP NO_DRIVER PENDING_DELIVERY IN_DELIVERY IN_TRANSIT RETURNING", "CANCELLED"),
+    *fan("PENDING_DELIVERY IN_DELIVERY IN_TRANSIT", "FAILED"),
+    *fan("FAILED", "PENDING_DELIVERY IN_DELIVERY IN_TRANSIT DELIVERED RETURNING"),
+    *fan("PENDING_PICKUP NO_DRIVER PENDING_DELIVERY IN_DELIVERY IN_TRANSIT FAILED RETURNING", "CANCELLED"),
     *fan("PENDING_DELIVERY IN_DELIVERY IN_TRANSIT", "RETURNING"),
-    ("RETURNING", "RETURNED"),
+    *fan("RETURNING", "RETURNED DELIVERED"),
+    *_OPENED_AGAIN,
 ]
 
 TABLES = {
@@ -83,54 +96,64 @@ def is_final(courier: str, service: str, status: str) -> bool:
     return status in FINAL_EVERYWHERE or (status == "FAILED" and (courier, service) == ("dash", "express"))
 
 
-def _walks(edges: Sequence[tuple[str, str]], start: str, length: int) -> Iterator[list[str]]:
-    """Every walk of so many edges, in the written order of the edges."""
+def _walks(edges: Sequence[tuple[str, str]], walk: list[str], length: int) -> Iterator[list[str]]:
+    """Every way to go on from a walk by so many edges, in the written order of the edges, none in circles."""
     if length == 0:
-        yield [start]
+        yield walk
         return
     for source, target in edges:
-        if source == start:
-            for rest in _walks(edges, target, length - 1):
-                yield [start, *rest]
+        if source == walk[-1] and (target not in walk or (length == 1 and target == walk[0])):
+            yield from _walks(edges, [*walk, target], length - 1)
 
 
 @cache
-def shortest(edges: tuple[tuple[str, str], ...], start: str, end: str, gate: str | None = None) -> list[str] | None:
+def shortest(courier: str, service: str, start: str, end: str, gate: str | None = None) -> list[str] | None:
     """The shortest legal walk of at least one edge, both ends included; of equal ones the first as written."""
+    edges = TABLES[courier, service]
     for length in range(1, 8):
-        for walk in _walks(edges, start, length):
-            between = walk[1:-1]
-            if walk[-1] != end:
-                continue
-            if end == "CANCELLED" and between:
-                continue
-            closed = between[:-1] if between and end == "CLAIM_SETTLED" and between[-1] == gate else between
-            if not NOT_JUMPED_THROUGH & set(closed):
+        for walk in _walks(edges, [start], length):
+            if walk[-1] == end and (length == 1 or _is_jump(courier, service, walk, gate)):
                 return walk
     return None
+
+
+def _is_jump(courier: str, service: str, walk: Sequence[str], gate: str | None) -> bool:
+    start, *between, end = walk
+    if end == "CANCELLED" or is_final(courier, service, start):
+        return False
+    if end == "CLAIM_SETTLED" and between[-1] == gate:
+        between = between[:-1]
+    through = {status for status in between if is_final(courier, service, status)}
+    if end in THE_WAY_BACK and (courier, service) == ("dash", "express"):
+        through -= {"FAILED"}
+    return not through and not NOT_JUMPED_THROUGH & set(between)
 
 
 # --- What a body says ------------------------------------------------------------------------------------------------
 
 DASH_WORDS: dict[str, str | None] = {
     **dict.fromkeys(("QUEUEING", "PREPARING"), "CREATED"),
-    **{name: name for name in ("ALLOCATING", "VERIFIED", "NOT_VERIFIED", "PENDING_PICKUP", "PICKING_UP")},
-    **{name: name for name in ("PENDING_DELIVERY", "IN_DELIVERY", "FAILED", "RETURNED", "CANCELLED")},
+    **{name: name for name in ("ALLOCATING", "VERIFIED", "NOT_VERIFIED", "PICKING_UP", "PENDING_DELIVERY")},
+    **{name: name for name in ("IN_DELIVERY", "FAILED", "RETURNED", "DISPOSED")},
+    **dict.fromkeys(("PENDING_PICKUP", "PENDING_PICKING_UP"), "PENDING_PICKUP"),
     **dict.fromkeys(("IN_RETURN", "PENDING_RETURN"), "RETURNING"),
+    **dict.fromkeys(("CANCELLED", "EXPIRED"), "CANCELLED"),
     "COMPLETED": "DELIVERED",
-    **dict.fromkeys(("PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "DISPOSED")),
+    **dict.fromkeys(("PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "RETURN_TO_HUB", "ARRIVED_AT_PICKUP_POINT")),
+    **dict.fromkeys(("ARRIVED_AT_DESTINATION", "ARRIVED_AT_RETURN_POINT", "ARRIVED_AT_HUB")),
 }
 METHODS: dict[str, str | None] = {
     "processed_packages": "PENDING_PICKUP",
     "shipped_packages": "IN_TRANSIT",
     "problem_packages": "FAILED",
     "finished_packages": "DELIVERED",
+    "returned_packages": "RETURNED",
     "return_finished_packages": "RETURNED",
     "canceled_packages": "CANCELLED",
     "rejected_packages": "CANCELLED",
     "validated_packages": None,
 }
-INSTANT_WORDS = {
+INSTANT_WORDS: dict[str, str | None] = {
     "no_driver": "NO_DRIVER",
     "picked_up": "PENDING_DELIVERY",
     "sent": "IN_DELIVERY",
@@ -143,14 +166,24 @@ INSTANT_WORDS = {
 
 @dataclass(frozen=True)
 class Said:
-    """What a body says about its status. `times` are those believed."""
+    """What a body says about its status. `read` are all times that may count, `times` those believed."""
 
+    reference: str
     word: str
     known: bool
     status: str | None
     proves: frozenset[str]
     count: int
+    read: tuple[tuple[str, datetime | None], ...]
     times: dict[str, datetime]
+
+
+def stripped(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def whole_number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value and set(value) <= set("0123456789") else value
 
 
 def read_dash(body: dict[str, Any], received_at: datetime) -> Said:
@@ -159,63 +192,122 @@ def read_dash(body: dict[str, Any], received_at: datetime) -> Said:
     media = body["media"] if isinstance(body.get("media"), list) else []
     pickup_proof = any(isinstance(entry, dict) and entry.get("type") == "PICKUP_PROOF" for entry in media)
     tracked = isinstance(body.get("trackingURL"), str) and body["trackingURL"] != ""
-    express = {"QUEUEING", "ALLOCATING", "PENDING_PICKUP", "PICKING_UP", "CANCELLED"}
-    if word in DASH_WORDS and (word in express or tracked or pickup_proof):
+    if word in DASH_WORDS and (word in {"ALLOCATING", "PICKING_UP"} or tracked or pickup_proof):
         proves.add("express")
-    if word in {"PREPARING", "VERIFIED", "NOT_VERIFIED"}:
+    if word in {"PREPARING", "VERIFIED", "NOT_VERIFIED", "PENDING_PICKING_UP"}:
         proves.add("logistic")
-    count = body.get("failedCount")
+    count: Any = whole_number(body.get("failedCount"))
     odd = isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count < 2**31 or count % 1
     names = {"updatedAt", "pickupAt", *([DASH_TIMES[word]] if word in DASH_TIMES else [])}
     return Said(
+        stripped(body["deliveryID"]),
         word,
         word in DASH_WORDS,
         DASH_WORDS.get(word),
         frozenset(proves),
         0 if odd else int(count or 0),
-        _believed_times(body, names, UTC, received_at),
+        *_times(body, names, UTC, received_at),
     )
+
+
+def listed(value: Any) -> list[Any]:
+    """A list, or one object for a list of one, or an object of digits for the list of its values."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and value and all(set(name) <= set("0123456789") and name for name in value):
+        return [value[name] for name in sorted(value, key=int)]
+    return [] if value in (None, "") else [value]
+
+
+def pairs(body: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """The items of a body, each with its package; packages without an item behind them.
+
+    Reading: of two that both name an order_id the AWB tells nothing, as it is with a single item and package.
+    """
+    items, packages = listed(body.get("data")), listed(body.get("packages"))
+    if len(items) == len(packages) == 1 and isinstance(items[0], dict) and isinstance(packages[0], dict):
+        ours, theirs = _order(items[0]), _order(packages[0])
+        if not ours or not theirs or ours == theirs:
+            return [(items[0], packages[0])]
+    found = []
+    alone = list(range(len(packages)))
+    for item in items:
+        at = next((at for at, package in enumerate(packages) if _same_order(item, package)), None)
+        if at is None:
+            at = next((at for at, package in enumerate(packages) if _same_awb(item, package)), None)
+        if at in alone:
+            alone.remove(at)
+        found.append((item, None if at is None else packages[at]))
+    return [*found, *((None, packages[at]) for at in alone)]
+
+
+def _order(part: Any) -> Any:
+    value = part.get("order_id")
+    return value.strip() if isinstance(value, str) else value
+
+
+def _same_order(item: Any, package: Any) -> bool:
+    if not isinstance(item, dict) or not isinstance(package, dict):
+        return False
+    return stripped(item.get("order_id")) != "" and stripped(item.get("order_id")) == stripped(package.get("order_id"))
+
+
+def _same_awb(item: Any, package: Any) -> bool:
+    if not isinstance(item, dict) or not isinstance(package, dict) or (_order(item) and _order(package)):
+        return False
+    awb = stripped(item.get("awb")).casefold()
+    return awb != "" and awb == stripped(package.get("awb")).casefold()
 
 
 def read_kiriminaja(body: dict[str, Any], received_at: datetime, zone: tzinfo) -> Said:
-    """One item's body, whose package repeats nothing that matters here."""
-    method = body["method"]
-    data: Any = body.get("data", body.get("packages"))
-    item = data[0] if isinstance(data, list) else data
+    """One item's body, with its package."""
+    ((item, package),) = pairs(body)
+    item, package = item or {}, package or {}
+    method = body["method"] + ("s" if body["method"].endswith("_package") else "")
     instant = method == "update_instant_packages"
+    both = {**package, **{name: value for name, value in item.items() if value not in (None, "", [], {})}}
+    for name in ("order_id", "awb"):
+        given = [part[name] for part in (item, package) if part.get(name) is not None]
+        both[name] = next((value for value in given if not isinstance(value, str) or value.strip()), None)
     word = item["status"] if instant else method
-    words: dict[str, Any] = INSTANT_WORDS if instant else {**METHODS, "returned_packages": "RETURNED"}
+    words = INSTANT_WORDS if instant else METHODS
+    if read_moment_of_a_date(both.get("returned_at"), zone) is None:
+        both["returned_at"] = None
     status = words.get(word)
-    if word == "returned_packages" and not (isinstance(item.get("returned_at"), str) and item["returned_at"]):
+    if method == "returned_packages" and both["returned_at"] is None:
         status = "RETURNING"
-    proven = instant or any(package["service_type"] == "instant" for package in body.get("packages", []))
-    names = {"date", *([KIRIMINAJA_TIMES[word]] if word in KIRIMINAJA_TIMES else [])}
+    same_day = str(package.get("service_type")).lower() in {"instant", "same_day", "sameday"}
+    names = {*(["event_date"] if instant else KIRIMINAJA_TIMES.get(word, []))}
+    complete = len({"shipped_at", "finished_at", "returned_at", "rejected_at"} & set(item)) >= 2
+    if word == "processed_packages" or not complete:
+        names.add("date")
     return Said(
+        stripped(both["order_id"] or both["awb"]),
         word,
         word in words,
         status,
-        frozenset({"instant"} if proven and word in words else ()),
+        frozenset({"instant"} if (instant or same_day) and word in words else ()),
         0,
-        _believed_times(item, names, zone, received_at),
+        *_times(both, names, zone, received_at),
     )
 
 
-PULL_CODES = {
-    "100": "IN_TRANSIT",
-    "101": "PENDING_PICKUP",
+PULL_CODES: dict[str, str | None] = {
     "105": "CREATED",
+    **dict.fromkeys(("101", "102", "110"), "PENDING_PICKUP"),
     "152": "PENDING_DELIVERY",
+    **dict.fromkeys(("100", "103", "104", "106"), "IN_TRANSIT"),
+    **dict.fromkeys(("500", "301", "310", "311"), "FAILED"),
     "200": "DELIVERED",
+    **dict.fromkeys(("401", "403", "404"), "RETURNING"),
+    **dict.fromkeys(("402", "400"), "RETURNED"),
     "300": "CANCELLED",
-    "400": "RETURNED",
-    "401": "RETURNING",
-    "402": "RETURNED",
-    "500": "FAILED",
-    "555": "SEIZED",
     "701": "LOST",
     "702": "DAMAGED",
-    "703": "CLAIM_SETTLED",
-    "704": "CLAIM_SETTLED",
+    "555": "SEIZED",
+    **dict.fromkeys(("703", "704"), "CLAIM_SETTLED"),
+    "333": "DISPOSED",
+    **dict.fromkeys(["107", "210", "211", "302", "350", "405", "406", "901", "902", "903", "904", "905"]),
 }
 
 
@@ -227,19 +319,25 @@ def read_entry(body: dict[str, Any], received_at: datetime, zone: tzinfo) -> Sai
     (entry,) = body["histories"]
     word = "null" if entry["status_code"] is None else str(entry["status_code"])
     status = PULL_CODES.get(word)
-    if word == "100" and not body["details"]["shipped_at"]:
-        status = "CREATED"
-    times = _believed_times(entry, {"created_at"}, zone, received_at)
-    return Said(word, word in PULL_CODES, status, frozenset(), 0, times)
+    if word == "100":
+        shipped = read_moment_of_a_date(body["details"].get("shipped_at"), zone)
+        own = read_moment(entry["created_at"], zone)
+        if shipped is None or (own is not None and own < shipped.replace(second=0, microsecond=0)):
+            status = "CREATED"
+    times = _times(entry, {"created_at"}, zone, received_at)
+    return Said(stripped(body["order_id"]), word, word in PULL_CODES, status, frozenset(), 0, *times)
 
 
-def _believed_times(body: dict[str, Any], names: set[str], zone: tzinfo, received_at: datetime) -> dict[str, datetime]:
-    times = {}
-    for name in names:
-        moment = read_moment(body.get(name), zone)
-        if moment is not None and moment <= received_at + timedelta(days=1):
-            times[name] = moment
-    return times
+def _times(
+    body: dict[str, Any], names: set[str], zone: tzinfo, received_at: datetime
+) -> tuple[tuple[tuple[str, datetime | None], ...], dict[str, datetime]]:
+    read = {name: read_moment(body.get(name), zone) for name in names}
+    believed = {
+        name: moment
+        for name, moment in read.items()
+        if moment is not None and moment <= received_at + timedelta(days=1)
+    }
+    return tuple(sorted(read.items())), believed
 
 
 def read_moment(value: object, zone: tzinfo) -> datetime | None:
@@ -253,14 +351,26 @@ def read_moment(value: object, zone: tzinfo) -> datetime | None:
         return None
 
 
+def read_moment_of_a_date(value: object, zone: tzinfo) -> datetime | None:
+    """A zero date says nothing."""
+    moment = read_moment(value, zone)
+    return moment if moment and moment >= datetime(2000, 1, 1, tzinfo=UTC) else None
+
+
 # --- The service ----------------------------------------------------------------------------------------------------
 
 
 def decide_service(courier: str, observations: Sequence[Observation]) -> str:
+    """What every observation with a known word proves, refused or not, and where nothing does what it hints at."""
     proven = proofs(observations)
-    if courier == "dash":
-        return "express" if "express" in proven else "logistic"
-    return "instant" if "instant" in proven else "express"
+    if courier != "dash":
+        return "instant" if "instant" in proven else "express"
+    if "express" in proven:
+        return "express"
+    words = {one.word for one in observations if one.known}
+    hinted = words & {"QUEUEING", "PENDING_PICKUP", "CANCELLED", "EXPIRED"}
+    unmarked = words & {"PENDING_DELIVERY", "IN_DELIVERY", "COMPLETED", "FAILED"}
+    return "express" if hinted and not unmarked and "logistic" not in proven else "logistic"
 
 
 def proofs(observations: Sequence[Observation]) -> set[str]:
@@ -273,43 +383,27 @@ OLDEST = datetime.min.replace(tzinfo=UTC)
 
 DASH_TIMES = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancelledAt"}
 KIRIMINAJA_TIMES = {
-    "shipped_packages": "shipped_at",
-    "canceled_packages": "canceled_at",
-    "finished_packages": "finished_at",
-    "returned_packages": "returned_at",
-    "return_finished_packages": "returned_at",
-    "rejected_packages": "rejected_at",
-    **dict.fromkeys(("no_driver", "picked_up", "sent", "delivered", "return", "returned", "cancel"), "event_date"),
+    "shipped_packages": ["shipped_at"],
+    "finished_packages": ["finished_at"],
+    "canceled_packages": ["canceled_at", "rejected_at"],
+    "rejected_packages": ["rejected_at"],
+    "returned_packages": ["returned_at", "return_finished_at"],
+    "return_finished_packages": ["returned_at", "return_finished_at"],
+    "problem_packages": ["problem_at"],
 }
-LOGISTIC_WORDS = (
-    "PREPARING NOT_VERIFIED VERIFIED PENDING_DELIVERY IN_DELIVERY COMPLETED PENDING_RETURN IN_RETURN RETURNED"
-)
-EXPRESS_WORDS = "QUEUEING ALLOCATING PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_DELIVERY COMPLETED"
+LOGISTIC_WORDS = """QUEUEING,PREPARING NOT_VERIFIED VERIFIED PENDING_PICKUP,PENDING_PICKING_UP PENDING_DELIVERY
+    IN_DELIVERY COMPLETED,CANCELLED,EXPIRED,FAILED PENDING_RETURN IN_RETURN RETURNED DISPOSED"""
+EXPRESS_WORDS = """QUEUEING ALLOCATING PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_DELIVERY
+    COMPLETED,FAILED,CANCELLED,EXPIRED PENDING_RETURN IN_RETURN RETURNED DISPOSED"""
 TABLE_ORDER = [
-    "CREATED",
-    "ALLOCATING",
-    "NO_DRIVER",
-    "VERIFIED",
-    "NOT_VERIFIED",
-    "PENDING_PICKUP",
-    "PICKING_UP",
-    "PENDING_DELIVERY",
-    "IN_TRANSIT",
-    "IN_DELIVERY",
-    "FAILED",
-    "DELIVERED",
-    "RETURNING",
-    "RETURNED",
-    "CANCELLED",
-    "LOST",
-    "DAMAGED",
-    "SEIZED",
-    "CLAIM_SETTLED",
+    *("CREATED", "ALLOCATING", "NO_DRIVER", "VERIFIED", "NOT_VERIFIED", "PENDING_PICKUP", "PICKING_UP"),
+    *("PENDING_DELIVERY", "IN_TRANSIT", "IN_DELIVERY", "FAILED", "DELIVERED", "RETURNING", "RETURNED", "CANCELLED"),
+    *("LOST", "DAMAGED", "SEIZED", "CLAIM_SETTLED", "DISPOSED"),
 ]
 STAGES = {
     0: {"CREATED", "PENDING_PICKUP"},
     1: {"IN_TRANSIT", "PENDING_DELIVERY", "FAILED", "IN_DELIVERY", "NO_DRIVER", "RETURNING", "LOST", "DAMAGED"},
-    2: {"DELIVERED", "RETURNED", "CANCELLED", "SEIZED", "CLAIM_SETTLED"},
+    2: {"DELIVERED", "RETURNED", "CANCELLED", "SEIZED", "CLAIM_SETTLED", "DISPOSED"},
 }
 
 
@@ -323,11 +417,7 @@ def when(courier: str, service: str, one: Observation) -> Stamp:
             names.append("pickupAt")
         names += ["updatedAt", "pickupAt"]
     else:
-        if one.word in KIRIMINAJA_TIMES:
-            names.append(KIRIMINAJA_TIMES[one.word])
-        if one.word.isdigit():
-            names.append("created_at")
-        names.append("date")
+        names += [*KIRIMINAJA_TIMES.get(one.word, []), "event_date", "created_at", "date"]
     for name in names:
         if name in one.times:
             return one.times[name]
@@ -337,17 +427,16 @@ def when(courier: str, service: str, one: Observation) -> Stamp:
 def dash_position(service: str, one: Observation, time: datetime) -> tuple[Any, ...]:
     if one.word == "FAILED" and one.count >= 1:
         return (one.count, 0, time)
-    words = (EXPRESS_WORDS if service == "express" else LOGISTIC_WORDS).split()
-    beside_completed = one.word == "FAILED" or (one.word == "CANCELLED" and service == "express")
-    word = "COMPLETED" if beside_completed else one.word
-    rank = words.index(word) if word in words else -1
+    order = (EXPRESS_WORDS if service == "express" else LOGISTIC_WORDS).split()
+    rank = next((place for place, words in enumerate(order) if one.word in words.split(",")), -1)
     return (one.count, 1, time, rank) if service == "express" else (one.count, 1, rank, time)
 
 
 def kiriminaja_position(one: Observation, time: datetime) -> tuple[Any, ...]:
     (stage,) = [number for number, statuses in STAGES.items() if one.status in statuses]
     rank = TABLE_ORDER.index(str(one.status))
-    return (stage, rank, time) if stage == 0 else (stage, time, rank)
+    in_its_answer = one.item if one.source == Source.PULL else float("inf")
+    return (stage, rank, time, in_its_answer) if stage == 0 else (stage, time, in_its_answer, rank)
 
 
 def place(courier: str, service: str, one: Observation) -> tuple[Any, ...]:
@@ -397,14 +486,10 @@ class Folded:
 def judge(courier: str, service: str, status: str, count: int, one: Observation) -> tuple[bool, list[str]]:
     """Whether the observation may follow, and the way it took there."""
     new = str(one.status)
-    edges = TABLES[courier, service]
-    own = {name for edge in edges for name in edge}
+    own = {name for edge in TABLES[courier, service] for name in edge}
     if (courier, service) == ("dash", "logistic") and one.count > count:
-        to_failed = shortest(edges, status, "FAILED")
-        if new == "FAILED":
-            onward: list[str] | None = ["FAILED"]
-        else:
-            onward = shortest(edges, "FAILED", new)
+        to_failed = shortest(courier, service, status, "FAILED")
+        onward = ["FAILED"] if new == "FAILED" else shortest(courier, service, "FAILED", new)
         if to_failed and onward:
             return True, to_failed + onward[1:]
         # Reading: "the same word is a repeat" means the same status (IN_RETURN behind PENDING_RETURN too), since
@@ -412,13 +497,12 @@ def judge(courier: str, service: str, status: str, count: int, one: Observation)
         return new == status, []
     if new == status:
         return True, []
-    if courier == "kiriminaja" and status == "RETURNING" and new in {"IN_TRANSIT", "PENDING_DELIVERY", "FAILED"}:
+    scans = {"IN_TRANSIT", "PENDING_DELIVERY", "IN_DELIVERY", "FAILED"}
+    if courier == "kiriminaja" and status == "RETURNING" and new in scans:
         return True, []
-    if is_final(courier, service, status):
-        return False, []
     if status not in own:
-        return (True, [status, new]) if new in own else (False, [])
-    path = shortest(edges, status, new, str(one.jumps_through) if one.jumps_through else None)
+        return (True, [status, new]) if new in own and status not in FINAL_EVERYWHERE else (False, [])
+    path = shortest(courier, service, status, new, str(one.jumps_through) if one.jumps_through else None)
     return (True, path) if path else (False, [])
 
 
@@ -519,9 +603,7 @@ class ReferenceShipment:
         again = one.record_digest in self.records or any(
             one.reading_digest == other.reading_digest for other in self.copies
         )
-        twin = one.source == Source.PULL and (
-            self._status_and_time_are_there(one) or self._confirms_the_end(one, before)
-        )
+        twin = one.source == Source.PULL and self._status_and_time_are_there(one)
         self.records.add(one.record_digest)
         self.copies.append(one)
         after = self.fold()
@@ -532,13 +614,6 @@ class ReferenceShipment:
             self.anomalies[one.reading_digest] = anomaly_id
         conflict = len(proofs(self.copies)) > 1 and len(before_proofs) <= 1
         return Arrival(**{**arrival.__dict__, "conflict": conflict})
-
-    def _confirms_the_end(self, one: Observation, before: Folded) -> bool:
-        """Reading: a pulled status equal to a final current one says nothing new, whatever its time."""
-        if before.snapshot is None or before.snapshot["status"] != one.status:
-            return False
-        service = decide_service(self.courier, self.counting([*self.copies, one]))
-        return is_final(self.courier, service, str(one.status))
 
     def _status_and_time_are_there(self, one: Observation) -> bool:
         if one.status is None:
@@ -567,7 +642,7 @@ class ReferenceShipment:
         if self._in_turn(mine, previous, before, after):
             if not mine.moved:
                 return self._event("shipment.updated", before, after)
-            transition = self._transition(after.service, mine)
+            transition = self._transition(before, after.service, mine)
             return self._event("shipment.status_changed", before, after, transition, mine.path[1:-1])
         if changed:
             return self._corrected(before, after)
@@ -583,11 +658,14 @@ class ReferenceShipment:
         last = [judged for judged in after.judged if judged.accepted][-1]
         return behind and mine.accepted and last is mine and mine.before == previous
 
-    def _transition(self, service: str, mine: Judged) -> str:
+    def _transition(self, before: Folded, service: str, mine: Judged) -> str:
         if mine.before is None:
             return "initial"
+        if is_final(self.courier, before.service, mine.before):
+            return "reopened"
         new = mine.path[-1]
-        if new in {"PENDING_DELIVERY", "IN_DELIVERY", "IN_TRANSIT"} and {"FAILED", "LOST"} & set(mine.path[:-1]):
+        under_way = {"PENDING_PICKUP", "PENDING_DELIVERY", "IN_DELIVERY", "IN_TRANSIT"}
+        if new in under_way and {"FAILED", "LOST"} & set(mine.path[:-1]):
             return "recovery"
         if (self.courier, service) == ("dash", "express") and set(REASSIGNMENT) & set(pairwise(mine.path)):
             return "reassignment"

@@ -105,7 +105,7 @@ def test_a_status_set_last_is_the_status(data: st.DataObject) -> None:
     (event,) = [decoded(output.value) for output in made.outputs if output.topic is Topic.EVENTS]
     assert (event["status"], event["source"], event["version"]) == (status, "operator", before.version + 1)
     if event["type"] == EventType.STATUS_CHANGED:
-        assert event["transition"] in {"forward", "recovery", "reassignment", "return"}
+        assert event["transition"] in {"forward", "recovery", "reassignment", "return", "reopened"}
     assert refolded(after, world.rows()) == after
     repeated = world.take([decision])
     assert not repeated.outputs or all(row.outcome is Outcome.DUPLICATE for row in repeated.observations)

@@ -21,7 +21,7 @@ def test_shortest_ways(key: tuple[str, str], gate: Status | None) -> None:
         for end in Status:
             if gate and end is not Status.CLAIM_SETTLED:
                 continue
-            way = shortest(TABLES[key], start, end, gate)
+            way = shortest(*key, start, end, gate)
             assert lifecycle.path(start, end, last=gate) == (tuple(way[1:-1]) if way else None), f"{start} to {end}"
 
 
@@ -32,5 +32,12 @@ def test_edges_and_ends(key: tuple[str, str]) -> None:
     assert edges == set(TABLES[key])
     for status in Status:
         assert lifecycle.is_final(status) == is_final(*key, status)
-        if lifecycle.is_final(status):
-            assert status not in lifecycle.edges
+
+
+@pytest.mark.parametrize("key", TABLES, ids=" ".join)
+def test_a_final_status_is_left_by_an_edge_of_its_own_only(key: tuple[str, str]) -> None:
+    lifecycle = lifecycle_of(key)
+    for start in filter(lifecycle.is_final, Status):
+        for end in Status:
+            way = lifecycle.path(start, end)
+            assert way == (() if (str(start), str(end)) in TABLES[key] else None)

@@ -14,7 +14,7 @@ from schemas.couriers.base import shipment_id
 from schemas.observation import Observation
 from schemas.records import Provenance, UnreadableError
 from schemas.vocabulary import Source
-from tests.model.reference import Said, read_dash, read_entry, read_kiriminaja
+from tests.model.reference import Said, pairs, read_dash, read_entry, read_kiriminaja
 from tests.property.driving import JAKARTA, zone_of
 from tests.strategies import (
     DASH_DETAILS_ONLY,
@@ -186,7 +186,16 @@ def test_a_body_says_what_the_model_reads_in_it(kind: str, data: st.DataObject) 
             else:
                 expected = read_kiriminaja(body, webhook.received_at, JAKARTA)
             times = {name: stamp.at for name, stamp in found.times.items()}
-            said = Said(found.word, found.known, found.status, frozenset(found.proves), found.count, times)
+            said = Said(
+                found.reference,
+                found.word,
+                found.known,
+                found.status,
+                frozenset(found.proves),
+                found.count,
+                expected.read,
+                times,
+            )
             assert said == expected
 
 
@@ -202,3 +211,75 @@ def test_what_is_said_has_nothing_to_do_with_when_and_how_it_came(kind: str, dat
         assert isinstance(other, Observation)
         assert one.record_digest == other.record_digest
         assert one.reading_digest == other.reading_digest
+
+
+spelled_orders = st.sampled_from(["X", " X", "X\u3000", "x", "Y", "", "  ", None, 5])
+spelled_awbs = st.sampled_from(["A", "a ", "B", "", None, 5])
+parts: st.SearchStrategy[Any] = st.one_of(
+    st.fixed_dictionaries({}, optional={"order_id": spelled_orders, "awb": spelled_awbs, "reason": st.just("r")}),
+    st.sampled_from([None, 7, "text", []]),
+)
+lists = st.one_of(
+    st.lists(parts, max_size=3),
+    parts,
+    st.dictionaries(st.sampled_from(["0", "1", "9", "10", "007"]), parts, max_size=3),
+)
+
+
+def reference_of(item: Any, package: Any) -> str | None:
+    for name in ("order_id", "awb"):
+        for part in (item, package):
+            value = part.get(name) if isinstance(part, dict) else None
+            if isinstance(value, str) and value.strip():
+                return value.strip()
+            if value is not None and not isinstance(value, str):
+                return None
+    return None
+
+
+@given(data=lists, packages=st.one_of(st.none(), lists))
+def test_a_body_is_split_as_the_model_splits_it(data: Any, packages: Any) -> None:
+    body = {"method": "shipped_package", "data": data, **({} if packages is None else {"packages": packages})}
+    pieces = COURIERS["kiriminaja"].split(encoded(body))
+    expected = pairs(body)
+    if len(expected) <= 1:
+        (piece,) = pieces
+        assert json.loads(piece.value) == body
+        assert piece.reference == (reference_of(*expected[0]) if expected else None)
+        return
+    made = [json.loads(piece.value) for piece in pieces]
+    assert [(each.get("data", [None])[0], each.get("packages", [None])[0]) for each in made] == expected
+    assert [piece.reference for piece in pieces] == [reference_of(*pair) for pair in expected]
+
+
+def identities(webhook: Any, piece: Any) -> tuple[str, str]:
+    """What the digests of record and reading stand for."""
+    found = read(webhook.courier, piece.value, received_at=webhook.received_at)
+    assert isinstance(found, Observation)
+    body = json.loads(piece.value)
+    details: Any = found.details
+    if webhook.courier == "dash":
+        said, record = read_dash(body, webhook.received_at), body
+    elif webhook.asked:
+        said, (entry,) = read_entry(body, webhook.received_at, JAKARTA), body["histories"]
+        record = details = [said.reference, entry, said.status if said.word == "100" else None]
+    else:
+        said = read_kiriminaja(body, webhook.received_at, JAKARTA)
+        record = [body["method"], *pairs(body)[0]]
+    reading = (said.reference, said.word, said.status, said.read, said.count, sorted(said.proves), details)
+    return json.dumps(record, sort_keys=True), repr(reading)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WEBHOOKS if kind.endswith("life")])
+@given(data=st.data())
+def test_what_identifies_a_record_and_a_reading(kind: str, data: st.DataObject) -> None:
+    both = []
+    for webhook in data.draw(WEBHOOKS[kind]):
+        for piece in pieces_of(webhook):
+            found = read(webhook.courier, piece.value, received_at=webhook.received_at)
+            assert isinstance(found, Observation)
+            both.append((found, *identities(webhook, piece)))
+    for one, record, reading in both:
+        for other, its_record, its_reading in both:
+            assert (one.record_digest == other.record_digest) == (record == its_record)
+            assert (one.reading_digest == other.reading_digest) == (reading == its_reading)

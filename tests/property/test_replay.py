@@ -12,13 +12,15 @@ from operators.rereading import reread
 from processor.plan import Plan, Read, Reading, Roots, Said, plan
 from processor.shipment import Shipment
 from schemas.couriers import dash
+from schemas.couriers.kiriminaja import pull
+from schemas.couriers.reading import text
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import Outcome, Status
 from tests.property.driving import NOW, RAW_TOPIC, plan_in_batches, readings_of, refolded, snapshots, zone_of
 from tests.property.driving import observations_of as observed
 from tests.property.test_plan import logs
-from tests.strategies import WEBHOOKS, raw_records
+from tests.strategies import WEBHOOKS, raw_records, renumbered
 
 
 def again(log: Sequence[RawRecord], chosen: Sequence[RawRecord], job: str = "job") -> list[Reading]:
@@ -83,6 +85,25 @@ def older(changed: Mapping[str, Status | None], missing: set[str], reason: str) 
         for word in missing:
             dash.STATUSES.pop(word, None)
         yield
+
+
+@given(data=st.data())
+def test_a_creation_entry_that_an_older_edition_took_for_a_scan_is_replaced(data: st.DataObject) -> None:
+    """The first edition looked only whether `shipped_at` was empty, and named the record so."""
+    log = renumbered(raw_records(data.draw(WEBHOOKS["kiriminaja pulled set"], "webhooks")))
+    older_rule = lambda _entry, details, _zone: text(details.get("shipped_at")) is None  # noqa: E731
+    cut = data.draw(st.integers(0, len(log)), "cut")
+    with patch.object(pull, "_before_the_pick_up", older_rule):
+        plans = plan_in_batches(readings_of(log[:cut]), [])
+    plans.append(plan(readings_of(log[cut:]), read_back(plans), RAW_TOPIC, NOW))
+    order = data.draw(st.permutations(log), "order")
+    made = plan(again(log, order), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    plans.append(made)
+    truth = {name: each for name, each in snapshots(observed(log)).items() if each}
+    assert {name: each.snapshot for name, each in after(plans).items() if each.snapshot} == truth
+    assert {name: each.snapshot for name, each in read_back(plans).items() if each.snapshot} == truth
+    second = plan(again(log, log, "second"), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    assert not second.outputs
 
 
 @pytest.mark.parametrize("kind", [name for name in WEBHOOKS if name.startswith("dash")])

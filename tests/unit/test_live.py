@@ -25,14 +25,14 @@ def test_the_summary_names_what_is_wrong() -> None:
     names = list(scenario.expected)
     live.summary(scenario, {name: Seen() for name in names[1:]}, [Difference(names[0], "missing: event 1")])
     assert f"{names[0]}: missing: event 1" in out.getvalue()
-    assert "1 of 10 shipments are not as expected." in out.getvalue()
+    assert "1 of 11 shipments are not as expected." in out.getvalue()
     assert out.getvalue().count("✓") == len(scenario.shipments) - 1
 
 
 def test_the_summary_says_when_all_is_well() -> None:
     live, out = shown()
     live.summary(play(load_stories(), "t3st", NOW, None), {}, [])
-    assert "All 10 shipments are as expected." in out.getvalue()
+    assert "All 11 shipments are as expected." in out.getvalue()
 
 
 def test_curl_lines_stay_in_one_line_and_hide_the_users_secret() -> None:

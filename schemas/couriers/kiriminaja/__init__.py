@@ -30,12 +30,12 @@ class KiriminAja:
     }
     words: Mapping[str, Mapping[str, Status | None]] = {
         "method": {
-            **{word: meaning.status for word, meaning in push.METHODS.items()},
+            **push.METHODS,
             f"{push.RETURN_METHOD}, returned_at empty": Status.RETURNING,
         },
-        f"status of {push.INSTANT_METHOD}": {word: meaning.status for word, meaning in push.INSTANT_STATUSES.items()},
+        f"status of {push.INSTANT_METHOD}": push.INSTANT_STATUSES,
         "status_code of a pulled history entry": {
-            f"{pull.TRANSIT_CODE}, details.shipped_at empty": Status.CREATED,
+            f"{pull.TRANSIT_CODE}, details.shipped_at empty or later": Status.CREATED,
             **pull.CODES,
         },
     }
@@ -65,19 +65,23 @@ class KiriminAja:
             return pull.read(self, envelope, provenance, assumed_zone)
         return push.read(self, envelope, provenance, assumed_zone)
 
-    def service(self, proven: frozenset[Service]) -> Service:
+    def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:  # noqa: ARG002 - no hints
         """Instant once proven, else express."""
         return Service.INSTANT if Service.INSTANT in proven else Service.EXPRESS
 
     def occurred(self, observation: Observation, service: Service) -> Stamp:  # noqa: ARG002 - the same for both
         """The method's own time, else `date`; of a history entry `created_at`; else the time received."""
-        return first_of(observation, (push.own_time(observation.word), "date", pull.ENTRY_TIME))
+        return first_of(observation, (*push.TIMES, pull.ENTRY_TIME))
 
     def position(self, observation: Observation, service: Service) -> Position:
-        """Before the road by rank, then time; on the road, and at its end, by time, then rank."""
+        """Before the road by rank, then time, then place; on the road, and at its end, by time, then place, then rank.
+
+        The place is that of a pulled entry in its answer: scans have minutes only. Pushed ones stand behind.
+        """
         assert observation.status is not None
         moment = self.occurred(observation, service).at
+        place = (0, observation.item) if observation.source is Source.PULL else (1, 0)
         rank = RANK[observation.status]
         if observation.status in _BEFORE_THE_ROAD:
-            return (0, rank, moment)
-        return (2 if observation.status in ALWAYS_FINAL else 1, moment, rank)
+            return (0, rank, moment, place)
+        return (2 if observation.status in ALWAYS_FINAL else 1, moment, place, rank)

@@ -18,9 +18,21 @@ from typing import Any, Final
 import msgspec
 
 from schemas.couriers.base import Courier, NotFound, Piece, check_reference
-from schemas.couriers.reading import charges, clock, driver, first_given, identifier, members_of, observe, text, url
+from schemas.couriers.reading import (
+    charges,
+    clock,
+    driver,
+    first_reference,
+    identifier,
+    is_zero_date,
+    members_of,
+    observe,
+    text,
+    url,
+)
 from schemas.observation import Carrier, Details, Observation, Proof
 from schemas.records import Provenance, UnreadableError
+from schemas.times import read_time
 from schemas.tolerant_json import digest, elements, load, members
 from schemas.vocabulary import DeadLetterReason, Status
 
@@ -30,7 +42,7 @@ METHOD: Final = "shTracking"
 TRANSIT_CODE: Final = "100"
 
 CODES: Final[dict[str, Status | None]] = {
-    TRANSIT_CODE: Status.IN_TRANSIT,  # CREATED while `details.shipped_at` is empty: "100" is said of new packages too
+    TRANSIT_CODE: Status.IN_TRANSIT,  # CREATED before the pick-up: "100" is said of new packages too
     "101": Status.PENDING_PICKUP,
     "105": Status.CREATED,
     "152": Status.PENDING_DELIVERY,
@@ -45,6 +57,27 @@ CODES: Final[dict[str, Status | None]] = {
     "702": Status.DAMAGED,
     "703": Status.CLAIM_SETTLED,
     "704": Status.CLAIM_SETTLED,
+    # The rest is of their status page of today (facts.md, "Pull").
+    "102": Status.PENDING_PICKUP,  # validated by the pickup officer
+    "103": Status.IN_TRANSIT,  # picked up by KiriminAja's driver
+    "104": Status.IN_TRANSIT,  # received at KiriminAja's DC
+    "106": Status.IN_TRANSIT,  # with the courier
+    "110": Status.PENDING_PICKUP,  # pending direct pickup
+    "301": Status.FAILED,  # the recipient refused
+    "310": Status.FAILED,  # rejected, not ordered
+    "311": Status.FAILED,  # rejected, unwilling to pay
+    "333": Status.DISPOSED,  # destroyed by the courier
+    "403": Status.RETURNING,  # return requested
+    "404": Status.RETURNING,  # the courier was asked to return it to the seller
+    # These say nothing about the state.
+    "107": None,  # reported by the driver
+    "210": None,  # SOP violation
+    "211": None,  # violation resolved
+    "302": None,  # pickup cancelled by the seller
+    "350": None,  # pickup cancellation requested
+    "405": None,  # return rejected by the seller
+    "406": None,  # return breach
+    **dict.fromkeys(("901", "902", "903", "904", "905")),  # problems at pick-up, warehouse, courier, return, import
 }
 """The codes of history entries. kiriminaja-tracking.txt, "histories.status"."""
 
@@ -93,7 +126,7 @@ def pieces(answer: bytes, reference: str) -> list[Piece] | NotFound:
         raise UnreadableError(
             DeadLetterReason.UNKNOWN_SHAPE, "the answer has no details, or histories that are no list"
         )
-    named = {details.get(name) for name in ("order_id", "awb") if identifier(details.get(name))}
+    named = {name for name in (identifier(details.get("order_id")), identifier(details.get("awb"))) if name}
     if named and reference not in named:
         raise UnreadableError(DeadLetterReason.NO_SHIPMENT, "the answer is about another shipment")
     raw = members(answer)
@@ -123,6 +156,8 @@ def reference_of(body: bytes) -> str | None:
 def read(courier: Courier, record: dict[str, Any], provenance: Provenance, assumed_zone: tzinfo) -> Observation:
     """Read one history entry.
 
+    The first edition of the rules called an entry new only while `shipped_at` was an empty text: `former_digest`.
+
     Raises:
         UnreadableError: the record holds several entries, or names no shipment.
 
@@ -131,8 +166,8 @@ def read(courier: Courier, record: dict[str, Any], provenance: Provenance, assum
     details = members_of(record.get("details"))
     entry = _entry(record, details)
     word = _word(entry.get("status_code"))
-    unshipped = word == TRANSIT_CODE and text(details.get("shipped_at")) is None
-    status = Status.CREATED if unshipped else CODES.get(word)
+    new = word == TRANSIT_CODE and _before_the_pick_up(entry, details, assumed_zone)
+    status = Status.CREATED if new else CODES.get(word)
     return observe(
         courier,
         provenance,
@@ -140,8 +175,8 @@ def read(courier: Courier, record: dict[str, Any], provenance: Provenance, assum
         word=word,
         status=status,
         known=word in CODES,
-        record_digest=digest((METHOD, reference, entry, unshipped)),
-        times=clock(entry, [ENTRY_TIME], provenance.received_at, assumed_zone),
+        record_digest=digest((METHOD, reference, entry, new)),
+        times=clock(_timed(entry, record, assumed_zone), [ENTRY_TIME], provenance.received_at, assumed_zone),
         details=Details(
             driver=driver(entry.get("driver")),
             signed_by=text(entry.get("receiver")) if status in HANDED_OVER else None,
@@ -149,13 +184,23 @@ def read(courier: Courier, record: dict[str, Any], provenance: Provenance, assum
         ),
         shared=_shared(details, status),
         jumps_through=SETTLES.get(word),
+        former_digest=digest((METHOD, reference, entry, False)) if new and text(details.get("shipped_at")) else None,
     )
 
 
 def _reference(record: Mapping[str, Any]) -> str:
     details = members_of(record.get("details"))
-    named = first_given(record, "order_id") or first_given(details, "order_id", "awb")
+    named = first_reference(record, "order_id") or first_reference(details, "order_id", "awb")
     return check_reference(named, "order_id or awb")
+
+
+def _before_the_pick_up(entry: Mapping[str, Any], details: Mapping[str, Any], zone: tzinfo) -> bool:
+    """Whether the parcel was new when this was said: not shipped yet, or not before the minute of `shipped_at`."""
+    shipped_at = details.get("shipped_at")
+    if is_zero_date(shipped_at, zone):
+        return True
+    shipped, said = read_time(shipped_at, zone), read_time(entry.get(ENTRY_TIME), zone)
+    return shipped is not None and said is not None and said[0] < shipped[0].replace(second=0, microsecond=0)
 
 
 def _entry(record: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +215,12 @@ def _entry(record: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
     code = _code(record, details)
     since = details.get(STATE_TIMES.get(_word(code), ENTRY_TIME))
     return {"status_code": code, "status": record.get("text"), ENTRY_TIME: since}
+
+
+def _timed(entry: dict[str, Any], record: Mapping[str, Any], zone: tzinfo) -> dict[str, Any]:
+    """Return an entry without a zero date that stands for its time where the answer has no history."""
+    no_time = not record.get("histories") and is_zero_date(entry[ENTRY_TIME], zone)
+    return {} if no_time else entry
 
 
 def _code(answer: Mapping[str, Any], details: Mapping[str, Any]) -> Any:

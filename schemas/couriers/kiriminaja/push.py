@@ -3,7 +3,8 @@
 Sources: kiriminaja-webhooks.md; facts.md ("KiriminAja") for the complete format and the newer methods.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Final
 
@@ -15,7 +16,10 @@ from schemas.couriers.reading import (
     clock,
     driver,
     first_given,
+    first_reference,
     identifier,
+    is_blank,
+    is_zero_date,
     members_of,
     observe,
     text,
@@ -23,8 +27,11 @@ from schemas.couriers.reading import (
 )
 from schemas.observation import Carrier, Details, Observation
 from schemas.records import Provenance, UnreadableError
-from schemas.tolerant_json import digest, elements, load
+from schemas.tolerant_json import digest, elements, load, members
 from schemas.vocabulary import DeadLetterReason, Service, Status
+
+REFERENCES: Final = ("order_id", "awb")
+"""What names a parcel; the first that is given is the shipment's reference."""
 
 MAX_GROWTH: Final = 8
 """How many times a body's size the methods and packages of its pieces may come to. Real ones stay below 2; more is a
@@ -33,43 +40,69 @@ huge method or package repeated for every item, which would fill the memory."""
 INSTANT_METHOD: Final = "update_instant_packages"
 RETURN_METHOD: Final = "returned_packages"
 
-
-class Word(msgspec.Struct, frozen=True):
-    """What a word means, and the field that holds its own time."""
-
-    status: Status | None
-    own_time: str | None
-
-
-METHODS: Final[dict[str, Word]] = {
-    "processed_packages": Word(Status.PENDING_PICKUP, None),
-    "shipped_packages": Word(Status.IN_TRANSIT, "shipped_at"),
-    "canceled_packages": Word(Status.CANCELLED, "canceled_at"),
-    "finished_packages": Word(Status.DELIVERED, "finished_at"),
-    RETURN_METHOD: Word(Status.RETURNED, "returned_at"),  # RETURNING while `returned_at` is empty
-    "return_finished_packages": Word(Status.RETURNED, "returned_at"),  # deprecated; its document has `date` only
+METHODS: Final[dict[str, Status | None]] = {
+    "processed_packages": Status.PENDING_PICKUP,
+    "shipped_packages": Status.IN_TRANSIT,
+    "canceled_packages": Status.CANCELLED,
+    "finished_packages": Status.DELIVERED,
+    RETURN_METHOD: Status.RETURNED,  # "when `returned_at` is filled"; RETURNING while it is empty
+    "return_finished_packages": Status.RETURNED,  # deprecated
     # Not in the document; seen in public integrations (facts.md, "Express").
-    "problem_packages": Word(Status.FAILED, None),
-    "rejected_packages": Word(Status.CANCELLED, "rejected_at"),
-    "validated_packages": Word(None, None),
+    "problem_packages": Status.FAILED,
+    "rejected_packages": Status.CANCELLED,
+    "validated_packages": None,
 }
 """The express methods. kiriminaja-webhooks.md, "Event (Express)". They count on an instant shipment too."""
 
-INSTANT_STATUSES: Final[dict[str, Word]] = {
-    word: Word(status, "event_date")
-    for word, status in {
-        "picked_up": Status.PENDING_DELIVERY,
-        "sent": Status.IN_DELIVERY,
-        "no_driver": Status.NO_DRIVER,  # not final: the merchant may ask for a new driver
-        "delivered": Status.DELIVERED,
-        "cancel": Status.CANCELLED,
-        "return": Status.RETURNING,
-        "returned": Status.RETURNED,
-    }.items()
+INSTANT_STATUSES: Final[dict[str, Status | None]] = {
+    "picked_up": Status.PENDING_DELIVERY,
+    "sent": Status.IN_DELIVERY,
+    "no_driver": Status.NO_DRIVER,  # not final: the merchant may ask for a new driver
+    "delivered": Status.DELIVERED,
+    "cancel": Status.CANCELLED,
+    "return": Status.RETURNING,
+    "returned": Status.RETURNED,
 }
 """The words of `update_instant_packages`. kiriminaja-webhooks.md, "Instant Delivery", "Status Code"."""
 
+OWN_TIMES: Final = {
+    "shipped_packages": ("shipped_at",),
+    "finished_packages": ("finished_at",),
+    "canceled_packages": ("canceled_at", "rejected_at"),  # the complete format has no canceled_at
+    "rejected_packages": ("rejected_at",),
+    RETURN_METHOD: ("returned_at", "return_finished_at"),
+    "return_finished_packages": ("returned_at", "return_finished_at"),
+    "problem_packages": ("problem_at",),
+}
+"""The fields that hold a method's own time, the first that tells counts. facts.md, "Express"."""
+
+INSTANT_TIME: Final = "event_date"
+"""The time of an instant item, whatever its status says."""
+
+ORDER_TIME: Final = "date"
+"""When the event was, in the short format. In the complete one: when the order was made, on each of its webhooks."""
+
+TIMES: Final = (
+    "canceled_at",
+    "rejected_at",
+    "returned_at",
+    "return_finished_at",
+    "shipped_at",
+    "finished_at",
+    "problem_at",
+    INSTANT_TIME,
+    ORDER_TIME,
+)
+"""Every time that may count, in an order that holds for each word: a reading has only those of its own word."""
+
+COMPLETE_NAMES: Final = frozenset({"shipped_at", "finished_at", "returned_at", "rejected_at"})
+"""An item of the complete format has two or more of these, null or not. facts.md, "Express"."""
+
+INSTANT_TYPES: Final = frozenset({"instant", "same_day", "sameday"})
+"""What `packages[].service_type` of an instant shipment is, in any case."""
+
 _ENVELOPE: Final = ("method", "data", "packages")
+_DIGITS: Final = re.compile("[0-9]+", re.ASCII)
 
 
 def split(body: bytes, envelope: Mapping[str, bytes]) -> list[Piece]:
@@ -120,38 +153,46 @@ def read(courier: Courier, envelope: object, provenance: Provenance, assumed_zon
     """
     item, package, method = _one_item(envelope)
     body = _merged(item, package)
-    word = _word(method, item)
-    meaning = INSTANT_STATUSES.get(word) if method == INSTANT_METHOD else METHODS.get(word)
-    reference = check_reference(first_given(body, "order_id", "awb"), "order_id or awb")
-    status = meaning.status if meaning else None
-    if word == RETURN_METHOD and text(body.get("returned_at")) is None:
-        status = Status.RETURNING  # "when `returned_at` is filled mean your shipment is successfully returned"
-    names = [name for name in (meaning.own_time if meaning else None, "date") if name]
-    instant = method == INSTANT_METHOD or members_of(package).get("service_type") == Service.INSTANT
+    called = _plural(method)
+    instant_item = called == INSTANT_METHOD
+    word = _instant_word(item) if instant_item else called
+    meanings = INSTANT_STATUSES if instant_item else METHODS
+    if is_zero_date(body.get("returned_at"), assumed_zone):
+        body.pop("returned_at", None)
+    returning = called == RETURN_METHOD and "returned_at" not in body
+    instant = instant_item or _is_instant(members_of(package).get("service_type"))
     return observe(
         courier,
         provenance,
-        reference=reference,
+        reference=_checked_reference(body),
         word=word,
-        status=status,
-        known=meaning is not None,
+        status=Status.RETURNING if returning else meanings.get(word),
+        known=word in meanings,
         record_digest=digest((method, item, package)),
-        times=clock(body, names, provenance.received_at, assumed_zone),
+        times=clock(body, _times_of(word, item, instant_item=instant_item), provenance.received_at, assumed_zone),
         details=_details(body),
-        proves=(Service.INSTANT,) if instant and meaning else (),
+        proves=(Service.INSTANT,) if instant and word in meanings else (),
     )
 
 
-def own_time(word: str) -> str | None:
-    """Return the field that holds a word's own time."""
-    meaning = INSTANT_STATUSES.get(word) or METHODS.get(word)
-    return meaning.own_time if meaning else None
+def _times_of(word: str, item: object, *, instant_item: bool) -> list[str]:
+    """Return the names of the times that may count for a word, the word's own first. Never another method's."""
+    own = (INSTANT_TIME,) if instant_item else OWN_TIMES.get(word, ())
+    complete = len(COMPLETE_NAMES.intersection(members_of(item))) > 1
+    return [*own, *(() if complete and word != "processed_packages" else (ORDER_TIME,))]
 
 
-def _word(method: str, item: object) -> str:
-    """Return the courier's word: the method, or the item's status for the instant method."""
-    if method != INSTANT_METHOD:
-        return method
+def _plural(method: str) -> str:
+    """Return a method's name in the plural: the document says that it may stand in the singular."""
+    return f"{method}s" if method.endswith("_package") else method
+
+
+def _is_instant(service_type: object) -> bool:
+    return isinstance(service_type, str) and service_type.lower() in INSTANT_TYPES
+
+
+def _instant_word(item: object) -> str:
+    """Return the courier's word of the instant method: the item's status."""
     status = members_of(item).get("status")
     if not isinstance(status, str) or not status:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the instant item has no status")
@@ -175,16 +216,36 @@ def _one_item(envelope: object) -> tuple[object, object, str]:
 
 
 def _listed(value: object) -> list[Any]:
-    """The documentation says plural or singular: one object counts as a list of one."""
+    """Return a list's values. One object counts as a list of one, one with digits for names as a list by number."""
     if isinstance(value, list):
         return value
+    if isinstance(value, dict) and (places := _numbered(value)):
+        return [value[name] for name in places]
     return [] if value is None or value == "" else [value]
 
 
 def _entries(raw: bytes) -> list[bytes]:
+    """Return the same values as `_listed`, each in its own bytes."""
     if raw.lstrip().startswith(b"["):
         return elements(raw)
+    if raw.lstrip().startswith(b"{"):
+        values = _members_or_none(raw)
+        return [values[name] for name in _numbered(values)] or [raw]
     return [] if raw.strip() in (b"null", b'""') else [raw]
+
+
+def _numbered(names: Collection[str]) -> list[str]:
+    """Return an object's names in the order of the numbers they are. Not all of them digits: none."""
+    if not all(_DIGITS.fullmatch(name) for name in names):
+        return []
+    return sorted(names, key=lambda name: (len(name.lstrip("0")), name.lstrip("0")))
+
+
+def _members_or_none(raw: bytes) -> dict[str, bytes]:
+    try:
+        return members(raw)
+    except UnreadableError:
+        return {}
 
 
 def _load_or_none(raw: bytes) -> Any:
@@ -196,26 +257,36 @@ def _load_or_none(raw: bytes) -> Any:
 
 def _pairs(items: Sequence[Any], packages: Sequence[Any]) -> list[tuple[int | None, int | None]]:
     """Put each item and the package of the same order_id (else AWB) together. What stays single stands alone."""
+    if len(items) == len(packages) == 1 and _are_one(items[0], packages[0]):
+        return [(0, 0)]
     places: dict[tuple[str, str], int] = {}
     for at, package in enumerate(packages):
-        order_id, awb = (members_of(package).get(name) for name in ("order_id", "awb"))
+        order_id, awb = _names(package)
         names = [("order_id", order_id), ("awb", awb), *([] if order_id else [("awb alone", awb)])]
         for name, found in names:
-            if isinstance(found, str) and found:
+            if isinstance(found, str):
                 places.setdefault((name, found), at)
     taken: set[int] = set()
     pairs: list[tuple[int | None, int | None]] = []
     for at, item in enumerate(items):
-        package = _package_of(members_of(item), places)
+        package = _package_of(item, places)
         pairs.append((at, package))
         if package is not None:
             taken.add(package)
     return [*pairs, *((None, at) for at in range(len(packages)) if at not in taken)]
 
 
-def _package_of(item: dict[str, Any], places: Mapping[tuple[str, str], int]) -> int | None:
+def _are_one(item: object, package: object) -> bool:
+    """Whether a single item and a single package belong together: unless both name an order_id and these differ."""
+    if not isinstance(item, dict) or not isinstance(package, dict):
+        return False
+    ours, theirs = _names(item)[0], _names(package)[0]
+    return ours is None or theirs is None or ours == theirs
+
+
+def _package_of(item: object, places: Mapping[tuple[str, str], int]) -> int | None:
     """Find by order_id; by AWB only where one of the two has no order_id."""
-    order_id, awb = item.get("order_id"), item.get("awb")
+    order_id, awb = _names(item)
     if isinstance(order_id, str) and (found := places.get(("order_id", order_id))) is not None:
         return found
     if not isinstance(awb, str):
@@ -223,16 +294,33 @@ def _package_of(item: dict[str, Any], places: Mapping[tuple[str, str], int]) -> 
     return places.get(("awb alone" if order_id else "awb", awb))
 
 
+def _names(body: object) -> tuple[Any, Any]:
+    """Return order_id and AWB as they are compared: without white space around them, the AWB in any case."""
+    order_id, awb = (members_of(body).get(name) for name in REFERENCES)
+    return (
+        order_id.strip() or None if isinstance(order_id, str) else order_id,
+        awb.strip().casefold() or None if isinstance(awb, str) else awb,
+    )
+
+
 def _merged(item: object, package: object) -> dict[str, Any]:
-    """The item's fields win; a null or empty one gives way to the package's."""
-    said = {name: value for name, value in members_of(item).items() if value not in (None, "", [], {})}
+    """Return all that an item and its package say. The item wins; what it leaves empty gives way to the package's."""
+    said = {
+        name: value
+        for name, value in members_of(item).items()
+        if value not in (None, "", [], {}) and not (name in REFERENCES and is_blank(value))
+    }
     return {**members_of(package), **said}
+
+
+def _checked_reference(body: dict[str, Any]) -> str:
+    return check_reference(first_reference(body, *REFERENCES), "order_id or awb")
 
 
 def _reference(items: Sequence[Any], packages: Sequence[Any], item: int | None, package: int | None) -> str | None:
     body = _merged(None if item is None else items[item], None if package is None else packages[package])
     try:
-        return check_reference(first_given(body, "order_id", "awb"), "order_id or awb")
+        return _checked_reference(body)
     except UnreadableError:
         return None
 

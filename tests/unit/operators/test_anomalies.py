@@ -89,7 +89,7 @@ def test_an_unknown_word_stays_open_until_it_is_known_or_dismissed() -> None:
 
 
 def test_two_services_stay_open_until_dismissed() -> None:
-    shipment, (anomaly,) = applied(told("PREPARING", "QUEUEING"))
+    shipment, (anomaly,) = applied(told("PREPARING", "ALLOCATING"))
     assert anomaly.kind == "service_conflict"
     assert state_of(anomaly, shipment) == (AnomalyState.OPEN, None)
     assert state_of(anomaly, None) == (AnomalyState.OPEN, None)

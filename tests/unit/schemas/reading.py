@@ -38,8 +38,8 @@ def occurred(observation: Observation) -> tuple[str, str]:
 
 
 def service(observation: Observation) -> Any:
-    """Return the service that the observation alone proves."""
-    return COURIERS[observation.courier].service(frozenset(observation.proves))
+    """Return the service that the observation alone proves, or hints at."""
+    return COURIERS[observation.courier].service(frozenset(observation.proves), frozenset(observation.hints))
 
 
 def shown(stamp: Stamp) -> tuple[str, str]:

@@ -91,7 +91,7 @@ class Becak:
             details=Details(order_id=text(ride.get("order")), reason=text(ride.get("why"))),
         )
 
-    def service(self, proven: frozenset[Service]) -> Service:
+    def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
         """There is only one."""
         return Service.EXPRESS
 

@@ -234,7 +234,8 @@ def test_the_raw_schema_names_what_the_samples_have(courier: str) -> None:
 def test_an_arrows_label_is_the_transition_it_makes(lifecycle: Any) -> None:
     for start, ends in lifecycle.edges.items():
         for end in ends:
-            made = transition_of(lifecycle, Verdict(accepted=True, before=start, moved=True), end)
+            verdict = Verdict(accepted=True, before=start, moved=True)
+            made = transition_of(lifecycle, verdict, end, from_final=lifecycle.is_final(start))
             assert (edge_label(lifecycle, start, end) or Transition.FORWARD) == made
 
 

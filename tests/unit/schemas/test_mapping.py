@@ -9,6 +9,7 @@ from schemas.vocabulary import PHASES, Status
 from tests.unit.schemas.reading import dash, entry, instant, kiriminaja, pulled, read, tracking
 
 PHASE = {
+    "DISPOSED": "closed",
     "CREATED": "pre_transit",
     "ALLOCATING": "pre_transit",
     "NO_DRIVER": "exception",
@@ -37,6 +38,7 @@ DASH = [
     ("VERIFIED", "VERIFIED"),
     ("NOT_VERIFIED", "NOT_VERIFIED"),
     ("PENDING_PICKUP", "PENDING_PICKUP"),
+    ("PENDING_PICKING_UP", "PENDING_PICKUP"),
     ("PICKING_UP", "PICKING_UP"),
     ("PENDING_DELIVERY", "PENDING_DELIVERY"),
     ("IN_DELIVERY", "IN_DELIVERY"),
@@ -46,6 +48,12 @@ DASH = [
     ("PENDING_RETURN", "RETURNING"),
     ("RETURNED", "RETURNED"),
     ("CANCELLED", "CANCELLED"),
+    ("EXPIRED", "CANCELLED"),
+    ("DISPOSED", "DISPOSED"),
+]
+DASH_DETAILS_ONLY = [
+    *("PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "RETURN_TO_HUB", "ARRIVED_AT_PICKUP_POINT"),
+    *("ARRIVED_AT_DESTINATION", "ARRIVED_AT_RETURN_POINT", "ARRIVED_AT_HUB"),
 ]
 
 RETURNED_AT = "2025-05-30T10:00:00.000000Z"
@@ -57,6 +65,14 @@ KIRIMINAJA_EXPRESS: list[tuple[str, dict[str, Any], str]] = [
     ("returned_packages", {}, "RETURNING"),
     ("returned_packages", {"returned_at": None}, "RETURNING"),
     ("returned_packages", {"returned_at": ""}, "RETURNING"),
+    ("returned_packages", {"returned_at": "0000-00-00 00:00:00"}, "RETURNING"),
+    ("returned_packages", {"returned_at": "-0001-11-30T00:00:00.000000Z"}, "RETURNING"),
+    ("returned_packages", {"returned_at": "1970-01-01 00:00:00"}, "RETURNING"),
+    ("returned_packages", {"returned_at": "1999-12-31T23:59:59Z"}, "RETURNING"),
+    ("returned_packages", {"returned_at": "soon"}, "RETURNING"),
+    ("returned_packages", {"returned_at": 1748599200}, "RETURNING"),
+    ("returned_packages", {"returned_at": "2000-01-01T00:00:00Z"}, "RETURNED"),
+    ("returned_packages", {"returned_at": "2099-01-01T00:00:00Z"}, "RETURNED"),
     ("returned_packages", {"returned_at": RETURNED_AT}, "RETURNED"),
     ("returned_packages", {"returned_at": "2025-05-30 10:00:00"}, "RETURNED"),
     ("return_finished_packages", {}, "RETURNED"),
@@ -84,15 +100,32 @@ KIRIMINAJA_INSTANT_NEWER = [
 KIRIMINAJA_PULL: list[tuple[Any, dict[str, Any], str]] = [
     (100, {"shipped_at": ""}, "CREATED"),
     (100, {"shipped_at": None}, "CREATED"),
+    (100, {"shipped_at": "0000-00-00 00:00:00"}, "CREATED"),
+    (100, {"shipped_at": "1970-01-01 00:00:00"}, "CREATED"),
+    (100, {"shipped_at": "soon"}, "CREATED"),
+    (100, {"shipped_at": "2025-05-30 17:01:00"}, "CREATED"),  # the entry is of 17:00:00
+    (100, {"shipped_at": "2025-05-30 17:00:59"}, "IN_TRANSIT"),
     (100, {}, "IN_TRANSIT"),
     (101, {}, "PENDING_PICKUP"),
+    (102, {}, "PENDING_PICKUP"),
+    (103, {}, "IN_TRANSIT"),
+    (103, {"shipped_at": ""}, "IN_TRANSIT"),
+    (104, {}, "IN_TRANSIT"),
     (105, {}, "CREATED"),
+    (106, {}, "IN_TRANSIT"),
+    (110, {}, "PENDING_PICKUP"),
     (152, {}, "PENDING_DELIVERY"),
     (200, {}, "DELIVERED"),
     (300, {}, "CANCELLED"),
+    (301, {}, "FAILED"),
+    (310, {}, "FAILED"),
+    (311, {}, "FAILED"),
+    (333, {}, "DISPOSED"),
     (400, {}, "RETURNED"),
     (401, {}, "RETURNING"),
     (402, {}, "RETURNED"),
+    (403, {}, "RETURNING"),
+    (404, {}, "RETURNING"),
     (500, {}, "FAILED"),
     (555, {}, "SEIZED"),
     (701, {}, "LOST"),
@@ -101,14 +134,12 @@ KIRIMINAJA_PULL: list[tuple[Any, dict[str, Any], str]] = [
     (704, {}, "CLAIM_SETTLED"),
 ]
 
-NEWER_CODES = [
-    *(102, 103, 104, 106, 107, 110, 210, 211, 301, 302, 303, 310, 311, 333, 350, 403, 404, 405, 406),
-    *(901, 902, 903, 904, 905),
-]
+SILENT_CODES = [107, 210, 211, 302, 350, 405, 406, 901, 902, 903, 904, 905]
 
 DETAILS_ONLY = [
     ("kiriminaja", kiriminaja("validated_packages", shipping_cost=9000)),
-    *(("dash", dash(word)) for word in ("PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "DISPOSED")),
+    ("kiriminaja", kiriminaja("validated_package", shipping_cost=9000)),
+    *(("dash", dash(word)) for word in DASH_DETAILS_ONLY),
 ]
 
 UNKNOWN = [
@@ -116,13 +147,15 @@ UNKNOWN = [
     ("dash", dash("completed"), "completed"),
     ("dash", dash(" COMPLETED"), " COMPLETED"),
     ("kiriminaja", kiriminaja("teleported_packages"), "teleported_packages"),
+    ("kiriminaja", kiriminaja("teleported_package"), "teleported_packages"),
+    ("kiriminaja", kiriminaja("shipped_packagess"), "shipped_packagess"),
     ("kiriminaja", kiriminaja("delivered"), "delivered"),
     ("kiriminaja", instant("SENT"), "SENT"),
     ("kiriminaja", instant("shipped_packages"), "shipped_packages"),
 ]
 
 
-def complete(method: str, service_type: str) -> Any:
+def complete(method: str, service_type: Any) -> Any:
     package = {"order_id": "X", "awb": "A1", "service": "gosend", "service_type": service_type, "status": 100}
     return {**kiriminaja(method), "packages": [package]}
 
@@ -139,9 +172,10 @@ def test_dash(word: str, status: str) -> None:
 
 @pytest.mark.parametrize(("method", "item", "status"), KIRIMINAJA_EXPRESS)
 def test_kiriminaja_express(method: str, item: dict[str, Any], status: str) -> None:
-    observation = read("kiriminaja", kiriminaja(method, **item))
-    assert (observation.word, observation.status, observation.known) == (method, status, True)
-    assert observation.proves == ()
+    for called in (method, method.removesuffix("s")):
+        observation = read("kiriminaja", kiriminaja(called, **item))
+        assert (observation.word, observation.status, observation.known) == (method, status, True)
+        assert observation.proves == ()
 
 
 @pytest.mark.parametrize(("word", "status"), KIRIMINAJA_INSTANT)
@@ -153,10 +187,19 @@ def test_kiriminaja_instant(word: str, status: str) -> None:
 
 @pytest.mark.parametrize(("method", "status"), KIRIMINAJA_INSTANT_NEWER)
 def test_kiriminaja_instant_newer_methods(method: str, status: str) -> None:
-    observation = read("kiriminaja", complete(method, "instant"))
-    assert (observation.word, observation.status, observation.proves) == (method, status, ("instant",))
-    express = read("kiriminaja", complete(method, "regular"))
-    assert (express.word, express.status, express.proves) == (method, status, ())
+    for kind in ("instant", "INSTANT", "same_day", "Same_Day", "sameday", "SameDay"):
+        observation = read("kiriminaja", complete(method, kind))
+        assert (observation.word, observation.status, observation.proves) == (method, status, ("instant",))
+    others: list[Any] = ["regular", "same day", "instantly", None, 5]
+    for other in others:
+        express = read("kiriminaja", complete(method, other))
+        assert (express.word, express.status, express.proves) == (method, status, ())
+    assert read("kiriminaja", kiriminaja(method, service_type="instant")).proves == ()
+
+
+def test_the_instant_method_in_the_singular() -> None:
+    observation = read("kiriminaja", {**instant("sent"), "method": "update_instant_package"})
+    assert (observation.word, observation.status, observation.proves) == ("sent", "IN_DELIVERY", ("instant",))
 
 
 @pytest.mark.parametrize(("code", "details", "status"), KIRIMINAJA_PULL)
@@ -171,15 +214,27 @@ def test_kiriminaja_pull(code: int, details: dict[str, Any], status: str) -> Non
 @pytest.mark.parametrize(
     ("code", "word"),
     [
-        *((code, str(code)) for code in NEWER_CODES),
-        (0, "0"), (-1, "-1"), (100.5, "100.5"), (10**30, str(10**30)), ("", '""'), ("DELIVERED", "DELIVERED"),
-        ("0200", "0200"), (None, "null"), (True, "true"), ([200], "[200]"), ({}, "{}"),
+        (303, "303"), (0, "0"), (-1, "-1"), (100.5, "100.5"), (10**30, str(10**30)), ("", '""'),
+        ("DELIVERED", "DELIVERED"), ("0200", "0200"), (None, "null"), (True, "true"), ([200], "[200]"), ({}, "{}"),
     ],
 )  # fmt: skip
 def test_an_unknown_code_is_kept_and_breaks_nothing(code: Any, word: str) -> None:
     before, odd, after = pulled(tracking(entry(500), entry(code), entry(101)))
     assert (odd.word, odd.status, odd.known, odd.reference) == (word, None, False, "X")
     assert (before.status, after.status) == ("PENDING_PICKUP", "FAILED")
+
+
+@pytest.mark.parametrize("code", SILENT_CODES)
+def test_codes_that_say_nothing_about_the_state(code: int) -> None:
+    for spelled in (code, str(code)):
+        (observation,) = pulled(tracking(entry(spelled)))
+        assert (observation.word, observation.status, observation.known) == (str(code), None, True)
+
+
+def test_an_entry_without_a_time_lies_before_nothing() -> None:
+    for created_at in (None, "", "0000-00-00 00:00:00"):
+        (observation,) = pulled(tracking(entry(100, created_at), details={"shipped_at": "2025-05-30 17:00:00"}))
+        assert observation.status == "IN_TRANSIT"
 
 
 @pytest.mark.parametrize(("courier", "body"), DETAILS_ONLY)
@@ -195,60 +250,75 @@ def test_unknown_words(courier: str, body: Any, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "marks", "proves"),
+    ("word", "marks", "proves", "hints"),
     [
-        ("QUEUEING", {}, ("express",)),
-        ("ALLOCATING", {}, ("express",)),
-        ("PENDING_PICKUP", {}, ("express",)),
-        ("PICKING_UP", {}, ("express",)),
-        ("CANCELLED", {}, ("express",)),
-        ("PREPARING", {}, ("logistic",)),
-        ("VERIFIED", {}, ("logistic",)),
-        ("NOT_VERIFIED", {}, ("logistic",)),
-        ("PENDING_DELIVERY", {}, ()),
-        ("IN_DELIVERY", {}, ()),
-        ("COMPLETED", {}, ()),
-        ("FAILED", {}, ()),
-        ("IN_RETURN", {}, ()),
-        ("IN_DELIVERY", {"trackingURL": "https://t.example/1"}, ("express",)),
-        ("IN_DELIVERY", {"trackingURL": ""}, ()),
-        ("IN_DELIVERY", {"trackingURL": None}, ()),
-        ("COMPLETED", {"media": [{"type": "PICKUP_PROOF", "url": "https://p.example/1"}]}, ("express",)),
-        ("COMPLETED", {"media": [{"type": "PICKUP_PROOF"}]}, ("express",)),
-        ("COMPLETED", {"media": [{"type": "DELIVERY_PROOF", "url": "https://p.example/1"}]}, ()),
-        ("ON_HOLD", {"trackingURL": "https://t.example/1"}, ("express",)),
-        ("VERIFIED", {"trackingURL": "https://t.example/1"}, ("express", "logistic")),
-        ("TELEPORTED", {"trackingURL": "https://t.example/1"}, ()),
+        ("QUEUEING", {}, (), ("express",)),
+        ("ALLOCATING", {}, ("express",), ()),
+        ("PENDING_PICKUP", {}, (), ("express",)),
+        ("PICKING_UP", {}, ("express",), ()),
+        ("CANCELLED", {}, (), ("express",)),
+        ("EXPIRED", {}, (), ("express",)),
+        ("PREPARING", {}, ("logistic",), ()),
+        ("VERIFIED", {}, ("logistic",), ()),
+        ("NOT_VERIFIED", {}, ("logistic",), ()),
+        ("PENDING_PICKING_UP", {}, ("logistic",), ()),
+        ("PENDING_DELIVERY", {}, (), ("logistic",)),
+        ("IN_DELIVERY", {}, (), ("logistic",)),
+        ("COMPLETED", {}, (), ("logistic",)),
+        ("FAILED", {}, (), ("logistic",)),
+        ("IN_RETURN", {}, (), ()),
+        ("DISPOSED", {}, (), ()),
+        ("IN_DELIVERY", {"trackingURL": "https://t.example/1"}, ("express",), ()),
+        ("IN_DELIVERY", {"trackingURL": ""}, (), ("logistic",)),
+        ("IN_DELIVERY", {"trackingURL": None}, (), ("logistic",)),
+        ("COMPLETED", {"media": [{"type": "PICKUP_PROOF", "url": "https://p.example/1"}]}, ("express",), ()),
+        ("COMPLETED", {"media": [{"type": "PICKUP_PROOF"}]}, ("express",), ()),
+        ("COMPLETED", {"media": [{"type": "DELIVERY_PROOF", "url": "https://p.example/1"}]}, (), ("logistic",)),
+        ("QUEUEING", {"trackingURL": "https://t.example/1"}, ("express",), ("express",)),
+        ("ON_HOLD", {"trackingURL": "https://t.example/1"}, ("express",), ()),
+        ("ON_HOLD", {}, (), ()),
+        ("VERIFIED", {"trackingURL": "https://t.example/1"}, ("express", "logistic"), ()),
+        ("TELEPORTED", {"trackingURL": "https://t.example/1"}, (), ()),
     ],
 )
-def test_what_a_dash_body_proves(word: str, marks: dict[str, Any], proves: tuple[str, ...]) -> None:
-    assert read("dash", dash(word, **marks)).proves == proves
+def test_what_a_dash_body_proves_and_hints_at(
+    word: str, marks: dict[str, Any], proves: tuple[str, ...], hints: tuple[str, ...]
+) -> None:
+    observation = read("dash", dash(word, **marks))
+    assert (observation.proves, observation.hints) == (proves, hints)
 
 
 @pytest.mark.parametrize(
-    ("courier", "proven", "service"),
+    ("courier", "proven", "hinted", "service"),
     [
-        ("dash", (), "logistic"),
-        ("dash", ("logistic",), "logistic"),
-        ("dash", ("express",), "express"),
-        ("dash", ("express", "logistic"), "express"),
-        ("kiriminaja", (), "express"),
-        ("kiriminaja", ("instant",), "instant"),
+        ("dash", (), (), "logistic"),
+        ("dash", ("logistic",), (), "logistic"),
+        ("dash", ("express",), (), "express"),
+        ("dash", ("express", "logistic"), (), "express"),
+        ("dash", (), ("express",), "express"),
+        ("dash", (), ("logistic",), "logistic"),
+        ("dash", (), ("express", "logistic"), "logistic"),
+        ("dash", ("logistic",), ("express",), "logistic"),
+        ("dash", ("express",), ("logistic",), "express"),
+        ("kiriminaja", (), (), "express"),
+        ("kiriminaja", ("instant",), (), "instant"),
     ],
 )
-def test_service_from_all_that_is_proven(courier: str, proven: tuple[Any, ...], service: str) -> None:
-    assert COURIERS[courier].service(frozenset(proven)) == service
+def test_service_from_all_that_is_proven_and_hinted_at(
+    courier: str, proven: tuple[Any, ...], hinted: tuple[Any, ...], service: str
+) -> None:
+    assert COURIERS[courier].service(frozenset(proven), frozenset(hinted)) == service
 
 
 def test_the_tables_that_are_drawn_are_complete() -> None:
     shown = {courier: {w for words in COURIERS[courier].words.values() for w in words} for courier in COURIERS}
-    details_only = {"PENDING_PAYMENT", "ON_HOLD", "FAILED_IN_RETURN", "DISPOSED"}
-    assert shown["dash"] == {word for word, _ in DASH} | details_only
+    assert shown["dash"] == {word for word, _ in DASH} | set(DASH_DETAILS_ONLY)
     assert shown["kiriminaja"] == {
         *(method for method, _, _ in KIRIMINAJA_EXPRESS),
         *(word for word, _ in KIRIMINAJA_INSTANT),
         "returned_packages, returned_at empty",
         "validated_packages",
         *(str(code) for code, _, _ in KIRIMINAJA_PULL),
-        "100, details.shipped_at empty",
+        *map(str, SILENT_CODES),
+        "100, details.shipped_at empty or later",
     }

@@ -85,6 +85,20 @@ def test_what_stands_beside_the_items_rides_with_the_first() -> None:
             '[{"awb":"A"},{"order_id":"X","awb":"B"}]',
             [("X", 1), ("Z", None), ("A", 0)],
         ),
+        # white space around a reference is no part of it, and an AWB is the same in any case
+        ('[{"order_id":"X "},{"order_id":"Y"}]', '[{"order_id":"\\u3000Y"},{"order_id":"X"}]', [("X", 1), ("Y", 0)]),
+        ('[{"awb":"scu1"},{"order_id":"Y"}]', '[{"order_id":"X","awb":" SCU1"}]', [("X", 0), ("Y", None)]),
+        ('[{"order_id":" ","awb":"A"},{"order_id":"Y"}]', '[{"order_id":"X","awb":"A"}]', [("X", 0), ("Y", None)]),
+        # a single item and a single package belong together
+        ('[{"order_id":null,"awb":"scu1"}]', '[{"order_id":"X","awb":"SCU2"}]', [("X", 0)]),
+        ('[{"order_id":"X"}]', '[{"awb":"A"}]', [("X", 0)]),
+        ('[{"awb":"A"}]', '[{"service_type":"instant"}]', [("A", 0)]),
+        ('[{"reason":"r"}]', '[{"order_id":" X"}]', [("X", 0)]),
+        # unless both name an order_id and these differ, or one of them is no object
+        ('[{"order_id":"X","awb":"A"}]', '[{"order_id":"x","awb":"A"}]', [("X", None), ("x", 0)]),
+        ('[{"order_id":5}]', '[{"order_id":"X"}]', [(None, None), ("X", 0)]),
+        ("[null]", '[{"order_id":"X"}]', [(None, None), ("X", 0)]),
+        ('[{"order_id":"X"}]', "[7]", [("X", None), (None, 0)]),
         # a package without an item comes behind the items
         ('[{"order_id":"X"}]', '[{"order_id":"P"},{"order_id":"X"}]', [("X", 1), ("P", 0)]),
         ("null", '[{"order_id":"P"},{"awb":"Q"}]', [("P", 0), ("Q", 1)]),
@@ -104,6 +118,59 @@ def test_items_and_packages_of_the_complete_format(
         (piece.reference, listed.index(carried[0]) if (carried := load(piece.value).get("packages")) else None)
         for piece in pieces
     ] == pairs
+
+
+@pytest.mark.parametrize(
+    ("data", "references"),
+    [
+        ('{"0":{"order_id":"X"},"1":{"order_id":"Y"}}', ["X", "Y"]),
+        ('{"1":{"order_id":"Y"},"0":{"order_id":"X"}}', ["X", "Y"]),
+        ('{"10":{"order_id":"Y"},"9":{"order_id":"X"}}', ["X", "Y"]),
+        ('{"010":{"order_id":"Y"},"9":{"order_id":"X"}}', ["X", "Y"]),
+        ('{"7":{"order_id":"X"}}', ["X"]),
+        ('{"0":{"order_id":"X"},"1":null,"2":{"order_id":"Y"}}', ["X", None, "Y"]),
+        ('{"%s":{"order_id":"Y"},"3":{"order_id":"X"}}' % ("9" * 5000), ["X", "Y"]),
+    ],
+)  # fmt: skip
+def test_an_object_whose_names_are_numbers_is_a_list(data: str, references: list[str | None]) -> None:
+    body = b'{"method":"shipped_packages","data":%s}' % data.encode()
+    pieces = split(body)
+    assert [piece.reference for piece in pieces] == references
+    for piece in pieces:
+        if piece.reference:
+            assert read("kiriminaja", piece.value).reference == piece.reference
+    if len(pieces) > 1:
+        assert load(pieces[0].value) == {"method": "shipped_packages", "data": [{"order_id": "X"}]}
+
+
+def test_packages_by_number_too() -> None:
+    body = (
+        b'{"method":"shipped_packages","data":{"0":{"order_id":"X"},"1":{"order_id":"Y"}},'
+        b'"packages":{"1":{"order_id":"X","service_type":"instant"},"2":{"order_id":"Z"}}}'
+    )
+    assert [piece.reference for piece in split(body)] == ["X", "Y", "Z"]
+    assert read("kiriminaja", split(body)[0].value).proves == ("instant",)
+
+
+@pytest.mark.parametrize("data", [b'{"0":{"order_id":"X"},"order_id":"Z"}', b'{"-1":5,"order_id":"Z"}'])
+def test_an_object_with_any_other_name_is_one_item(data: bytes) -> None:
+    body = b'{"method":"shipped_packages","data":' + data + b"}"
+    assert split(body) == [Piece(body, "Z")]
+    assert read("kiriminaja", body).reference == "Z"
+
+
+def test_a_numbered_item_alone_and_in_a_list_is_the_same_record() -> None:
+    one = read("kiriminaja", b'{"method":"shipped_packages","data":{"3":{"order_id":"X","a":1}}}')
+    other = read("kiriminaja", b'{"method":"shipped_packages","data":[{"a": 1, "order_id": "X"}]}')
+    assert one == other
+
+
+def test_a_byte_order_mark_does_not_keep_a_body_from_being_split() -> None:
+    body = b'\xef\xbb\xbf{"method":"shipped_packages","data":[{"order_id":"X"},{"order_id":"Y"}]}'
+    assert split(body) == [
+        Piece(b'{"method":"shipped_packages","data":[{"order_id":"X"}]}', "X"),
+        Piece(b'{"method":"shipped_packages","data":[{"order_id":"Y"}]}', "Y"),
+    ]
 
 
 def test_fields_of_the_item_win_and_empty_ones_give_way() -> None:
@@ -192,7 +259,6 @@ def test_an_odd_item_is_read_all_the_same(odd: bytes) -> None:
         (b"<html>", "invalid_json"),
         (b'{"method":"shipped_packages","data":[{"order_id":"X"},{"order_id":"Y"}]', "invalid_json"),
         (b'{"method":"shipped_packages","data":[{"order_id":"X"},{"order_id":01}]}', "invalid_json"),
-        (b'\xef\xbb\xbf{"method":"shipped_packages","data":[{"order_id":"X"}]}', "invalid_json"),
         (b"\xff\xfe", "invalid_json"),
         (b"null", "unknown_shape"),
         (b"[]", "unknown_shape"),

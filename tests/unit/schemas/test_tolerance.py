@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from schemas.couriers import COURIERS
 from schemas.observation import Charges, Details
 from schemas.times import format_time
 from tests.unit.schemas.reading import (
@@ -191,8 +192,9 @@ def storable(details: Details) -> None:
 @pytest.mark.parametrize(
     ("value", "count"),
     [
-        (0, 0), (1, 1), (2.0, 2), (2.5, 0), (-1, 0), (True, 0), ("1", 0), (None, 0), ([], 0), (10**30, 0), (2**31, 0),
-        (2**31 - 1, 2**31 - 1),
+        (0, 0), (1, 1), (2.0, 2), (2.5, 0), (-1, 0), (True, 0), (None, 0), ([], 0), (10**30, 0), (2**31, 0),
+        (2**31 - 1, 2**31 - 1), ("0", 0), ("1", 1), ("01", 1), ("", 0), (" 1", 0), ("1.0", 0), ("-1", 0), ("one", 0),
+        ("\u0661", 0), ("9" * 5000, 0), ("2147483648", 0),
     ],
 )  # fmt: skip
 def test_failure_counts(value: Any, count: int) -> None:
@@ -202,8 +204,8 @@ def test_failure_counts(value: Any, count: int) -> None:
 @pytest.mark.parametrize(
     ("value", "shipping"),
     [
-        (21000, 21000), (21000.0, 21000), (21000.4, 21000), (0, 0), (-1, None), (True, None), ("21000", None),
-        (10**30, None), (10**400, None), (1e300, None), (None, None),
+        (21000, 21000), (21000.0, 21000), (21000.4, 21000), (0, 0), (-1, None), (True, None), ("21000", 21000),
+        ("21.000", None), ("", None), (10**30, None), (10**400, None), (1e300, None), (None, None),
     ],
 )  # fmt: skip
 def test_amounts(value: Any, shipping: int | None) -> None:
@@ -266,6 +268,8 @@ def test_kiriminaja_reasons(fields: dict[str, Any], reason: str | None) -> None:
     ("reference", "reason"),
     [
         ("", "no_shipment"),
+        (" ", "no_shipment"),
+        ("\u00a0\u3000\t", "no_shipment"),
         (None, "no_shipment"),
         (5, "no_shipment"),
         (1.5, "no_shipment"),
@@ -281,7 +285,7 @@ def test_kiriminaja_reasons(fields: dict[str, Any], reason: str | None) -> None:
 def test_unusable_references(reference: Any, reason: str) -> None:
     assert refusal("dash", dash(deliveryID=reference)) == reason
     assert refusal("kiriminaja", kiriminaja(order_id=reference)) == reason
-    if reference not in (None, ""):
+    if reference is not None and not (isinstance(reference, str) and not reference.strip()):
         assert refusal("kiriminaja", kiriminaja(order_id=reference, awb="A1")) == reason
 
 
@@ -295,7 +299,42 @@ def test_usable_references(reference: str) -> None:
     assert read("kiriminaja", kiriminaja(order_id=reference)).shipment_id == f"kiriminaja:{reference}"
 
 
-@pytest.mark.parametrize("order_id", [None, ""])
+@pytest.mark.parametrize("around", [" {}", "{}\n", "\t{}\r\n", "\u00a0{}\u2003", "\u3000{}\u2028", "{}\u0085"])
+@pytest.mark.parametrize("reference", ["DE-1", "a b", "x" * 128])
+def test_white_space_around_a_reference_is_no_part_of_it(around: str, reference: str) -> None:
+    spelled = around.format(reference)
+    assert read("dash", dash(deliveryID=spelled)).shipment_id == f"dash:{reference}"
+    assert read("dash", dash(providerOrderID=spelled)).details.order_id == reference
+    item = read("kiriminaja", kiriminaja(order_id=spelled, awb=spelled))
+    assert (item.shipment_id, item.details.order_id, item.details.awb) == (
+        f"kiriminaja:{reference}",
+        reference,
+        reference,
+    )
+    assert read("kiriminaja", kiriminaja(order_id="\u3000", awb=spelled)).shipment_id == f"kiriminaja:{reference}"
+    (entry_,) = pulled(tracking(entry(), details={"order_id": spelled, "awb": spelled}), reference=reference)
+    assert (entry_.reference, entry_.details.order_id, entry_.details.awb) == (reference, reference, reference)
+    for courier, body in (("dash", dash(deliveryID=spelled)), ("kiriminaja", kiriminaja(order_id=spelled))):
+        (piece,) = COURIERS[courier].split(json.dumps(body).encode())
+        assert piece.reference == reference
+
+
+@pytest.mark.parametrize("visible", ["\u200b", "\ufeff", "_"])
+def test_what_is_no_white_space_stays(visible: str) -> None:
+    assert read("dash", dash(deliveryID=f"{visible}DE-1")).shipment_id == f"dash:{visible}DE-1"
+
+
+@pytest.mark.parametrize("body", [dash("FAILED"), kiriminaja("shipped_packages"), instant("sent"), tracking(entry())])
+def test_a_byte_order_mark_before_a_body_is_passed_over(body: dict[str, Any]) -> None:
+    courier = "dash" if "deliveryID" in body else "kiriminaja"
+    plain = json.dumps(body).encode()
+    marked = b"\xef\xbb\xbf" + plain
+    (piece,) = COURIERS[courier].split(marked)
+    assert (piece.value, piece.reference) == (marked, read(courier, plain).reference)
+    assert read(courier, marked) == read(courier, plain)
+
+
+@pytest.mark.parametrize("order_id", [None, "", " ", "\u3000\n"])
 def test_a_message_with_only_an_awb_makes_its_own_shipment(order_id: str | None) -> None:
     observation = read("kiriminaja", kiriminaja(order_id=order_id, awb="A1"))
     assert (observation.shipment_id, observation.details.order_id, observation.details.awb) == (
@@ -343,7 +382,8 @@ def test_an_unstorable_word_is_unknown() -> None:
         (b'{"deliveryID":"DE-1","status":"FAILED","a":NaN}', "invalid_json"),
         (b'{"deliveryID":"DE-1","status":"FAILED","a":Infinity}', "invalid_json"),
         (b'{"deliveryID":"DE-1","status":"FAILED","a":"\xff"}', "invalid_json"),
-        (b'\xef\xbb\xbf{"deliveryID":"DE-1","status":"FAILED"}', "invalid_json"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"deliveryID":"DE-1","status":"FAILED"}', "invalid_json"),
+        ('{"deliveryID":"DE-1","status":"FAILED"}'.encode("utf-16"), "invalid_json"),
         (b'{"deliveryID":"DE-1","status":"FAILED","a":' + b"[" * 200 + b"]" * 200 + b"}", "too_deep"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "too_deep"),
         (b"[" * 100_000, "too_deep"),
@@ -406,36 +446,74 @@ def test_the_time_of_an_express_pick_up() -> None:
 
 
 OWN_TIMES = {
-    "processed_packages": None,
-    "shipped_packages": "shipped_at",
-    "canceled_packages": "canceled_at",
-    "finished_packages": "finished_at",
-    "returned_packages": "returned_at",
-    "return_finished_packages": "returned_at",
-    "problem_packages": None,
-    "rejected_packages": "rejected_at",
-    "validated_packages": None,
+    "processed_packages": (),
+    "shipped_packages": ("shipped_at",),
+    "canceled_packages": ("canceled_at", "rejected_at"),
+    "finished_packages": ("finished_at",),
+    "returned_packages": ("returned_at", "return_finished_at"),
+    "return_finished_packages": ("returned_at", "return_finished_at"),
+    "problem_packages": ("problem_at",),
+    "rejected_packages": ("rejected_at",),
+    "validated_packages": (),
+    "teleported_packages": (),
 }
-ALL_TIMES = ("shipped_at", "canceled_at", "finished_at", "returned_at", "rejected_at", "event_date", "cancel_date")
+ALL_TIMES = (
+    *("shipped_at", "canceled_at", "finished_at", "returned_at", "return_finished_at", "rejected_at", "problem_at"),
+    *("event_date", "cancel_date", "created_at"),
+)
 
 
 @pytest.mark.parametrize("method", OWN_TIMES)
 def test_the_time_of_a_kiriminaja_event_is_never_another_methods(method: str) -> None:
     own = OWN_TIMES[method]
-    others = {name: "2025-05-01T10:00:00Z" for name in ALL_TIMES if name != own}
-    date = {"date": "2025-05-30 17:00:00"}
+    others = {name: "2025-05-01T10:00:00Z" for name in ALL_TIMES if name not in own}
+    complete = len({"shipped_at", "finished_at", "returned_at", "rejected_at"}.intersection(others)) > 1
+    dated = {"date": "2025-05-30 17:00:00"}
+    assert complete
     assert occurred(read("kiriminaja", kiriminaja(method, **others))) == (NOW, "received")
-    assert occurred(read("kiriminaja", kiriminaja(method, **others, **date))) == (Z, "assumed_zone")
-    if own:
-        item = {**others, "date": "2025-05-02 10:00:00", own: "2025-05-30T10:00:00Z"}
+    assert occurred(read("kiriminaja", kiriminaja(method, **dated))) == (Z, "assumed_zone")
+    for at, name in enumerate(own):
+        item = {**others, **dated, name: "2025-05-30T10:00:00Z"}
+        later = dict.fromkeys(own[at + 1 :], "2025-05-02T10:00:00Z")
+        assert occurred(read("kiriminaja", kiriminaja(method, **item, **later))) == (Z, "courier")
+
+
+NULLS = ("shipped_at", "finished_at", "returned_at", "rejected_at")
+
+
+@pytest.mark.parametrize("method", OWN_TIMES)
+def test_the_date_of_the_complete_format_is_the_orders(method: str) -> None:
+    """An item with two of the four names is complete, null or not; one with a single name is short."""
+    of_the_order = method == "processed_packages"
+    for names in (NULLS, NULLS[:2], NULLS[2:], (NULLS[0], NULLS[3])):
+        item = {**dict.fromkeys(names), "date": "2025-05-30T10:00:00.000000Z"}
+        said = occurred(read("kiriminaja", kiriminaja(method, **item)))
+        assert said == ((Z, "courier") if of_the_order else (NOW, "received")), names
+    for name in NULLS:
+        item = {name: None, "date": "2025-05-30T10:00:00.000000Z"}
+        assert occurred(read("kiriminaja", kiriminaja(method, **item))) == (Z, "courier"), name
+
+
+def test_the_names_of_the_package_make_no_item_complete() -> None:
+    package = {"order_id": "X", **dict.fromkeys(NULLS)}
+    body = {**kiriminaja("problem_packages", date="2025-05-30T10:00:00Z"), "packages": [package]}
+    assert occurred(read("kiriminaja", body)) == (Z, "courier")
+
+
+@pytest.mark.parametrize("zero", ["0000-00-00 00:00:00", "-0001-11-30T00:00:00.000000Z", "1970-01-01 00:00:00"])
+def test_a_zero_date_is_no_time_of_a_return(zero: str) -> None:
+    for method in ("returned_packages", "return_finished_packages"):
+        item = {"returned_at": zero, "date": "2025-05-30T10:00:00Z"}
         assert occurred(read("kiriminaja", kiriminaja(method, **item))) == (Z, "courier")
 
 
-def test_the_time_of_an_instant_event() -> None:
+@pytest.mark.parametrize("status", ["cancel", "sent", "flown", "shipped_packages", "returned_packages"])
+def test_the_time_of_an_instant_event(status: str) -> None:
     item = {"event_date": "2025-05-30T10:00:00.000000Z", "cancel_date": "2025-05-01T10:00:00Z"}
-    assert occurred(read("kiriminaja", instant("cancel", **item))) == (Z, "courier")
-    assert occurred(read("kiriminaja", instant("cancel", date="2025-05-30 17:00:00"))) == (Z, "assumed_zone")
-    assert occurred(read("kiriminaja", instant("cancel", cancel_date="2025-05-01T10:00:00Z"))) == (NOW, "received")
+    others = {"shipped_at": "2025-05-01T10:00:00Z", "returned_at": "2025-05-01T10:00:00Z"}
+    assert occurred(read("kiriminaja", instant(status, **item, **others))) == (Z, "courier")
+    assert occurred(read("kiriminaja", instant(status, date="2025-05-30 17:00:00"))) == (Z, "assumed_zone")
+    assert occurred(read("kiriminaja", instant(status, cancel_date="2025-05-01T10:00:00Z"))) == (NOW, "received")
 
 
 @pytest.mark.parametrize(("ahead", "believed"), [(-1, True), (0, True), (1, False)])

@@ -45,7 +45,7 @@ def test_load(body: bytes, value: Any) -> None:
         (b'"a', "invalid_json"),
         (b'"\xff"', "invalid_json"),
         (b'"\xed\xa0\x80"', "invalid_json"),
-        (b"\xef\xbb\xbf1", "invalid_json"),
+        (b" \xef\xbb\xbf1", "invalid_json"),
         (b"\x00", "invalid_json"),
         (b"1 2", "invalid_json"),
         (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "too_deep"),
