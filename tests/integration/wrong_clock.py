@@ -20,5 +20,5 @@ class Shifted(datetime):
 
 
 if __name__ == "__main__":
-    ingest.service.datetime = Shifted  # type: ignore[misc]
+    vars(ingest.service)["datetime"] = Shifted
     sys.exit(main(["ingest"]))
