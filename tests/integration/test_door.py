@@ -169,7 +169,7 @@ async def test_what_the_broker_refused_is_sent_again_beside_the_running_door(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
 
-    async def spool(*arguments: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    async def spool(*arguments: str) -> tuple[int, dict[str, Any]]:
         code = await asyncio.to_thread(main, ["spool", *arguments, "--json"])
         return code, json.loads(capsys.readouterr().out)
 

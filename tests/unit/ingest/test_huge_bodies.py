@@ -111,13 +111,12 @@ async def test_a_body_that_waits_too_long_for_its_splitting_is_told_to_come_late
     door: RunningDoor, publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest.splitting, "SPLIT_SECONDS", 0.05)
-    courier = COURIERS["kiriminaja"]
 
     def slow(body: bytes) -> list[Piece]:
         time.sleep(0.3)
         return [Piece(body, None)]
 
-    monkeypatch.setattr(type(courier), "split", staticmethod(slow))
+    monkeypatch.setattr(type(COURIERS["kiriminaja"]), "split", staticmethod(slow))
     answer = await door.post("/webhooks/kiriminaja", body_of(b"{}", 2_000), KIRIMINAJA)
     answer.assert_problem(503)
     assert int(answer.headers["Retry-After"]) > 0
