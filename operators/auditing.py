@@ -26,12 +26,12 @@ from operators.comparing import (
 )
 from operators.errors import OperatorError
 from processor.claims import Cursor
+from processor.feed import raw_record
 from processor.pacing import MAX_BATCH
 from processor.plan import Read, read
 from processor.shipment import Past, Shipment, forgotten, rebuild
 from processor.steps import no_one
 from processor.store import Store
-from processor.worker import raw_record
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings

@@ -88,7 +88,8 @@ class Sight(msgspec.Struct, frozen=True):
     """All that a claim reads before it decides.
 
     `found` is the digest of the record at the offset of the cursor's last one; None if there is none. `narrow` says
-    which of our topics lack this partition, if some do.
+    which of our topics lack this partition, if some do. `gap`: the log has no record at the cursor, nothing explains
+    it, and this is the offset of the first record behind.
     """
 
     cursor: Cursor
@@ -97,6 +98,7 @@ class Sight(msgspec.Struct, frozen=True):
     stream: Stream
     found: bytes | None
     narrow: str | None = None
+    gap: int | None = None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -117,6 +119,7 @@ class Trouble(StrEnum):
     STREAM = "stream"
     ANEW = "anew"
     RETENTION = "retention"
+    GAP = "gap"
     RESTORED = "restored"
 
 
@@ -179,6 +182,12 @@ def decide(sight: Sight) -> Resume | Halt:
             Trouble.RETENTION,
             f"the log starts at {log.start}, behind the next offset {cursor.next_offset}: retention has removed "
             f"records before they were applied; {MEND}",
+        )
+    if sight.gap is not None:
+        return Halt(
+            Trouble.GAP,
+            f"the log has no record from offset {cursor.next_offset} up to {sight.gap}: they are gone before they were "
+            f"applied, by compaction or with a part of a broker's disk; {MEND}",
         )
     if is_restored(sight):
         assert sight.committed is not None

@@ -17,10 +17,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from processor.claims import Cursor, Log, Sight, Stream, advanced, digest
+from processor.claims import Committed, Cursor, Log, Sight, Stream, advanced, digest
 from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS, Emitter
 from processor.errors import ClaimLostError, RecoveryError
+from processor.feed import gap_at, raw_record
 from processor.mending import Mend, correction, mend
 from processor.outputs import Output, batch_messages
 from processor.pacing import MAX_BATCH
@@ -28,7 +29,7 @@ from processor.plan import Read, Reading, plan, read
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
 from processor.store import Store
-from processor.worker import committed_offset, raw_record, store_piecewise
+from processor.worker import committed_offset, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
@@ -276,13 +277,22 @@ class Recovery:
         before = await self._cursors.look(partition, stream, log.start)
         committed = await committed_offset(self._admin, before.stream, partition)
         cursor = await self._cursors.look(partition, stream, log.start)
-        log = await self._log(stream, partition)
-        return Sight(cursor, committed, log, stream, await self._found(partition, cursor, stream, log))
+        return await self._seen(partition, cursor, committed, stream, await self._log(stream, partition))
 
     async def _sight(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> Sight:
         """Read what remains to be read of a claimed partition."""
         committed = await committed_offset(self._admin, cursor.stream, partition)
-        return Sight(cursor, committed, log, stream, await self._found(partition, cursor, stream, log))
+        return await self._seen(partition, cursor, committed, stream, log)
+
+    async def _seen(
+        self, partition: int, cursor: Cursor, committed: Committed | None, stream: Stream, log: Log
+    ) -> Sight:
+        found = await self._found(partition, cursor, stream, log)
+        gap = None
+        if log.start <= cursor.next_offset < log.end:
+            raw = TopicPartition(stream.raw_topic, partition)
+            gap = await gap_at(self._reader, raw, cursor.next_offset, log.end)
+        return Sight(cursor, committed, log, stream, found, gap)
 
     async def _found(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> bytes | None:
         last = cursor.last

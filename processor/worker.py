@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from time import monotonic, time
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -32,13 +32,13 @@ from processor.claims import (
     advanced,
     before_growth,
     decide,
-    digest,
     mark,
 )
 from processor.cursors import Cursors
 from processor.doubts import DOUBTS, claim_reason
 from processor.emitter import Emitter
-from processor.errors import ClaimLostError, HaltError, MendableError, UnstorableError
+from processor.errors import ClaimLostError, GapError, HaltError, MendableError, UnstorableError
+from processor.feed import Feed
 from processor.flood import Window, is_flood, slid
 from processor.outputs import batch_messages, told_by
 from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
@@ -55,12 +55,6 @@ from schemas.partitioning import uneven
 from schemas.records import RawRecord, UnreadableError
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason
-
-FETCH_SECONDS: Final = 0.25
-"""How long a fetch waits for records: a worker that is to stop notices within this time."""
-
-REREAD_SECONDS: Final = 10.0
-"""How long a claim waits for the record applied last, which it reads again: milliseconds when all is well."""
 
 ANSWER_SECONDS: Final = 15.0
 """How long a claim waits for one answer of Kafka's: milliseconds when all is well."""
@@ -110,6 +104,9 @@ class Worker:
         self.waiting = Waiting()
         self._shared = shared
         self._raw = TopicPartition(shared.stream.raw_topic, partition)
+        self._feed = Feed(shared.consumer, self._raw)
+        self._suspect: int | None = None
+        """Where the log gave no record: the next claim looks what is there."""
         self._stopping = asyncio.Event()
         self._stream = shared.stream
         self._cursor: Cursor | None = None
@@ -137,9 +134,14 @@ class Worker:
         """Whether the partition is claimed and being worked on."""
         return self.position is not None
 
+    def place(self) -> None:
+        """Take note that the partition was assigned, maybe anew: fetching goes on where the claim is."""
+        self._feed.place(self.position)
+
     def stop(self) -> None:
-        """Ask for an orderly end: the batch in hand is finished."""
+        """Ask for an orderly end: the batch in hand is finished. Nothing is fetched any more."""
         self._stopping.set()
+        self._feed.close()
 
     async def run(self) -> None:
         """Claim and work until stopped."""
@@ -190,8 +192,7 @@ class Worker:
             )
 
     def _halt(self, why: str) -> None:
-        if self._raw in self._shared.consumer.assignment():
-            self._shared.consumer.pause(self._raw)
+        self._feed.pause()
         if self.halted != why:
             self.halted = why
             log.error("partition halted", partition=self.partition, why=why)
@@ -247,8 +248,7 @@ class Worker:
         shared.metrics.claims.labels(self._reason).inc()
         self._stream, self._cursor, self._emitted = sight.stream, cursor, cursor.next_offset
         self.position = cursor.next_offset
-        shared.consumer.seek(self._raw, cursor.next_offset)
-        shared.consumer.resume(self._raw)
+        self._feed.go_on(cursor.next_offset)
         self._claimed_at = monotonic()
         if not self.waiting.records:
             self._prove()
@@ -266,38 +266,17 @@ class Worker:
         return msgspec.structs.replace(self._shared.stream, partitions=partitions), narrow
 
     async def _log_range(self) -> Log:
-        consumer = self._shared.consumer
         async with asyncio.timeout(ANSWER_SECONDS):
-            start = await consumer.beginning_offsets([self._raw])
-            end = await consumer.end_offsets([self._raw])
-        return Log(start[self._raw], end[self._raw])
+            return await self._feed.log_range()
 
     async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log, narrow: str | None) -> Sight:
         """Read what remains to be read. The cursor is claimed by now, so nobody else moves the committed offset."""
         async with asyncio.timeout(ANSWER_SECONDS):
             committed = await committed_offset(self._shared.admin, stream, self.partition)
-        found = await self._found(cursor, log_range)
-        return Sight(cursor, committed, log_range, stream, found, narrow)
-
-    async def _found(self, cursor: Cursor, log_range: Log) -> bytes | None:
-        """Read the record again that was applied last, if the log still reaches there."""
-        last, consumer = cursor.last, self._shared.consumer
-        if last is None or not log_range.start <= last.offset < log_range.end:
-            return None
-        consumer.pause(self._raw)
-        try:
-            async with asyncio.timeout(REREAD_SECONDS):
-                while True:
-                    if self._raw in consumer.paused():  # at first, and after a rebalance, which moves the position too
-                        consumer.seek(self._raw, last.offset)
-                        consumer.resume(self._raw)
-                    fetched = await consumer.getmany(self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=1)
-                    for record in fetched.get(self._raw, ()):
-                        if record.offset >= last.offset:
-                            return digest(raw_record(record)) if record.offset == last.offset else None
-        finally:
-            if self._raw in consumer.assignment():
-                consumer.pause(self._raw)
+        found = await self._feed.reread(cursor, log_range)
+        suspected = self._suspect == cursor.next_offset
+        gap = await self._feed.gap(cursor.next_offset, log_range.end) if suspected else None
+        return Sight(cursor, committed, log_range, stream, found, narrow, gap)
 
     async def _publish_again(self, start: int, cursor: Cursor, committed: Committed | None) -> None:
         """Publish what is stored but not known to be published, and leave our mark on the committed offset."""
@@ -337,16 +316,16 @@ class Worker:
         await self._remember()
 
     async def _fetch(self) -> list[RawRecord]:
-        fetched = await self._shared.consumer.getmany(
-            self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=self._batch_size
-        )
-        records = [raw_record(record) for record in fetched.get(self._raw, ())]
+        assert self.position is not None
+        try:
+            records = await self._feed.fetch(self.position, self._batch_size)
+        except GapError as error:
+            self._suspect = error.gap.start
+            raise
         if records:
             self.position = records[-1].offset + 1
             self.waiting.oldest = Oldest(records[0].offset, records[0].timestamp_ms / 1000)
-        consumer = self._shared.consumer
-        end = consumer.highwater(self._raw) if self._raw in consumer.assignment() else None
-        if end is not None:
+        if (end := self._feed.end) is not None:
             self.waiting.log_end = max(self.waiting.log_end, end)
         return records
 
@@ -484,13 +463,6 @@ async def committed_offset(admin: AIOKafkaAdminClient, stream: Stream, partition
 def is_misrouted(reading: Reading) -> bool:
     """Whether a record's shipment belongs to another partition."""
     return isinstance(reading, Unreadable) and reading.error.reason is DeadLetterReason.MISROUTED
-
-
-def raw_record(record: Any) -> RawRecord:
-    """Return what a consumer gives as a raw record."""
-    return RawRecord(
-        record.partition, record.offset, record.key, record.value or b"", tuple(record.headers), record.timestamp
-    )
 
 
 async def pause(attempt: int, stop: asyncio.Event) -> None:

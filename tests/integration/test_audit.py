@@ -15,8 +15,8 @@ from cli.tables import NOTHING
 from operators.appending import decision_record
 from operators.audit import Report, Scope, audit
 from operators.errors import OperatorError
+from processor.feed import raw_record
 from processor.steps import Step
-from processor.worker import raw_record
 from runtime import kafka
 from runtime.values import MASK
 from schemas.observation import Decision, Erase, Retire, SetStatus
