@@ -66,6 +66,13 @@ class Tail:
         self._reader.assign([self._topic])
         await self._reader.seek_to_beginning(self._topic)
 
+    async def go_to(self, offset: int) -> None:
+        """Go on at an offset, or a little before: what is near is read through. Offsets only go up."""
+        while self._ahead and self._ahead[0].offset < offset:
+            self._ahead.popleft()
+        if not self._ahead and not 0 <= offset - await self._reader.position(self._topic) <= MAX_BATCH:
+            self._reader.seek(self._topic, offset)
+
     async def start(self) -> int:
         """Return the first offset."""
         return int((await self._reader.beginning_offsets([self._topic]))[self._topic])

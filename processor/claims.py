@@ -30,7 +30,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
 
     `incarnation` tells stored coordinates of one log from those of another under its name. `recovery` numbers what
     `waybill recover` did; a mark of another number belongs to another life of the cursor. `last` is the last record
-    applied. While a recovery is under way, records before `recover_until` are applied without publishing.
+    applied. While a recovery is under way, records before `recover_until` are applied without publishing. Offsets of
+    this incarnation before `began_at` were gone from the log before they could be applied.
     """
 
     raw_topic: str
@@ -43,6 +44,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     recovery: int = 0
     last: Fingerprint | None = None
     recover_until: int | None = None
+    began_at: int = 0
 
     @property
     def stream(self) -> "Stream":
@@ -149,6 +151,12 @@ def advanced(cursor: Cursor, last: RawRecord, emitted: int) -> Cursor:
         emitted=max(cursor.emitted, emitted),
         last=Fingerprint(last.offset, digest(last)),
     )
+
+
+def deleted_before(cursor: Cursor) -> int:
+    """Return how many records the log had lost before a partition's first claim; 0 once a record was applied."""
+    is_first = cursor.last is None and cursor.recovery == 0 and cursor.next_offset == cursor.began_at
+    return cursor.began_at if is_first else 0
 
 
 def decide(sight: Sight) -> Resume | Halt:

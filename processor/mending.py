@@ -72,6 +72,7 @@ def mend(sight: Sight, moment: int) -> Mend | None:
         recovery=recovery,
         last=old.last if goes_on else None,
         recover_until=until,
+        began_at=old.began_at if start == old.next_offset and incarnation == old.incarnation else start,
     )
     lost = 0 if anew else start - old.next_offset
     publish_from = None if restored else _unpublished(sight)

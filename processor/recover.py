@@ -292,7 +292,7 @@ class Recovery:
         if log.start <= cursor.next_offset < log.end:
             raw = TopicPartition(stream.raw_topic, partition)
             gap = await gap_at(self._reader, raw, cursor.next_offset, log.end)
-        return Sight(cursor, committed, log, stream, found, gap)
+        return Sight(cursor, committed, log, stream, found, gap=gap)
 
     async def _found(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> bytes | None:
         last = cursor.last

@@ -32,6 +32,7 @@ from processor.claims import (
     advanced,
     before_growth,
     decide,
+    deleted_before,
     mark,
 )
 from processor.cursors import Cursors
@@ -241,6 +242,8 @@ class Worker:
             if await shared.cursors.look(self.partition, stream, log_range.start) != cursor:
                 raise ClaimLostError("another claim has taken the partition over")
             raise MendableError(decision.why)
+        if deleted := deleted_before(cursor):
+            log.warning("records deleted before they were read", partition=self.partition, records=deleted)
         if decision.ignored:
             log.warning("committed offset ignored: moved ahead by hand", partition=self.partition)
         await self._publish_again(decision.emit_from, cursor, sight.committed)

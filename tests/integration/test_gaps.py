@@ -2,6 +2,7 @@
 
 from aiokafka import AIOKafkaProducer
 
+from operators.audit import Scope, audit
 from runtime import kafka
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
@@ -39,5 +40,6 @@ async def test_markers_and_aborted_records_are_passed_over(
         await until(system.caught_up)
         assert not any(worker.halted for worker in group.workers)
     await assert_exactly_once(system)
+    assert (await audit(system.settings, Scope(), lambda *_: None)).differences == []
     assert len(await system.rows("select * from shipments where shipment_id like '%GONE%'")) == 0
     assert len(await system.rows("select * from shipments where version = 7")) == 8

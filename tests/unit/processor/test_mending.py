@@ -38,6 +38,7 @@ def test_retention_gives_up_what_is_gone_and_publishes_what_is_stored() -> None:
     assert found.lost == 7
     assert found.publish_from == 90
     assert (found.cursor.next_offset, found.cursor.emitted, found.cursor.last) == (107, 107, None)
+    assert found.cursor.began_at == 107
     assert found.cursor.incarnation == CURSOR.incarnation
     assert found.cursor.recover_until is None
 
@@ -51,7 +52,7 @@ def test_a_gap_gives_up_what_is_gone_and_goes_on_behind_it() -> None:
 def test_a_topic_made_anew_begins_an_incarnation_at_its_start() -> None:
     found = mended(seen(log=Log(3, 50), committed=None))
     assert found.publish_from == 80
-    assert found.cursor == cursor(incarnation=NOW, recovery=NOW, next_offset=3, emitted=3, last=None)
+    assert found.cursor == cursor(incarnation=NOW, recovery=NOW, next_offset=3, emitted=3, last=None, began_at=3)
 
 
 def test_a_database_older_than_a_topic_made_anew_derives_that_topic() -> None:
