@@ -351,6 +351,13 @@ def of_lag(lags: Sequence[Lag], cursors: Mapping[int, Cursor]) -> Iterator[Findi
     if recent:
         found = f"records were gone from the log before they could be applied: {_some(_before(recent))}"
         yield Finding(Level.WARN, "lost records", found, "`waybill reconcile` asks the couriers what they said")
+    unpublished = [str(lag.partition) for lag in lags if abs(lag.unpublished_seconds or 0) > WAITING.total_seconds()]
+    if unpublished:
+        found = f"stored outputs wait for long to be published, in partition {_some(unpublished)}"
+        mend = (
+            "a processor's log says `claiming again` and what Kafka answers; `waybill topics check` says what drifted"
+        )
+        yield Finding(Level.FAIL, "outputs", found, mend)
     summed = total(lags)
     waiting = summed.oldest_seconds
     if waiting is not None and waiting > WAITING.total_seconds():

@@ -539,6 +539,14 @@ select shipment_id, retired_at is not null as retired from shipments where shipm
 
 -- ---- looking ----
 
+-- name: age_of_unpublished
+-- Of the oldest output stored for a cause from an offset on.
+select clock_timestamp() - recorded_at
+from outputs
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3
+order by cause_offset, ordinal
+limit 1
+
 -- name: shipment_row
 select * from shipments where shipment_id = $1
 

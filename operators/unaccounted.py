@@ -9,7 +9,7 @@ from operators.accounting import Gone, is_accounted
 from operators.auditing import Tail
 from processor.claims import Cursor
 from processor.feed import raw_record
-from processor.offsets import Stretch, joined, without
+from processor.offsets import Span, joined, without
 from processor.plan import Read, read
 from runtime import kafka_log
 from runtime.postgres import Pool
@@ -51,13 +51,13 @@ class Unaccounted:
                 async for missing in self._missing(hole):
                     yield missing
 
-    async def _holes(self, start: int, end: int) -> list[Stretch]:
+    async def _holes(self, start: int, end: int) -> list[Span]:
         """Return the stretches without a row."""
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_Q["audit_holes"], self._raw.partition, self._cursor.incarnation, start, end)
-        return [Stretch(row["start"], row["end"]) for row in rows]
+        return [Span(row["start"], row["end"]) for row in rows]
 
-    async def _missing(self, hole: Stretch) -> AsyncIterator[list[Missing]]:
+    async def _missing(self, hole: Span) -> AsyncIterator[list[Missing]]:
         there: list[int] = []
         await self._tail.go_to(hole.start)
         async for found in self._tail.up_to(hole.end):
@@ -66,7 +66,7 @@ class Unaccounted:
             yield await self._without_account(records)
         if nowhere := without([hole], joined(there)):
             batches = kafka_log.batches(self._reader, self._raw, nowhere[0].start, nowhere[-1].end)
-            marks = [Stretch(batch.start, batch.end) async for batch in batches if batch.explained]
+            marks = [Span(batch.start, batch.end) async for batch in batches if batch.explained]
             yield [(offset, None) for each in without(nowhere, marks) for offset in range(each.start, each.end)]
 
     async def _without_account(self, records: Sequence[RawRecord]) -> list[Missing]:

@@ -1,6 +1,6 @@
 """What can go wrong while processing, told apart by what to do about it."""
 
-from processor.offsets import Stretch
+from processor.offsets import Span
 
 
 class ProcessorError(Exception):
@@ -14,7 +14,7 @@ class ClaimLostError(ProcessorError):
 class GapError(ClaimLostError):
     """Claim again and look at the log: it gives no record between two offsets, and nothing explains why."""
 
-    def __init__(self, gap: Stretch) -> None:
+    def __init__(self, gap: Span) -> None:
         """Say where."""
         super().__init__(f"the log gives no record from offset {gap.start} up to {gap.end}")
         self.gap = gap

@@ -14,7 +14,7 @@ from aiokafka.conn import AIOKafkaConnection
 
 from processor.claims import Cursor, Log, digest
 from processor.errors import ClaimLostError, GapError
-from processor.offsets import Stretch, holes, without
+from processor.offsets import Span, holes, without
 from runtime import kafka_log
 from schemas.records import RawRecord
 
@@ -146,10 +146,10 @@ class Feed:
             return []
         return [] if self._closed else [raw_record(record) for record in fetched.get(self._raw, ())]
 
-    async def _unexplained(self, missing: list[Stretch]) -> list[Stretch]:
+    async def _unexplained(self, missing: list[Span]) -> list[Span]:
         async with asyncio.timeout(LOOK_SECONDS):
             explained = [
-                Stretch(batch.start, batch.end)
+                Span(batch.start, batch.end)
                 async for batch in kafka_log.batches(self._consumer, self._raw, missing[0].start, missing[-1].end)
                 if batch.explained
             ]
@@ -165,13 +165,13 @@ async def gap_at(consumer: AIOKafkaConsumer, raw: TopicPartition, position: int,
 
     None: there is a record at the position, or transactions explain that there is none, or none follows up to `end`.
     """
-    explained: list[Stretch] = []
+    explained: list[Span] = []
     async for batch in kafka_log.batches(consumer, raw, position, end):
         if batch.explained:
-            explained.append(Stretch(batch.start, batch.end))
+            explained.append(Span(batch.start, batch.end))
         ahead = next((offset for offset in batch.offsets if offset >= position), None)
         if ahead is not None:
-            return ahead if without([Stretch(position, ahead)], explained) else None
+            return ahead if without([Span(position, ahead)], explained) else None
     return None
 
 

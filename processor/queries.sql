@@ -44,6 +44,9 @@ update cursors set emitted = greatest(emitted, $3), updated_at = now()
 where raw_partition = $1 and epoch = $2
 returning emitted
 
+-- name: now
+select clock_timestamp()
+
 -- name: load_versions
 select shipment_id, courier, version, retired_at is not null as retired
 from shipments where shipment_id = any ($1::text[])

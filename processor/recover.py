@@ -176,7 +176,10 @@ class Recovery:
         topics = await self._topics()
         committable = partition < topics.get(cursor.raw_topic, 0)
         async for chunk in self._store.stored(partition, cursor, start):
-            await emitter.publish(batch_messages(chunk.outputs), chunk.end if committable else None, cursor.recovery)
+            now_ms = int((await self._store.now()).timestamp() * 1000)
+            await emitter.publish(
+                batch_messages(chunk.outputs, now_ms), chunk.end if committable else None, cursor.recovery
+            )
             await self._store.note_emitted(partition, cursor, chunk.end)
 
     async def _derive(self, partition: int, cursor: Cursor, say: Say) -> Cursor:
@@ -223,7 +226,7 @@ class Recovery:
         self, partition: int, cursor: Cursor, ids: Sequence[str], published: Mapping[str, State | None], before: int
     ) -> int:
         shipments, said = await self._store.load(ids), await self._tables.newest(ids)
-        now = datetime.now(UTC)
+        now = await self._store.now()
         versions: dict[str, int] = {}
         lost: list[State] = []
         outputs: list[Output] = []
@@ -336,7 +339,7 @@ class _Applying:
         self.cursor = cursor
 
     async def store(self, readings: Sequence[Reading]) -> None:
-        cursor, now = self.cursor, datetime.now(UTC)
+        cursor, now = self.cursor, await self._store.now()
         loaded = await self._store.load({each.observation.shipment_id for each in readings if isinstance(each, Read)})
         applied, roots = await self._store.recall(readings)
         planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)

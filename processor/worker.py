@@ -10,7 +10,7 @@ import random
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from time import monotonic, time
 from typing import Final
@@ -19,6 +19,7 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import InvalidTimestampError, UnknownError
 
 from processor.claims import (
     MEND,
@@ -41,7 +42,7 @@ from processor.emitter import Emitter
 from processor.errors import ClaimLostError, GapError, HaltError, MendableError, UnstorableError
 from processor.feed import Feed
 from processor.flood import Window, is_flood, slid
-from processor.outputs import batch_messages, told_by
+from processor.outputs import NO_TIME, Output, batch_messages, told_by
 from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
 from processor.plan import Plan, Read, Reading, Unreadable, plan, read
 from processor.shipment import Shipment
@@ -71,6 +72,9 @@ STEADY_SECONDS: Final = 2.0
 
 GIVE_UP_SECONDS: Final = 3.0
 """How long a cancelled emission may take to end."""
+
+REFUSALS: Final = (InvalidTimestampError, UnknownError)
+"""What brokers say of a timestamp that is too far from their clock. aiokafka does not know the newer word for it."""
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +120,8 @@ class Worker:
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
         self._window = Window()
+        self._timeless = False
+        """Whether the brokers have refused the time that outputs are stamped with."""
         self._reason = ClaimReason.ASSIGNED
         self._claimed_at: float | None = None
         self._attempts = 0
@@ -287,7 +293,7 @@ class Worker:
         if start < cursor.next_offset:
             log.info("publishing stored outputs", partition=self.partition, start=start, end=cursor.next_offset)
             async for chunk in self._shared.store.stored(self.partition, cursor, start):
-                await self._emitter.publish(batch_messages(chunk.outputs), chunk.end, cursor.recovery)
+                await self._publish(chunk.outputs, chunk.end, cursor.recovery, await self._shared.store.now())
         elif committed != Committed(cursor.next_offset, mark(cursor.recovery)):
             await self._emitter.publish((), cursor.next_offset, cursor.recovery)
 
@@ -351,7 +357,7 @@ class Worker:
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         loaded = await shared.store.load(named - self._shipments.keys())
         applied, roots = await shared.store.recall(readings)
-        now = datetime.now(UTC)
+        now = await shared.store.now()
         shipments = ChainMap(loaded, self._shipments)
         planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
         window = self._judge(planned, len(readings))
@@ -368,7 +374,7 @@ class Worker:
         self._keep(planned.shipments)
         stored_in = monotonic() - began
         await self._emission_done()
-        self._emission = asyncio.create_task(self._emit(planned, moved, len(readings), stored_in))
+        self._emission = asyncio.create_task(self._emit(planned, moved, now, len(readings), stored_in))
 
     def _judge(self, planned: Plan, records: int) -> Window:
         """Halt before a flood of dead letters is stored."""
@@ -391,19 +397,32 @@ class Worker:
         for name in list(islice(kept, max(0, len(kept) - CACHED_SHIPMENTS))):
             del kept[name]
 
-    async def _emit(self, done: Plan, moved: Cursor, records: int, stored_in: float) -> int:
-        """Publish a batch of so many records, which was stored within `stored_in` seconds."""
-        assert self._emitter is not None
+    async def _emit(self, done: Plan, moved: Cursor, now: datetime, records: int, stored_in: float) -> int:
+        """Publish a batch of so many records, which was planned at `now` and stored within `stored_in` seconds."""
         started = monotonic()
-        await self._emitter.publish(batch_messages(done.outputs), moved.next_offset, moved.recovery)
+        await self._publish(done.outputs, moved.next_offset, moved.recovery, now)
         published_in = monotonic() - started
         self._shared.metrics.commit_duration.labels(StoreName.KAFKA).observe(published_in)
-        self._count(done)
+        self._count(done, now + timedelta(seconds=stored_in + published_in))
         limit = min(postgres.COMMAND_SECONDS, self._shared.settings.kafka_transaction_timeout.total_seconds())
         self._batch_size = larger(self._batch_size, records, max(stored_in, published_in), limit)
         self._doubts = Doubts()
         self._prove()
         return moved.next_offset
+
+    async def _publish(self, outputs: Sequence[Output], next_offset: int, recovery: int, now: datetime) -> None:
+        """Publish outputs stamped with the time, or without one, where the brokers have refused it."""
+        assert self._emitter is not None
+        timestamp_ms = NO_TIME if self._timeless else int(now.timestamp() * 1000)
+        try:
+            await self._emitter.publish(batch_messages(outputs, timestamp_ms), next_offset, recovery)
+        except REFUSALS as error:
+            if not self._timeless:
+                self._timeless = True
+                log.warning(
+                    "publishing without timestamps", partition=self.partition, refused=str(now), why=repr(error)
+                )
+            raise
 
     async def _emission_done(self) -> None:
         if self._emission is not None:
@@ -419,8 +438,8 @@ class Worker:
             await self._shared.store.note_emitted(self.partition, cursor, self._emitted)
             self._cursor = msgspec.structs.replace(cursor, emitted=self._emitted)
 
-    def _count(self, done: Plan) -> None:
-        metrics, now = self._shared.metrics, datetime.now(UTC)
+    def _count(self, done: Plan, now: datetime) -> None:
+        metrics = self._shared.metrics
         for row in done.observations:
             metrics.observations.labels(row.observation.courier, row.outcome).inc()
             if row.version is not None:

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 
 from processor.errors import ClaimLostError, GapError
 from processor.feed import Feed, gap_at
-from processor.offsets import Stretch
+from processor.offsets import Span
 from runtime import kafka_log
 from runtime.kafka_log import Batch
 
@@ -138,7 +138,7 @@ async def test_a_gap_is_told_after_the_records_before_it(broker: Broker) -> None
     assert await fetched(feed, 0) == [0, 1]
     with pytest.raises(GapError) as caught:
         await feed.fetch(2, 100)
-    assert caught.value.gap == Stretch(2, 5)
+    assert caught.value.gap == Span(2, 5)
 
 
 async def test_records_that_the_consumer_passed_over_are_no_explanation(broker: Broker) -> None:
