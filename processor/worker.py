@@ -120,8 +120,9 @@ class Worker:
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
         self._window = Window()
+        self._refused = False
+        """Whether the brokers have refused the time that outputs were stamped with: the next claim stamps none."""
         self._timeless = False
-        """Whether the brokers have refused the time that outputs are stamped with."""
         self._reason = ClaimReason.ASSIGNED
         self._claimed_at: float | None = None
         self._attempts = 0
@@ -229,6 +230,7 @@ class Worker:
 
     async def _claim(self) -> None:
         shared = self._shared
+        self._timeless, self._refused = self._refused, False
         stream, narrow = await self._topics_now()
         self._emitter = Emitter(shared.settings, stream, self.partition, shared.reached)
         await self._emitter.open()
@@ -417,11 +419,8 @@ class Worker:
         try:
             await self._emitter.publish(batch_messages(outputs, timestamp_ms), next_offset, recovery)
         except REFUSALS as error:
-            if not self._timeless:
-                self._timeless = True
-                log.warning(
-                    "publishing without timestamps", partition=self.partition, refused=str(now), why=repr(error)
-                )
+            self._refused = True
+            log.warning("publishing without timestamps", partition=self.partition, refused=str(now), why=repr(error))
             raise
 
     async def _emission_done(self) -> None:

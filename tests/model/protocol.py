@@ -204,7 +204,7 @@ class Model:
         decision = self._decide(self._sight(held, state.committed))
         if isinstance(decision, Halt):
             if state.database.cursor.epoch != held.epoch:
-                yield "lost", _set(state, me, Worker(timeless=state.workers[me].timeless))
+                yield "lost", _set(state, me, Worker())
             elif state.restores == self._bounds.restores:
                 raise ViolationError(f"halted for nothing: {decision.why}")
             return
@@ -249,7 +249,7 @@ class Model:
                 return
             moved = advanced(held, _record(held.next_offset + size - 1), worker.emitted)
             if self._guarded and not self._holds(state, held):
-                yield "lost", _set(state, me, Worker(timeless=worker.timeless))
+                yield "lost", _set(state, me, Worker())
                 return
             yield f"write {size}", _set(state, me, worker._replace(writing=moved))
 
@@ -285,7 +285,7 @@ class Model:
         pending = worker.pending
         assert pending is not None
         if self._fenced and state.producer != me:
-            yield "fenced", _set(state, me, Worker(timeless=worker.timeless))
+            yield "fenced", _set(state, me, Worker())
             return
         if self._is_refused(state, worker, pending):
             yield "refused", _set(state, me, Worker(timeless=self._stamps_anew))
