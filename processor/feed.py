@@ -1,8 +1,9 @@
 """One worker's hold on its partition of the group's consumer.
 
 All workers of a process share the consumer, and with it one position a partition: whoever fetches or seeks moves it.
-So a worker touches the consumer through its feed alone. A closed feed does nothing any more, not even what it had
-begun: what a leaving worker has not fetched yet is left to the one behind it.
+So a worker touches the consumer through its feed alone, and the group sets the position only for the worker that it
+assigns the partition to. A closed feed does nothing any more, not even what it had begun: what a leaving worker has not
+fetched yet is left to the one behind it.
 """
 
 import asyncio
@@ -44,17 +45,6 @@ class Feed:
         self._closed = True
         if self._fetching is not None:
             self._fetching.cancel()
-
-    def place(self, position: int | None) -> None:
-        """Set where fetching goes on after an assignment; None: nowhere yet.
-
-        Without a position the consumer would look for a committed offset.
-        """
-        if self._closed:
-            return
-        self._consumer.seek(self._raw, position or 0)
-        if position is None:
-            self._consumer.pause(self._raw)
 
     def go_on(self, position: int) -> None:
         """Fetch from a position on.

@@ -56,7 +56,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._dismiss(raw.partition)
             if raw.partition not in self._tasks:
                 self._engage(raw.partition)
-            self._tasks[raw.partition][0].place()
+            self._place(raw)
 
     async def stop(self) -> None:
         """Let every worker finish its batch."""
@@ -74,6 +74,14 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
         self._shared.metrics.show_partition(
             partition, lambda: worker.state, lambda: waiting.records, lambda: waiting.age(time())
         )
+
+    def _place(self, raw: TopicPartition) -> None:
+        """Set where fetching goes on: without a position the consumer would look for a committed offset."""
+        worker, _ = self._tasks[raw.partition]
+        consumer = self._shared.consumer
+        consumer.seek(raw, worker.position or 0)
+        if not worker.working:
+            consumer.pause(raw)
 
     def _dismiss(self, partition: int) -> None:
         worker, task = self._tasks.pop(partition)

@@ -142,10 +142,6 @@ class Worker:
         """Whether the partition is claimed and being worked on."""
         return self.position is not None
 
-    def place(self) -> None:
-        """Take note that the partition was assigned, maybe anew: fetching goes on where the claim is."""
-        self._feed.place(self.position)
-
     def stop(self) -> None:
         """Ask for an orderly end: the batch in hand is finished. Nothing is fetched any more."""
         self._stopping.set()

@@ -12,7 +12,7 @@ from processor.store import Store
 from runtime import kafka_admin
 from runtime.kafka import admin_client
 from schemas.topics import Topic
-from tests.integration.in_process import working_group
+from tests.integration.inside import working_group
 from tests.integration.system import System, assert_exactly_once, lives, open_system, until
 
 DAY = 86_400_000

@@ -10,7 +10,7 @@ from runtime.errors import SetupError
 from runtime.kafka import admin_client
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
-from tests.integration.in_process import working_group
+from tests.integration.inside import working_group
 from tests.integration.system import PARTITIONS, Raw, System, assert_exactly_once, lives, open_system, until
 
 

@@ -13,7 +13,7 @@ from operators.audit import Scope, audit
 from runtime import kafka
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
-from tests.integration.in_process import working_group
+from tests.integration.inside import working_group
 from tests.integration.system import PARTITIONS, System, assert_exactly_once, lives, open_system, until
 
 REASSIGNMENTS = 15

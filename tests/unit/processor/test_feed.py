@@ -115,7 +115,6 @@ async def test_a_closed_feed_leaves_position_and_pauses_to_its_successor(broker:
     feed, consumer = await opened([0, 1, 2])
     feed.close()
     consumer.position = 2
-    feed.place(0)
     feed.pause()
     for touch in (feed.fetch(0, 100), asyncio.to_thread(feed.go_on, 0)):
         with pytest.raises(ClaimLostError):
