@@ -86,6 +86,8 @@ def _show(report: "Report") -> None:
         parts.append(f"{report.unchecked} that reach back before it, or are retired, could not be")
     if report.derived:
         parts.append(f"{_many(report.derived, 'event')} derived in a recovery, which stores none")
+    if report.unread:
+        parts.append(f"{_many(report.unread, 'offset')} gone from the log before they could be applied")
     say(f"{', '.join(parts)}: {_many(report.found, 'difference')}")
 
 

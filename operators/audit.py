@@ -11,6 +11,7 @@ no snapshot longer than a page takes.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 from zlib import crc32
@@ -19,6 +20,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from operators.accounting import Gone
 from operators.auditing import Comparing, Page, Raw, States, Tail, read_page
 from operators.comparing import (
     UNREADABLE,
@@ -34,6 +36,7 @@ from operators.comparing import (
 )
 from operators.errors import OperatorError
 from operators.finding import find_shipment
+from operators.unaccounted import Unaccounted
 from processor.claims import Cursor, emission
 from processor.recovery_store import RecoveryStore
 from processor.worker import committed_offset
@@ -42,7 +45,7 @@ from runtime.postgres import Pool, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
-from schemas.times import format_time
+from schemas.times import format_time, read_time
 from schemas.topics import Topic
 
 PAGE: Final = 500
@@ -86,7 +89,7 @@ class Report(msgspec.Struct, frozen=True):
 
     `records` counts raw records that the sums were checked for. `unchecked` shipments reach back before the raw topic's
     first record, or are retired: `--from-raw` cannot check them. `derived` events were derived in a recovery, which
-    stores none.
+    stores none. `unread` offsets were gone from the log before they could be applied.
     """
 
     differences: Sequence[Difference]
@@ -97,6 +100,7 @@ class Report(msgspec.Struct, frozen=True):
     from_raw: int
     unchecked: int
     derived: int
+    unread: int
 
 
 async def audit(settings: Settings, scope: Scope, progress: Progress) -> Report:
@@ -139,7 +143,9 @@ class _Audit:
         self._scope = scope
         self._progress = progress
         self._differences: list[Difference] = []
-        self._found = self._shipments = self._records = self._from_raw = self._unchecked = self._derived = 0
+        self._found = self._shipments = self._records = self._from_raw = self._unchecked = self._derived = (
+            self._unread
+        ) = 0
 
     async def run(self) -> Report:
         """Audit what the scope says."""
@@ -161,6 +167,7 @@ class _Audit:
             self._from_raw,
             self._unchecked,
             self._derived,
+            self._unread,
         )
 
     async def _cursors(self) -> dict[int, Cursor]:
@@ -211,8 +218,10 @@ class _Audit:
         else:
             await self._compare(comparing, sorted(states.newest.keys() | ids), None)
         if only is None:
+            self._unread += cursor.began_at
             await self._count(partition, cursor)
-            await self._compare_dead_letters(partition, cursor)
+            letters = await self._compare_dead_letters(partition, cursor)
+            await self._account(partition, cursor, letters)
 
     async def _emitted(self, partition: int, cursor: Cursor) -> int:
         """Return the offset before which everything is published."""
@@ -312,8 +321,18 @@ class _Audit:
             await connection.execute("set local transaction_timeout = 0")
             return Counts(**dict(await connection.fetchrow(_Q["audit_counts"], partition, timeout=COUNT_SECONDS)))
 
-    async def _compare_dead_letters(self, partition: int, cursor: Cursor) -> None:
-        """Compare the dead letters stored with those on their topic, which keeps them for a time."""
+    async def _account(self, partition: int, cursor: Cursor, letters: datetime) -> None:
+        """Account for every offset between the log's start and the cursor."""
+        gone = Gone(letters, datetime.now(UTC) - self._settings.retention)
+        unaccounted = Unaccounted(self._settings, self._pool, self._raw, partition, cursor, gone)
+        async for missing in unaccounted.find():
+            self._add(
+                Difference("cursors", "records", f"{partition}:{offset}, {about or 'a record'}", None, partition)
+                for offset, about in missing
+            )
+
+    async def _compare_dead_letters(self, partition: int, cursor: Cursor) -> datetime:
+        """Compare the dead letters stored with those on their topic, which keeps them for a time: return since when."""
         emitted = await self._emitted(partition, cursor)
         deadline = monotonic() + PATIENCE_SECONDS
         tail = Tail(self._topics, self._settings.topic(Topic.DEAD_LETTERS), partition)
@@ -337,6 +356,10 @@ class _Audit:
         where = Topic.DEAD_LETTERS
         self._add(Difference(where, "record", f"of {partition}:{offset}", None, partition) for offset, _ in missing)
         self._add(Difference(where, "record", None, f"of {partition}:{offset}", partition) for offset, _ in extra)
+        if whole:
+            return datetime.min.replace(tzinfo=UTC)
+        since = read_time(oldest, UTC)
+        return since[0] if since else datetime.max.replace(tzinfo=UTC)
 
     def _add(self, differences: Iterable[Difference]) -> None:
         for difference in differences:

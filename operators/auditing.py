@@ -26,12 +26,12 @@ from operators.comparing import (
 )
 from operators.errors import OperatorError
 from processor.claims import Cursor
+from processor.feed import raw_record
 from processor.pacing import MAX_BATCH
 from processor.plan import Read, read
 from processor.shipment import Past, Shipment, forgotten, rebuild
 from processor.steps import no_one
 from processor.store import Store
-from processor.worker import raw_record
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -65,6 +65,13 @@ class Tail:
         self._ahead.clear()
         self._reader.assign([self._topic])
         await self._reader.seek_to_beginning(self._topic)
+
+    async def go_to(self, offset: int) -> None:
+        """Go on at an offset, or a little before: what is near is read through. Offsets only go up."""
+        while self._ahead and self._ahead[0].offset < offset:
+            self._ahead.popleft()
+        if not self._ahead and not 0 <= offset - await self._reader.position(self._topic) <= MAX_BATCH:
+            self._reader.seek(self._topic, offset)
 
     async def start(self) -> int:
         """Return the first offset."""

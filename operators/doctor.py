@@ -393,6 +393,18 @@ def of_lag(lags: Sequence[Lag], cursors: Mapping[int, Cursor]) -> Iterator[Findi
         yield Finding(Level.WARN, "cursors", found, "start `waybill processor`: it begins at the log's start")
     else:
         yield Finding(Level.OK, "cursors", f"{len(lags)} partitions, each can go on where it is")
+    began = {partition: cursor.began_at for partition, cursor in cursors.items() if cursor.began_at}
+    recent = {lag.partition: began[lag.partition] for lag in lags if lag.log_start <= began.get(lag.partition, -1)}
+    if recent:
+        found = f"records were gone from the log before they could be applied: {_some(_before(recent))}"
+        yield Finding(Level.WARN, "lost records", found, "`waybill reconcile` asks the couriers what they said")
+    unpublished = [str(lag.partition) for lag in lags if abs(lag.unpublished_seconds or 0) > WAITING.total_seconds()]
+    if unpublished:
+        found = f"stored outputs wait for long to be published, in partition {_some(unpublished)}"
+        mend = (
+            "a processor's log says `claiming again` and what Kafka answers; `waybill topics check` says what drifted"
+        )
+        yield Finding(Level.FAIL, "outputs", found, mend)
     summed = total(lags)
     waiting = summed.oldest_seconds
     if waiting is not None and waiting > WAITING.total_seconds():
@@ -401,6 +413,10 @@ def of_lag(lags: Sequence[Lag], cursors: Mapping[int, Cursor]) -> Iterator[Findi
         yield Finding(Level.WARN, "lag", found, mend)
     else:
         yield Finding(Level.OK, "lag", f"{summed.behind} records wait")
+
+
+def _before(offsets: Mapping[int, int]) -> list[str]:
+    return [f"before {partition}:{offset}" for partition, offset in sorted(offsets.items())]
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

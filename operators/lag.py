@@ -13,7 +13,8 @@ from processor.claims import Committed, Cursor, Stream, emission
 from processor.recovery_store import RecoveryStore
 from processor.worker import committed_offset
 from runtime import kafka, kafka_admin
-from runtime.postgres import open_pool
+from runtime.postgres import Pool, open_pool
+from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.topics import Topic
 
@@ -23,11 +24,15 @@ READ_SECONDS: Final = 15.0
 FETCH_MS: Final = 200
 """How long one look at the topic may wait."""
 
+_Q: Final = load_queries("operators")
+
 
 class Lag(msgspec.Struct, frozen=True):
-    """One partition. All but `oldest_seconds`, the age of the oldest record not applied, are offsets or counts.
+    """One partition: offsets and counts, and how long the oldest have waited.
 
     `processed` and `emitted` are the next offsets to be applied and published; null where no processor has been yet.
+    `oldest_seconds` is the age of the oldest record not applied, `unpublished_seconds` of the oldest output that is
+    stored and not published.
     """
 
     partition: int
@@ -38,6 +43,7 @@ class Lag(msgspec.Struct, frozen=True):
     behind: int
     unpublished: int
     oldest_seconds: float | None
+    unpublished_seconds: float | None = None
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -78,6 +84,7 @@ async def find_lag(settings: Settings) -> list[Lag]:
                 measured(part.partition, starts[part], ends[part], cursors.get(part.partition), committed[part])
                 for part in parts
             ]
+            found = [await _unpublished(pool, lag, cursors[lag.partition]) if lag.unpublished else lag for lag in found]
             return await _aged(reader, name, found)
         finally:
             await kafka.stop(reader)
@@ -96,6 +103,12 @@ def total(lags: Sequence[Lag]) -> Total:
     """Sum the partitions up."""
     ages = [lag.oldest_seconds for lag in lags if lag.oldest_seconds is not None]
     return Total(sum(lag.behind for lag in lags), sum(lag.unpublished for lag in lags), max(ages, default=None))
+
+
+async def _unpublished(pool: Pool, lag: Lag, cursor: Cursor) -> Lag:
+    async with pool.acquire() as connection:
+        age = await connection.fetchval(_Q["age_of_unpublished"], lag.partition, cursor.incarnation, lag.emitted)
+    return msgspec.structs.replace(lag, unpublished_seconds=None if age is None else round(age.total_seconds(), 3))
 
 
 async def _aged(reader: AIOKafkaConsumer, topic: str, lags: list[Lag]) -> list[Lag]:

@@ -516,9 +516,36 @@ select cause_offset, headers from outputs
 where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
 and topic = 'courier.webhooks.raw.dlq'
 
+-- name: audit_holes
+-- The stretches of a partition's offsets that have neither an observation nor a dead letter.
+with taken as (
+    select raw_offset as taken from observations
+    where raw_partition = $1 and incarnation = $2 and raw_offset >= $3 and raw_offset < $4
+    union all
+    select cause_offset from outputs
+    where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
+    and topic = 'courier.webhooks.raw.dlq'
+    union all
+    select $3::bigint - 1
+), followed as (
+    select taken, lead(taken, 1, $4::bigint) over (order by taken) as next from taken
+)
+select taken + 1 as start, next as "end" from followed where next > taken + 1 order by taken
+
+-- name: audit_standing
+select shipment_id, retired_at is not null as retired from shipments where shipment_id = any ($1::text[])
+
 -- ---- end of audit ----
 
 -- ---- looking ----
+
+-- name: age_of_unpublished
+-- Of the oldest output stored for a cause from an offset on.
+select clock_timestamp() - recorded_at
+from outputs
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3
+order by cause_offset, ordinal
+limit 1
 
 -- name: shipment_row
 select * from shipments where shipment_id = $1

@@ -23,7 +23,7 @@ from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.observation import Retire
-from schemas.times import format_time
+from schemas.times import format_time, read_time
 from schemas.topics import Topic
 
 PAGE: Final = 500
@@ -150,8 +150,14 @@ async def _oldest(reader: Any, part: Any) -> datetime:
     end = (await reader.end_offsets([part]))[part]
     while await reader.position(part) < end:
         for record in (await reader.getmany(part, timeout_ms=FETCH_MS, max_records=1)).get(part, ()):
-            return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            return _written(record)
     return _END
+
+
+def _written(record: Any) -> datetime:
+    """Return when a dead letter was recorded. Kafka's timestamp is when it was published, which may be long after."""
+    said = read_time(str(dict(record.headers).get("dlq-at") or b"", "utf-8", "replace"), UTC)
+    return said[0] if said else datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
 
 async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> Count:

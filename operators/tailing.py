@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from operators.errors import OperatorError
 from operators.personal import masked
 from processor.emitter import KAFKA_ERRORS
+from processor.feed import raw_record
 from processor.plan import Unreadable, read
-from processor.worker import raw_record
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 from runtime.settings import Settings

@@ -30,7 +30,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
 
     `incarnation` tells stored coordinates of one log from those of another under its name. `recovery` numbers what
     `waybill recover` did; a mark of another number belongs to another life of the cursor. `last` is the last record
-    applied. While a recovery is under way, records before `recover_until` are applied without publishing.
+    applied. While a recovery is under way, records before `recover_until` are applied without publishing. Offsets of
+    this incarnation before `began_at` were gone from the log before they could be applied.
     """
 
     raw_topic: str
@@ -43,6 +44,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     recovery: int = 0
     last: Fingerprint | None = None
     recover_until: int | None = None
+    began_at: int = 0
 
     @property
     def stream(self) -> "Stream":
@@ -88,7 +90,8 @@ class Sight(msgspec.Struct, frozen=True):
     """All that a claim reads before it decides.
 
     `found` is the digest of the record at the offset of the cursor's last one; None if there is none. `narrow` says
-    which of our topics lack this partition, if some do.
+    which of our topics lack this partition, if some do. `gap`: the log has no record at the cursor, nothing explains
+    it, and this is the offset of the first record behind.
     """
 
     cursor: Cursor
@@ -97,6 +100,7 @@ class Sight(msgspec.Struct, frozen=True):
     stream: Stream
     found: bytes | None
     narrow: str | None = None
+    gap: int | None = None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -117,6 +121,7 @@ class Trouble(StrEnum):
     STREAM = "stream"
     ANEW = "anew"
     RETENTION = "retention"
+    GAP = "gap"
     RESTORED = "restored"
 
 
@@ -146,6 +151,12 @@ def advanced(cursor: Cursor, last: RawRecord, emitted: int) -> Cursor:
         emitted=max(cursor.emitted, emitted),
         last=Fingerprint(last.offset, digest(last)),
     )
+
+
+def deleted_before(cursor: Cursor) -> int:
+    """Return how many records the log had lost before a partition's first claim; 0 once a record was applied."""
+    is_first = cursor.last is None and cursor.recovery == 0 and cursor.next_offset == cursor.began_at
+    return cursor.began_at if is_first else 0
 
 
 def decide(sight: Sight) -> Resume | Halt:
@@ -179,6 +190,12 @@ def decide(sight: Sight) -> Resume | Halt:
             Trouble.RETENTION,
             f"the log starts at {log.start}, behind the next offset {cursor.next_offset}: retention has removed "
             f"records before they were applied; {MEND}",
+        )
+    if sight.gap is not None:
+        return Halt(
+            Trouble.GAP,
+            f"the log has no record from offset {cursor.next_offset} up to {sight.gap}: they are gone before they were "
+            f"applied, by compaction or with a part of a broker's disk; {MEND}",
         )
     if is_restored(sight):
         assert sight.committed is not None

@@ -94,4 +94,5 @@ def _seen(row: Any, partition: int, stream: Stream, log_start: int) -> Cursor:
         next_offset=log_start,
         emitted=log_start,
         epoch=0,
+        began_at=log_start,
     )

@@ -1,5 +1,7 @@
 """What can go wrong while processing, told apart by what to do about it."""
 
+from processor.offsets import Span
+
 
 class ProcessorError(Exception):
     """The root of the processor's errors."""
@@ -7,6 +9,15 @@ class ProcessorError(Exception):
 
 class ClaimLostError(ProcessorError):
     """Claim again: somebody else writes this partition now, or a commit's outcome is unknown."""
+
+
+class GapError(ClaimLostError):
+    """Claim again and look at the log: it gives no record between two offsets, and nothing explains why."""
+
+    def __init__(self, gap: Span) -> None:
+        """Say where."""
+        super().__init__(f"the log gives no record from offset {gap.start} up to {gap.end}")
+        self.gap = gap
 
 
 class UnstorableError(ProcessorError):

@@ -25,7 +25,7 @@ class Mend(msgspec.Struct, frozen=True):
 
     What is stored and not yet published is published first, from `publish_from` (None: nothing is). Then the cursor
     becomes `cursor`. Up to its `recover_until`, if that is set, records are applied without publishing, and the
-    shipments compared with what is published. `lost` counts offsets that retention removed before they were applied;
+    shipments compared with what is published. `lost` counts offsets that were gone before they were applied;
     `steps` says all this for an operator.
     """
 
@@ -52,7 +52,7 @@ def mend(sight: Sight, moment: int) -> Mend | None:
     anew, restored = is_anew(sight), is_restored(sight)
     marked = committed.recovery if committed and committed.recovery is not None else 0
     recovery = max(old.recovery, marked, moment - 1) + 1
-    start = log.start if anew else max(old.next_offset, log.start)
+    start = log.start if anew else max(old.next_offset, log.start, sight.gap or 0)
     until, incarnation = None, recovery if anew else old.incarnation
     if restored:
         assert committed is not None
@@ -72,8 +72,9 @@ def mend(sight: Sight, moment: int) -> Mend | None:
         recovery=recovery,
         last=old.last if goes_on else None,
         recover_until=until,
+        began_at=old.began_at if start == old.next_offset and incarnation == old.incarnation else start,
     )
-    lost = 0 if anew else max(0, log.start - old.next_offset)
+    lost = 0 if anew else start - old.next_offset
     publish_from = None if restored else _unpublished(sight)
     return Mend(halt.trouble, halt.why, publish_from, cursor, lost, _steps(sight, cursor, publish_from, lost))
 
@@ -126,7 +127,7 @@ def _steps(sight: Sight, cursor: Cursor, publish_from: int | None, lost: int) ->
     if old.stream != sight.stream:
         steps.append(f"{SAYS[Trouble.STREAM]}: {sight.stream}")
     if lost:
-        steps.append(f"give up {lost} records that retention has removed: {old.next_offset} to {sight.log.start}")
+        steps.append(f"give up {lost} records that are gone from the log: {old.next_offset} to {cursor.next_offset}")
     if cursor.incarnation != old.incarnation:
         steps.append("begin a new incarnation of stored coordinates")
     steps += _derivation(cursor)

@@ -54,8 +54,13 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     """What the value says, where it has just been written. Not stored."""
 
 
+NO_TIME: Final = -1
+"""Kafka's timestamp of a record without one. Brokers take it whatever they ask of timestamps; retention then goes by
+when the record was written."""
+
+
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One record for Kafka. `timestamp_ms` is in milliseconds since the epoch."""
+    """One record for Kafka. `timestamp_ms` is in milliseconds since the epoch, or `NO_TIME`."""
 
     topic: Topic
     key: bytes | None
@@ -219,19 +224,26 @@ def forgotten_event(value: bytes) -> bytes:
     return _encode(msgspec.structs.replace(_decode_event(value), personal=nobody, description=None))
 
 
-def batch_messages(outputs: Sequence[Output]) -> Iterator[Message]:
-    """Return the records to publish together for outputs in order.
+def batch_messages(outputs: Sequence[Output], timestamp_ms: int | None = None) -> Iterator[Message]:
+    """Return the records to publish together for outputs in order, stamped as in `messages`.
 
     Of the states that a shipment passes through only the newest is published: the topic is compacted.
     """
     newest = {output.shipment_id: output.version for output in outputs if output.topic is Topic.EVENTS}
     for output in outputs:
-        yield from messages(output, with_state=newest.get(output.shipment_id) == output.version)
+        yield from messages(
+            output, with_state=newest.get(output.shipment_id) == output.version, timestamp_ms=timestamp_ms
+        )
 
 
-def messages(output: Output, *, with_state: bool = True) -> tuple[Message, ...]:
-    """Return the records to publish for an output. An event also leaves the newest state."""
-    timestamp_ms = int(output.recorded_at.timestamp() * 1000)
+def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | None = None) -> tuple[Message, ...]:
+    """Return the records to publish for an output. An event also leaves the newest state.
+
+    They are stamped with when the output was recorded. What is published long after gets a timestamp of its own: by it
+    brokers take or refuse a record, and keep it or let it go.
+    """
+    if timestamp_ms is None:
+        timestamp_ms = int(output.recorded_at.timestamp() * 1000)
     if output.value is None:
         return (Message(output.topic, output.key, None, output.headers, timestamp_ms),)
     match output.topic:

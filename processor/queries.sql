@@ -2,9 +2,9 @@
 -- A partition seen for the first time starts at the log's first record, unless the other cursors belong to another
 -- stream. Its coordinates are of the newest incarnation: of an older one it may have left some behind.
 insert into cursors (
-    raw_partition, raw_topic, partitions, consumer_group, epoch, next_offset, emitted, incarnation, updated_at
+    raw_partition, raw_topic, partitions, consumer_group, epoch, next_offset, emitted, began_at, incarnation, updated_at
 )
-select $1, $2::text, $3::integer, $4::text, 0, $5, $5, coalesce(max(incarnation), 0), now()
+select $1, $2::text, $3::integer, $4::text, 0, $5, $5, $5, coalesce(max(incarnation), 0), now()
 from cursors
 having coalesce(bool_and((raw_topic, partitions, consumer_group) = ($2::text, $3::integer, $4::text)), true)
 on conflict (raw_partition) do nothing
@@ -14,12 +14,12 @@ on conflict (raw_partition) do nothing
 update cursors set epoch = $2, updated_at = now()
 where raw_partition = $1 and recover_until is null
 returning raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
-    last_offset, last_digest, recover_until
+    last_offset, last_digest, recover_until, began_at
 
 -- name: look_at_cursor
 -- The partition's cursor; else another one, at first one of another stream.
 select raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
-    last_offset, last_digest, recover_until
+    last_offset, last_digest, recover_until, began_at
 from cursors
 order by raw_partition = $1 desc, (raw_topic, partitions, consumer_group) = ($2::text, $3::integer, $4::text)
 limit 1
@@ -43,6 +43,9 @@ returning next_offset
 update cursors set emitted = greatest(emitted, $3), updated_at = now()
 where raw_partition = $1 and epoch = $2
 returning emitted
+
+-- name: now
+select clock_timestamp()
 
 -- name: load_versions
 select shipment_id, courier, version, retired_at is not null as retired
@@ -176,7 +179,7 @@ order by cause_offset, ordinal
 
 -- name: all_cursors
 select raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
-    last_offset, last_digest, recover_until
+    last_offset, last_digest, recover_until, began_at
 from cursors
 order by raw_partition
 
@@ -184,7 +187,7 @@ order by raw_partition
 update cursors set epoch = $2, updated_at = now()
 where raw_partition = $1
 returning raw_partition, raw_topic, partitions, consumer_group, next_offset, emitted, epoch, incarnation, recovery,
-    last_offset, last_digest, recover_until
+    last_offset, last_digest, recover_until, began_at
 
 -- name: begin_recovery
 -- No row: a processor has claimed the partition meanwhile.
@@ -192,7 +195,8 @@ update cursors
 set raw_topic = $3, partitions = $4, consumer_group = $5, next_offset = $6, emitted = $7,
     records = case when incarnation = $8 then records else 0 end,
     rowless = case when incarnation = $8 then rowless else 0 end,
-    incarnation = $8, recovery = $9, recover_until = $10, last_offset = $11, last_digest = $12, updated_at = now()
+    incarnation = $8, recovery = $9, recover_until = $10, last_offset = $11, last_digest = $12,
+    began_at = $13, updated_at = now()
 where raw_partition = $1 and epoch = $2
 returning raw_partition
 

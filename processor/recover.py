@@ -17,10 +17,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from processor.claims import Cursor, Log, Sight, Stream, advanced, digest
+from processor.claims import Committed, Cursor, Log, Sight, Stream, advanced, digest
 from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS, Emitter
 from processor.errors import ClaimLostError, RecoveryError
+from processor.feed import gap_at, raw_record
 from processor.mending import Mend, correction, mend
 from processor.outputs import Output, batch_messages
 from processor.pacing import MAX_BATCH
@@ -29,7 +30,7 @@ from processor.published import Published, published
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
 from processor.store import Store
-from processor.worker import committed_offset, raw_record, store_piecewise
+from processor.worker import committed_offset, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.holding import held
@@ -180,7 +181,10 @@ class Recovery:
         topics = await self._topics()
         committable = partition < topics.get(cursor.raw_topic, 0)
         async for chunk in self._store.stored(partition, cursor, start):
-            await emitter.publish(batch_messages(chunk.outputs), chunk.end if committable else None, cursor.recovery)
+            now_ms = int((await self._store.now()).timestamp() * 1000)
+            await emitter.publish(
+                batch_messages(chunk.outputs, now_ms), chunk.end if committable else None, cursor.recovery
+            )
             await self._store.note_emitted(partition, cursor, chunk.end)
 
     async def _derive(self, partition: int, cursor: Cursor, say: Say) -> Cursor:
@@ -245,7 +249,7 @@ class Recovery:
         self, partition: int, cursor: Cursor, ids: Sequence[str], published: Mapping[str, State | None], before: int
     ) -> int:
         shipments, said = await self._store.load(ids), await self._tables.newest(ids)
-        now = datetime.now(UTC)
+        now = await self._store.now()
         versions: dict[str, int] = {}
         lost: list[State] = []
         outputs: list[Output] = []
@@ -296,13 +300,22 @@ class Recovery:
         before = await self._cursors.look(partition, stream, log.start)
         committed = await committed_offset(self._admin, before.stream, partition)
         cursor = await self._cursors.look(partition, stream, log.start)
-        log = await self._log(stream, partition)
-        return Sight(cursor, committed, log, stream, await self._found(partition, cursor, stream, log))
+        return await self._seen(partition, cursor, committed, stream, await self._log(stream, partition))
 
     async def _sight(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> Sight:
         """Read what remains to be read of a claimed partition."""
         committed = await committed_offset(self._admin, cursor.stream, partition)
-        return Sight(cursor, committed, log, stream, await self._found(partition, cursor, stream, log))
+        return await self._seen(partition, cursor, committed, stream, log)
+
+    async def _seen(
+        self, partition: int, cursor: Cursor, committed: Committed | None, stream: Stream, log: Log
+    ) -> Sight:
+        found = await self._found(partition, cursor, stream, log)
+        gap = None
+        if log.start <= cursor.next_offset < log.end:
+            raw = TopicPartition(stream.raw_topic, partition)
+            gap = await gap_at(self._reader, raw, cursor.next_offset, log.end)
+        return Sight(cursor, committed, log, stream, found, gap=gap)
 
     async def _found(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> bytes | None:
         last = cursor.last
@@ -346,7 +359,7 @@ class _Applying:
         self.cursor = cursor
 
     async def store(self, readings: Sequence[Reading]) -> None:
-        cursor, now = self.cursor, datetime.now(UTC)
+        cursor, now = self.cursor, await self._store.now()
         loaded = await self._store.load({each.observation.shipment_id for each in readings if isinstance(each, Read)})
         applied, roots = await self._store.recall(readings)
         planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)

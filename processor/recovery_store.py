@@ -63,6 +63,7 @@ class RecoveryStore:
                     *(cursor.raw_topic, cursor.partitions, cursor.consumer_group, cursor.next_offset, cursor.emitted),
                     *(cursor.incarnation, cursor.recovery, cursor.recover_until),
                     *((last.offset, last.digest) if last else (None, None)),
+                    cursor.began_at,
                 )
                 if await connection.fetchval(_Q["begin_recovery"], partition, cursor.epoch, *values) is None:
                     raise ClaimLostError(f"a processor has claimed partition {partition} meanwhile")

@@ -56,6 +56,12 @@ class Store:
         self._pool = pool
         self._reached = reached
 
+    async def now(self) -> datetime:
+        """Return the time by PostgreSQL's clock: one for all processors, whatever their machines' clocks say."""
+        async with self._pool.acquire() as connection:
+            now: datetime = await connection.fetchval(_Q["now"])
+        return now
+
     async def load(self, shipment_ids: Iterable[str]) -> dict[str, Shipment]:
         """Return those of the shipments that anything is known of."""
         ids = sorted(shipment_ids)

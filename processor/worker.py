@@ -10,15 +10,16 @@ import random
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from time import monotonic, time
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import InvalidTimestampError, UnknownError
 
 from processor.claims import (
     MEND,
@@ -32,15 +33,16 @@ from processor.claims import (
     advanced,
     before_growth,
     decide,
-    digest,
+    deleted_before,
     mark,
 )
 from processor.cursors import Cursors
 from processor.doubts import DOUBTS, claim_reason
 from processor.emitter import Emitter
-from processor.errors import ClaimLostError, HaltError, MendableError, UnstorableError
+from processor.errors import ClaimLostError, GapError, HaltError, MendableError, UnstorableError
+from processor.feed import Feed
 from processor.flood import Window, is_flood, slid
-from processor.outputs import batch_messages, told_by
+from processor.outputs import NO_TIME, Output, batch_messages, told_by
 from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
 from processor.plan import Plan, Read, Reading, Unreadable, plan, read
 from processor.shipment import Shipment
@@ -56,12 +58,6 @@ from schemas.records import RawRecord, UnreadableError
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason
 
-FETCH_SECONDS: Final = 0.25
-"""How long a fetch waits for records: a worker that is to stop notices within this time."""
-
-REREAD_SECONDS: Final = 10.0
-"""How long a claim waits for the record applied last, which it reads again: milliseconds when all is well."""
-
 ANSWER_SECONDS: Final = 15.0
 """How long a claim waits for one answer of Kafka's: milliseconds when all is well."""
 
@@ -76,6 +72,9 @@ STEADY_SECONDS: Final = 2.0
 
 GIVE_UP_SECONDS: Final = 3.0
 """How long a cancelled emission may take to end."""
+
+REFUSALS: Final = (InvalidTimestampError, UnknownError)
+"""What brokers say of a timestamp that is too far from their clock. aiokafka does not know the newer word for it."""
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +109,9 @@ class Worker:
         self.waiting = Waiting()
         self._shared = shared
         self._raw = TopicPartition(shared.stream.raw_topic, partition)
+        self._feed = Feed(shared.consumer, self._raw)
+        self._suspect: int | None = None
+        """Where the log gave no record: the next claim looks what is there."""
         self._stopping = asyncio.Event()
         self._stream = shared.stream
         self._cursor: Cursor | None = None
@@ -118,6 +120,9 @@ class Worker:
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
         self._window = Window()
+        self._refused = False
+        """Whether the brokers have refused the time that outputs were stamped with: the next claim stamps none."""
+        self._timeless = False
         self._reason = ClaimReason.ASSIGNED
         self._claimed_at: float | None = None
         self._attempts = 0
@@ -138,8 +143,9 @@ class Worker:
         return self.position is not None
 
     def stop(self) -> None:
-        """Ask for an orderly end: the batch in hand is finished."""
+        """Ask for an orderly end: the batch in hand is finished. Nothing is fetched any more."""
         self._stopping.set()
+        self._feed.close()
 
     async def run(self) -> None:
         """Claim and work until stopped."""
@@ -190,8 +196,7 @@ class Worker:
             )
 
     def _halt(self, why: str) -> None:
-        if self._raw in self._shared.consumer.assignment():
-            self._shared.consumer.pause(self._raw)
+        self._feed.pause()
         if self.halted != why:
             self.halted = why
             log.error("partition halted", partition=self.partition, why=why)
@@ -221,6 +226,7 @@ class Worker:
 
     async def _claim(self) -> None:
         shared = self._shared
+        self._timeless, self._refused = self._refused, False
         stream, narrow = await self._topics_now()
         self._emitter = Emitter(shared.settings, stream, self.partition, shared.reached)
         await self._emitter.open()
@@ -240,6 +246,8 @@ class Worker:
             if await shared.cursors.look(self.partition, stream, log_range.start) != cursor:
                 raise ClaimLostError("another claim has taken the partition over")
             raise MendableError(decision.why)
+        if deleted := deleted_before(cursor):
+            log.warning("records deleted before they were read", partition=self.partition, records=deleted)
         if decision.ignored:
             log.warning("committed offset ignored: moved ahead by hand", partition=self.partition)
         await self._publish_again(decision.emit_from, cursor, sight.committed)
@@ -247,8 +255,7 @@ class Worker:
         shared.metrics.claims.labels(self._reason).inc()
         self._stream, self._cursor, self._emitted = sight.stream, cursor, cursor.next_offset
         self.position = cursor.next_offset
-        shared.consumer.seek(self._raw, cursor.next_offset)
-        shared.consumer.resume(self._raw)
+        self._feed.go_on(cursor.next_offset)
         self._claimed_at = monotonic()
         if not self.waiting.records:
             self._prove()
@@ -266,38 +273,17 @@ class Worker:
         return msgspec.structs.replace(self._shared.stream, partitions=partitions), narrow
 
     async def _log_range(self) -> Log:
-        consumer = self._shared.consumer
         async with asyncio.timeout(ANSWER_SECONDS):
-            start = await consumer.beginning_offsets([self._raw])
-            end = await consumer.end_offsets([self._raw])
-        return Log(start[self._raw], end[self._raw])
+            return await self._feed.log_range()
 
     async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log, narrow: str | None) -> Sight:
         """Read what remains to be read. The cursor is claimed by now, so nobody else moves the committed offset."""
         async with asyncio.timeout(ANSWER_SECONDS):
             committed = await committed_offset(self._shared.admin, stream, self.partition)
-        found = await self._found(cursor, log_range)
-        return Sight(cursor, committed, log_range, stream, found, narrow)
-
-    async def _found(self, cursor: Cursor, log_range: Log) -> bytes | None:
-        """Read the record again that was applied last, if the log still reaches there."""
-        last, consumer = cursor.last, self._shared.consumer
-        if last is None or not log_range.start <= last.offset < log_range.end:
-            return None
-        consumer.pause(self._raw)
-        try:
-            async with asyncio.timeout(REREAD_SECONDS):
-                while True:
-                    if self._raw in consumer.paused():  # at first, and after a rebalance, which moves the position too
-                        consumer.seek(self._raw, last.offset)
-                        consumer.resume(self._raw)
-                    fetched = await consumer.getmany(self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=1)
-                    for record in fetched.get(self._raw, ()):
-                        if record.offset >= last.offset:
-                            return digest(raw_record(record)) if record.offset == last.offset else None
-        finally:
-            if self._raw in consumer.assignment():
-                consumer.pause(self._raw)
+        found = await self._feed.reread(cursor, log_range)
+        suspected = self._suspect == cursor.next_offset
+        gap = await self._feed.gap(cursor.next_offset, log_range.end) if suspected else None
+        return Sight(cursor, committed, log_range, stream, found, narrow, gap)
 
     async def _publish_again(self, start: int, cursor: Cursor, committed: Committed | None) -> None:
         """Publish what is stored but not known to be published, and leave our mark on the committed offset."""
@@ -305,7 +291,7 @@ class Worker:
         if start < cursor.next_offset:
             log.info("publishing stored outputs", partition=self.partition, start=start, end=cursor.next_offset)
             async for chunk in self._shared.store.stored(self.partition, cursor, start):
-                await self._emitter.publish(batch_messages(chunk.outputs), chunk.end, cursor.recovery)
+                await self._publish(chunk.outputs, chunk.end, cursor.recovery, await self._shared.store.now())
         elif committed != Committed(cursor.next_offset, mark(cursor.recovery)):
             await self._emitter.publish((), cursor.next_offset, cursor.recovery)
 
@@ -337,16 +323,16 @@ class Worker:
         await self._remember()
 
     async def _fetch(self) -> list[RawRecord]:
-        fetched = await self._shared.consumer.getmany(
-            self._raw, timeout_ms=int(FETCH_SECONDS * 1000), max_records=self._batch_size
-        )
-        records = [raw_record(record) for record in fetched.get(self._raw, ())]
+        assert self.position is not None
+        try:
+            records = await self._feed.fetch(self.position, self._batch_size)
+        except GapError as error:
+            self._suspect = error.gap.start
+            raise
         if records:
             self.position = records[-1].offset + 1
             self.waiting.oldest = Oldest(records[0].offset, records[0].timestamp_ms / 1000)
-        consumer = self._shared.consumer
-        end = consumer.highwater(self._raw) if self._raw in consumer.assignment() else None
-        if end is not None:
+        if (end := self._feed.end) is not None:
             self.waiting.log_end = max(self.waiting.log_end, end)
         return records
 
@@ -369,7 +355,7 @@ class Worker:
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         loaded = await shared.store.load(named - self._shipments.keys())
         applied, roots = await shared.store.recall(readings)
-        now = datetime.now(UTC)
+        now = await shared.store.now()
         shipments = ChainMap(loaded, self._shipments)
         planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
         window = self._judge(planned, len(readings))
@@ -386,7 +372,7 @@ class Worker:
         self._keep(planned.shipments)
         stored_in = monotonic() - began
         await self._emission_done()
-        self._emission = asyncio.create_task(self._emit(planned, moved, len(readings), stored_in))
+        self._emission = asyncio.create_task(self._emit(planned, moved, now, len(readings), stored_in))
 
     def _judge(self, planned: Plan, records: int) -> Window:
         """Halt before a flood of dead letters is stored."""
@@ -409,19 +395,29 @@ class Worker:
         for name in list(islice(kept, max(0, len(kept) - CACHED_SHIPMENTS))):
             del kept[name]
 
-    async def _emit(self, done: Plan, moved: Cursor, records: int, stored_in: float) -> int:
-        """Publish a batch of so many records, which was stored within `stored_in` seconds."""
-        assert self._emitter is not None
+    async def _emit(self, done: Plan, moved: Cursor, now: datetime, records: int, stored_in: float) -> int:
+        """Publish a batch of so many records, which was planned at `now` and stored within `stored_in` seconds."""
         started = monotonic()
-        await self._emitter.publish(batch_messages(done.outputs), moved.next_offset, moved.recovery)
+        await self._publish(done.outputs, moved.next_offset, moved.recovery, now)
         published_in = monotonic() - started
         self._shared.metrics.commit_duration.labels(StoreName.KAFKA).observe(published_in)
-        self._count(done)
+        self._count(done, now + timedelta(seconds=stored_in + published_in))
         limit = min(postgres.COMMAND_SECONDS, self._shared.settings.kafka_transaction_timeout.total_seconds())
         self._batch_size = larger(self._batch_size, records, max(stored_in, published_in), limit)
         self._doubts = Doubts()
         self._prove()
         return moved.next_offset
+
+    async def _publish(self, outputs: Sequence[Output], next_offset: int, recovery: int, now: datetime) -> None:
+        """Publish outputs stamped with the time, or without one, where the brokers have refused it."""
+        assert self._emitter is not None
+        timestamp_ms = NO_TIME if self._timeless else int(now.timestamp() * 1000)
+        try:
+            await self._emitter.publish(batch_messages(outputs, timestamp_ms), next_offset, recovery)
+        except REFUSALS as error:
+            self._refused = True
+            log.warning("publishing without timestamps", partition=self.partition, refused=str(now), why=repr(error))
+            raise
 
     async def _emission_done(self) -> None:
         if self._emission is not None:
@@ -437,8 +433,8 @@ class Worker:
             await self._shared.store.note_emitted(self.partition, cursor, self._emitted)
             self._cursor = msgspec.structs.replace(cursor, emitted=self._emitted)
 
-    def _count(self, done: Plan) -> None:
-        metrics, now = self._shared.metrics, datetime.now(UTC)
+    def _count(self, done: Plan, now: datetime) -> None:
+        metrics = self._shared.metrics
         for row in done.observations:
             metrics.observations.labels(row.observation.courier, row.outcome).inc()
             if row.version is not None:
@@ -484,13 +480,6 @@ async def committed_offset(admin: AIOKafkaAdminClient, stream: Stream, partition
 def is_misrouted(reading: Reading) -> bool:
     """Whether a record's shipment belongs to another partition."""
     return isinstance(reading, Unreadable) and reading.error.reason is DeadLetterReason.MISROUTED
-
-
-def raw_record(record: Any) -> RawRecord:
-    """Return what a consumer gives as a raw record."""
-    return RawRecord(
-        record.partition, record.offset, record.key, record.value or b"", tuple(record.headers), record.timestamp
-    )
 
 
 async def pause(attempt: int, stop: asyncio.Event) -> None:

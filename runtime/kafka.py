@@ -60,6 +60,10 @@ FETCH_BYTES: Final = 4 * 1024 * 1024
 HEARTBEATS: Final = 3
 """Heartbeats in a session timeout: two may get lost before a living member is taken for dead."""
 
+METADATA_AGE: Final = timedelta(seconds=5)
+"""How often a consumer of the group asks where its topic is: one that was deleted and made anew is found so soon. By
+default it would be asked for every five minutes."""
+
 DENIALS: Final = (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -105,6 +109,7 @@ def new_group_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
         auto_offset_reset="none",
         session_timeout_ms=_ms(settings.kafka_session_timeout),
         heartbeat_interval_ms=_ms(settings.kafka_session_timeout / HEARTBEATS),
+        metadata_max_age_ms=_ms(METADATA_AGE),
     )
     own_connections(consumer._client)
     return consumer

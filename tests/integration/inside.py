@@ -10,8 +10,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.ports import HOST, free_ports
 from processor import cursors, pacing, worker
-from processor.service import serve
-from runtime import postgres
+from processor.group import Group
+from processor.health import Health
+from processor.service import _opened, serve
+from processor.steps import no_one
+from runtime import kafka, postgres
+from runtime.metrics import ProcessorMetrics, new_registry
 from tests.integration.system import System, open_system
 
 
@@ -44,6 +48,20 @@ async def processing(system: System) -> AsyncIterator[None]:
     finally:
         stop.set()
         await serving
+
+
+@asynccontextmanager
+async def working_group(system: System) -> AsyncIterator[Group]:
+    """Run the workers and their consumer alone, for tests that reach into these; they stop in order at the end."""
+    metrics = ProcessorMetrics(new_registry())
+    async with _opened(system.settings, metrics, Health(metrics), no_one) as (shared, _):
+        group = Group(shared)
+        shared.consumer.subscribe([shared.stream.raw_topic], listener=group)
+        await kafka.start(shared.consumer)
+        try:
+            yield group
+        finally:
+            await group.stop()
 
 
 async def _get(system: System, path: str) -> tuple[int, str]:

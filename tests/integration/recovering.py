@@ -67,6 +67,16 @@ class Lab:
         rows = await self.system.rows(f"select next_offset from cursors where raw_partition = {partition}")
         return bool(rows) and bool(rows[0]["next_offset"] >= end)
 
+    async def ends(self) -> list[int]:
+        """Return each partition's end."""
+        reader = new_reader(self.system.settings, "test", self.raw)
+        await start(reader)
+        try:
+            ends = await reader.end_offsets(reader.assignment())
+        finally:
+            await stop(reader)
+        return [end for _, end in sorted(ends.items())]
+
     async def offsets(self, *arguments: str) -> None:
         """Move the group's offsets with Kafka's own tool, which wants the group to be empty."""
         group = ("--group", self.system.settings.group_id)

@@ -15,8 +15,8 @@ from cli.tables import NOTHING
 from operators.appending import decision_record
 from operators.audit import Report, Scope, audit
 from operators.errors import OperatorError
+from processor.feed import raw_record
 from processor.steps import Step
-from processor.worker import raw_record
 from runtime import kafka
 from runtime.values import MASK
 from schemas.observation import Decision, Erase, Retire, SetStatus
@@ -200,8 +200,52 @@ async def under_traffic(lab: Lab) -> None:
     assert (await assert_clean(lab, from_raw=True)).records == rounds * 35
 
 
+async def begun_late(lab: Lab) -> None:
+    """The first records were deleted before any claim: said at once, and where an operator looks."""
+    await lab.system.append(lives(6))
+    await lab.delete_records(0, 4)
+    async with lab.running():
+        await until(lab.system.caught_up)
+    report = await assert_clean(lab)
+    assert report.unread == 4
+    code, said = await lab.waybill("doctor")
+    assert (code, "before 0:4" in said, "before 1:" in said) == (0, True, False), said
+
+
 async def test_what_is_right_is_clean(one_more: OpenLab) -> None:  # noqa: F811
-    await side_by_side([healthy, recovered, decided, log_cut_short, under_traffic], one_more)
+    await side_by_side([healthy, recovered, decided, log_cut_short, under_traffic, begun_late], one_more)
+
+
+async def test_records_that_were_passed_over_are_named(one_more: OpenLab) -> None:  # noqa: F811
+    """The sums agree: neither the rows nor the cursor's counts know of them. The log does."""
+    lab = await one_more()
+    await lab.system.append(mixed())
+    await lab.process()
+    await assert_clean(lab)
+    before = await lab.system.rows("select raw_partition, next_offset from cursors order by 1")
+    await lab.system.append([*lives(2, "GONE"), *raw_records("dash", b"{{{", START)])
+    for partition, end in enumerate(await lab.ends()):
+        moved = f"next_offset = {end}, emitted = {end}, last_offset = null, last_digest = null"
+        await lab.system.execute(f"update cursors set {moved} where raw_partition = {partition}")
+    await lab.offsets("--delete-offsets")
+    await lab.system.append(lives(2, "NEXT"))
+    await lab.process()
+    found = (await audited(lab)).differences
+    assert {(each.where, each.field, each.found) for each in found} == {("cursors", "records", None)}
+    gone = [
+        (f"{record.partition}:{record.offset}", str(record.key, "utf-8"))
+        for record in await lab.system.read(Topic.RAW)
+        if b"GONE" in record.key or record.value == b"{{{"
+    ]
+    assert len(gone) == 15
+    assert all(offset >= before[partition]["next_offset"] for partition, offset in map(_place, gone))
+    named = {f"{at}, {name if 'GONE' in name else 'a record'}" for at, name in gone}
+    assert {each.expected for each in found} == named
+
+
+def _place(named: tuple[str, str]) -> tuple[int, int]:
+    partition, offset = named[0].split(":")
+    return int(partition), int(offset)
 
 
 Damage = Callable[[Lab], Awaitable[None]]

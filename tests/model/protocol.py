@@ -4,11 +4,11 @@ A state holds what survives (the database with its backup, the committed offset,
 workers for one partition has in memory. A worker that takes no step is frozen; one that takes it later is a zombie.
 The decisions are the real ones: `claims.decide`, `claims.advanced`, `mending.mend`.
 
-Each record gives one output. Batches have one or two records. Faults (crashes, commits with unknown outcome, operators'
-moves of the offset, restores of the backup) are bounded by a budget; schedules are not.
+Each record gives one output. The last record may be a decision that retires the shipment: what was stored for it goes.
+Batches have one or two records. Faults (crashes, commits with unknown outcome, operators' moves of the offset, restores
+of the backup, jumps of the clock) are bounded by a budget; schedules are not.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import lru_cache
@@ -30,6 +30,7 @@ from processor.claims import (
 )
 from processor.mending import Mend, mend
 from schemas.records import RawRecord
+from tests.model.exploring import ViolationError
 
 STREAM: Final = Stream("raw", 1, "group")
 
@@ -45,6 +46,8 @@ class Pc(StrEnum):
     IDLE = "idle"
     FENCED = "fenced"
     CLAIMED = "claimed"
+    PUBLISHING = "publishing"
+    """Publishes again what is stored; only then it works."""
     WORKING = "working"
 
 
@@ -57,6 +60,8 @@ class Database(NamedTuple):
     unstored: frozenset[int]
     corrected: frozenset[int] = frozenset()
     """The causes that corrections stand under."""
+    ahead: frozenset[int] = frozenset()
+    """Those recorded while the clock was far ahead of the brokers'."""
 
 
 class Pending(NamedTuple):
@@ -77,6 +82,8 @@ class Worker(NamedTuple):
     pending: Pending | None = None
     writing: Cursor | None = None
     """An open PostgreSQL transaction: the row is locked, this is what it will become."""
+    timeless: bool = False
+    """The brokers have refused the time: outputs are published without one."""
 
 
 class State(NamedTuple):
@@ -93,6 +100,9 @@ class State(NamedTuple):
     restores: int
     rewound: int
     """The lowest offset an operator has gone back to; above all records if none has."""
+    jumps: int = 0
+    is_ahead: bool = False
+    """The clock by which outputs are recorded is far ahead of the brokers'."""
 
 
 class Bounds(NamedTuple):
@@ -102,18 +112,9 @@ class Bounds(NamedTuple):
     faults: int = 2
     moves: int = 1
     restores: int = 1
-
-
-class ViolationError(AssertionError):
-    """An invariant does not hold. The text tells the way there."""
-
-
-class Report(NamedTuple):
-    """What was explored."""
-
-    states: int
-    steps: int
-    depth: int
+    jumps: int = 0
+    retires: bool = False
+    """The last record retires the shipment."""
 
 
 def start(bounds: Bounds) -> State:
@@ -130,19 +131,35 @@ def start(bounds: Bounds) -> State:
         bounds.moves,
         bounds.restores,
         bounds.records,
+        bounds.jumps,
     )
 
 
 class Model:
     """The steps possible in a state."""
 
-    def __init__(self, bounds: Bounds, decide: Decide = decide, *, guarded: bool = True, fenced: bool = True) -> None:
-        """`decide` may be a wrong one; without `guarded` or `fenced` a defence is missing: the explorer must notice."""
+    def __init__(
+        self,
+        bounds: Bounds,
+        decide: Decide = decide,
+        *,
+        guarded: bool = True,
+        fenced: bool = True,
+        spares_unpublished: bool = True,
+        stamps_anew: bool = True,
+    ) -> None:
+        """`decide` may be a wrong one; where one of the others is false a defence is missing: the explorer must notice.
+
+        `spares_unpublished`: retiring deletes only outputs that are known to be published. `stamps_anew`: outputs are
+        stamped when they are published, and not at all once that was refused; else with when they were recorded.
+        """
         self._bounds = bounds
         self._decide = lru_cache(None)(decide)
         self._mend = lru_cache(None)(lambda sight: mend(sight, 1))
         self._guarded = guarded
         self._fenced = fenced
+        self._spares_unpublished = spares_unpublished
+        self._stamps_anew = stamps_anew
 
     def steps(self, state: State) -> Iterator[tuple[str, State]]:
         """Return every step that can be taken; those of the environment begin with `!`."""
@@ -150,16 +167,20 @@ class Model:
             for name, after in self._worker(state, me):
                 yield f"{me} {name}", after
         yield from self._operator(state)
+        if state.jumps:
+            yield "! clock jumps", state._replace(is_ahead=not state.is_ahead, jumps=state.jumps - 1)
 
     def _worker(self, state: State, me: int) -> Iterator[tuple[str, State]]:
         worker = state.workers[me]
         match worker.pc:
             case Pc.IDLE:
-                yield "fence", _set(_fence(state, me, self._fenced), me, Worker(Pc.FENCED))
+                yield "fence", _set(_fence(state, me, self._fenced), me, worker._replace(pc=Pc.FENCED))
             case Pc.FENCED:
                 yield from self._claim(state, me)
             case Pc.CLAIMED:
                 yield from self._read_committed(state, me)
+            case Pc.PUBLISHING:
+                yield from self._commit_kafka(state, me)
             case Pc.WORKING:
                 yield from self._work(state, me)
         if state.faults and worker.pc is not Pc.IDLE:
@@ -175,7 +196,7 @@ class Model:
         if cursor.recover_until is None:
             cursor = msgspec.structs.replace(cursor, epoch=me + 1)
         state = state._replace(database=database._replace(cursor=cursor))
-        yield "claim", _set(state, me, Worker(Pc.CLAIMED, cursor))
+        yield "claim", _set(state, me, state.workers[me]._replace(pc=Pc.CLAIMED, held=cursor))
 
     def _read_committed(self, state: State, me: int) -> Iterator[tuple[str, State]]:
         held = state.workers[me].held
@@ -187,11 +208,13 @@ class Model:
             elif state.restores == self._bounds.restores:
                 raise ViolationError(f"halted for nothing: {decision.why}")
             return
-        working = Worker(Pc.WORKING, held, held.next_offset)
+        working = state.workers[me]._replace(pc=Pc.WORKING, emitted=held.next_offset)
         if decision.emit_from < held.next_offset or state.committed != Committed(held.next_offset, mark(held.recovery)):
             outputs = _stored(state.database, decision.emit_from, held.next_offset)
             working = working._replace(
-                emitted=min(decision.emit_from, held.emitted), pending=Pending(outputs, held.next_offset, held.recovery)
+                pc=Pc.PUBLISHING,
+                emitted=min(decision.emit_from, held.emitted),
+                pending=Pending(outputs, held.next_offset, held.recovery),
             )
         yield "decide", _set(state, me, working)
 
@@ -210,12 +233,7 @@ class Model:
             cursor = msgspec.structs.replace(state.database.cursor, emitted=max(held.emitted, worker.emitted))
             noted = state._replace(database=state.database._replace(cursor=cursor))
             yield "note", _set(noted, me, worker._replace(held=msgspec.structs.replace(held, emitted=worker.emitted)))
-        recovering = (
-            worker.pending is not None
-            and worker.pending.offset == held.next_offset
-            and worker.emitted < held.next_offset
-        )
-        if worker.batch is None and not recovering:
+        if worker.batch is None:
             yield from self._store(state, me)
 
     def _store(self, state: State, me: int) -> Iterator[tuple[str, State]]:
@@ -244,7 +262,10 @@ class Model:
         database = state.database
         after = state._replace(
             database=database._replace(
-                cursor=moved, applied=(*database.applied, *records), unstored=database.unstored - set(records)
+                cursor=moved,
+                applied=(*database.applied, *records),
+                unstored=(database.unstored - set(records)) | self._retired(held, moved),
+                ahead=database.ahead | set(records) if state.is_ahead else database.ahead,
             )
         )
         batch = Pending(records, moved.next_offset, moved.recovery)
@@ -253,6 +274,12 @@ class Model:
             yield "! committed, unknown", _set(after, me, Worker())._replace(faults=state.faults - 1)
             yield "! not committed, unknown", _set(state, me, Worker())._replace(faults=state.faults - 1)
 
+    def _retired(self, held: Cursor, moved: Cursor) -> frozenset[int]:
+        """Return the causes whose outputs go with a batch: those before it, if it retires the shipment."""
+        if not self._bounds.retires or moved.next_offset < self._bounds.records:
+            return frozenset()
+        return frozenset(range(min(held.next_offset, moved.emitted) if self._spares_unpublished else held.next_offset))
+
     def _commit_kafka(self, state: State, me: int) -> Iterator[tuple[str, State]]:
         worker = state.workers[me]
         pending = worker.pending
@@ -260,15 +287,24 @@ class Model:
         if self._fenced and state.producer != me:
             yield "fenced", _set(state, me, Worker())
             return
+        if self._is_refused(state, worker, pending):
+            yield "refused", _set(state, me, Worker(timeless=self._stamps_anew))
+            return
         committed = Committed(pending.offset, mark(pending.recovery))
         after = state._replace(published=(*state.published, *pending.outputs), committed=committed)
         yield (
             "commit kafka",
-            _set(after, me, worker._replace(pending=None, emitted=max(worker.emitted, pending.offset))),
+            _set(after, me, worker._replace(pc=Pc.WORKING, pending=None, emitted=max(worker.emitted, pending.offset))),
         )
         if state.faults:
             yield "! published, unknown", _set(after, me, Worker())._replace(faults=state.faults - 1)
             yield "! not published, unknown", _set(state, me, Worker())._replace(faults=state.faults - 1)
+
+    def _is_refused(self, state: State, worker: Worker, pending: Pending) -> bool:
+        """Whether brokers refuse the outputs for their timestamps."""
+        if self._stamps_anew:
+            return state.is_ahead and bool(pending.outputs) and not worker.timeless
+        return not state.database.ahead.isdisjoint(each % CORRECTION for each in pending.outputs)
 
     def _operator(self, state: State) -> Iterator[tuple[str, State]]:
         if state.backup is None and state.restores and state.database.applied:
@@ -368,54 +404,6 @@ def _stored(database: Database, start: int, end: int) -> tuple[int, ...]:
         if each in database.corrected:
             found.append(CORRECTION + each)
     return tuple(found)
-
-
-def explore(model: Model, bounds: Bounds) -> Report:
-    """Visit every state, check each, and that from each the work can be done without further faults.
-
-    Raises:
-        ViolationError: an invariant does not hold.
-
-    """
-    first = start(bounds)
-    came: dict[State, tuple[State, str] | None] = {first: None}
-    before: dict[State, list[State]] = {}
-    queue, steps, depth = deque([(first, 0)]), 0, 0
-    while queue:
-        state, depth = queue.popleft()
-        model.check(state, lambda state=state: _way(came, state))  # type: ignore[misc]
-        for name, after in model.steps(state):
-            steps += 1
-            if "!" not in name:
-                before.setdefault(after, []).append(state)
-            if after not in came:
-                came[after] = state, name
-                queue.append((after, depth + 1))
-    _check_progress(model, came, before)
-    return Report(len(came), steps, depth)
-
-
-def _check_progress(
-    model: Model, came: dict[State, tuple[State, str] | None], before: dict[State, list[State]]
-) -> None:
-    able = {state for state in came if model.is_done(state)}
-    queue = deque(able)
-    while queue:
-        for state in before.get(queue.popleft(), ()):
-            if state not in able:
-                able.add(state)
-                queue.append(state)
-    for state in came:
-        if state not in able:
-            raise ViolationError(f"no way to the end: {_way(came, state)}")
-
-
-def _way(came: dict[State, tuple[State, str] | None], state: State) -> str:
-    names: list[str] = []
-    while (step := came[state]) is not None:
-        state, name = step
-        names.append(name)
-    return " → ".join(reversed(names))
 
 
 def _fence(state: State, me: int, fenced: bool) -> State:

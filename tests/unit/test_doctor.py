@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from operators.doctor import (
@@ -157,3 +158,21 @@ def test_old_waiting_records_and_new_partitions_are_worth_a_word() -> None:
     ]
     assert total([slow, new]).behind == 10
     assert total([slow, new]).oldest_seconds == 301.0
+
+
+@pytest.mark.parametrize("seconds", [301.0, -3600.0])
+def test_outputs_that_are_stored_and_not_published_for_long_are_a_failure(seconds: float) -> None:
+    """Those of a time to come were recorded by a clock that was ahead."""
+    lags = [Lag(0, 0, 9, 9, 4, 0, 5, None, seconds), Lag(1, 0, 9, 9, 4, 0, 5, None, 2.0)]
+    (found,) = [each for each in of_lag(lags, {0: CURSOR, 1: CURSOR}) if each.what == "outputs"]
+    assert found.level is Level.FAIL
+    assert found.found.endswith("partition 0")
+
+
+@pytest.mark.parametrize(("log_start", "told"), [(0, True), (4, True), (5, False)])
+def test_records_gone_before_they_were_applied_are_told_while_the_log_begins_there(
+    log_start: int, *, told: bool
+) -> None:
+    cursor = msgspec.structs.replace(CURSOR, began_at=4)
+    found = list(of_lag([Lag(0, log_start, 10, 10, 10, 0, 0, None)], {0: cursor}))
+    assert [each.level for each in found if each.what == "lost records"] == [Level.WARN] * told

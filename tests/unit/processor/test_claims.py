@@ -121,6 +121,7 @@ def test_it_goes_on(sight: Sight, decision: Resume) -> None:
         (seen(found=b"another"), Trouble.ANEW),
         (seen(found=None), Trouble.ANEW),
         (seen(log=Log(101, 120), found=None), Trouble.RETENTION),
+        (seen(gap=103), Trouble.GAP),
         (seen(stream=Stream("raw", 5, "group")), Trouble.STREAM),
         (seen(stream=Stream("raw", 4, "other")), Trouble.STREAM),
         (seen(stream=Stream("prefix.raw", 4, "group")), Trouble.STREAM),

@@ -38,14 +38,21 @@ def test_retention_gives_up_what_is_gone_and_publishes_what_is_stored() -> None:
     assert found.lost == 7
     assert found.publish_from == 90
     assert (found.cursor.next_offset, found.cursor.emitted, found.cursor.last) == (107, 107, None)
+    assert found.cursor.began_at == 107
     assert found.cursor.incarnation == CURSOR.incarnation
     assert found.cursor.recover_until is None
+
+
+def test_a_gap_gives_up_what_is_gone_and_goes_on_behind_it() -> None:
+    found = mended(seen(gap=104))
+    assert (found.trouble, found.lost, found.publish_from) == (Trouble.GAP, 4, 90)
+    assert (found.cursor.next_offset, found.cursor.emitted, found.cursor.last) == (104, 104, None)
 
 
 def test_a_topic_made_anew_begins_an_incarnation_at_its_start() -> None:
     found = mended(seen(log=Log(3, 50), committed=None))
     assert found.publish_from == 80
-    assert found.cursor == cursor(incarnation=NOW, recovery=NOW, next_offset=3, emitted=3, last=None)
+    assert found.cursor == cursor(incarnation=NOW, recovery=NOW, next_offset=3, emitted=3, last=None, began_at=3)
 
 
 def test_a_database_older_than_a_topic_made_anew_derives_that_topic() -> None:
@@ -76,12 +83,13 @@ def test_what_is_mended_goes_on() -> None:
     for sight in (
         seen(committed=Committed(110, mark(5))),
         seen(log=Log(107, 120), found=None),
+        seen(gap=104),
         seen(log=Log(3, 50)),
         seen(found=b"other"),
         seen(stream=Stream("raw", 6, "other")),
     ):
         after = msgspec.structs.replace(mended(sight).cursor, recover_until=None)
         found = sight.found if after.last else None
-        again = msgspec.structs.replace(sight, cursor=after, found=found)
+        again = msgspec.structs.replace(sight, cursor=after, found=found, gap=None)
         assert decide(again) == Resume(after.emitted)
         assert mended(sight).steps
