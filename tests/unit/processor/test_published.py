@@ -35,8 +35,9 @@ def test_the_newest_of_each_counts_and_a_tombstone_is_one() -> None:
         found = states.states([one, two, three])
         assert found.keys() == {one, two}
         assert found[two] is None
-        assert found[one] is not None
-        assert found[one].version == 2
+        newest = found[one]
+        assert newest is not None
+        assert newest.version == 2
         assert (states.count(0), states.count(1)) == (0, 2)
 
 
