@@ -285,13 +285,22 @@ class Recovery:
         return len(outputs)
 
     async def _read_published(self, partition: int, states: Published) -> None:
-        """Take in a partition of the published states."""
+        """Take in a partition of the published states.
+
+        Raises:
+            RecoveryError: its log gives no record, though it has not ended.
+            TimeoutError: nobody says where it begins.
+
+        """
         topic = TopicPartition(self._settings.topic(Topic.STATE), partition)
         self._reader.assign([topic])
-        await self._reader.seek_to_beginning(topic)
-        end = (await self._reader.end_offsets([topic]))[topic]
-        while await self._reader.position(topic) < end:
+        async with asyncio.timeout(STALL_SECONDS):
+            await self._reader.seek_to_beginning(topic)
+            end = (await self._reader.end_offsets([topic]))[topic]
+        while (position := await self._reader.position(topic)) < end:
             fetched = await self._reader.getmany(topic, timeout_ms=int(STALL_SECONDS * 1000), max_records=MAX_BATCH)
+            if not fetched and await self._reader.position(topic) == position:
+                raise RecoveryError(f"{topic.topic}, partition {partition}, gives no record at offset {position}")
             states.take(partition, ((record.key, record.value) for record in fetched.get(topic, ())))
 
     async def _look(self, partition: int, stream: Stream) -> Sight:
