@@ -180,9 +180,10 @@ def decide(sight: Sight) -> Resume | Halt:
             f"lost its newest records; {MEND}",
         )
     if is_anew(sight):
+        assert cursor.last is not None
         return Halt(
             Trouble.ANEW,
-            f"the record at offset {cursor.next_offset - 1} is not the one that was applied: this is another topic "
+            f"the record at offset {cursor.last.offset} is not the one that was applied: this is another topic "
             f"under the same name; {MEND}",
         )
     if log.start > cursor.next_offset:

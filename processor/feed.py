@@ -100,6 +100,13 @@ class Feed:
         self.go_on(left[0].start)
         return [record for record in records if record.offset < left[0].start]
 
+    async def behind_markers(self, position: int) -> int:
+        """Return where the next record can stand, if what was read last at the position were markers alone."""
+        self._must_be_open()
+        async with asyncio.timeout(LOOK_SECONDS):
+            read = int(await self._consumer.position(self._raw))
+            return position if read <= position or await self._unexplained([Span(position, read)]) else read
+
     async def reread(self, cursor: Cursor, log_range: Log) -> bytes | None:
         """Read the record again that was applied last, if the log still reaches there. Return its digest."""
         last = cursor.last

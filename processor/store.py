@@ -112,7 +112,7 @@ class Store:
         outputs = [output_record(output, held.incarnation) for output in plan.outputs]
         records = len(plan.observations) + len(plan.dead_letters)
         letters = sum(output.topic is Topic.DEAD_LETTERS for output in plan.outputs)
-        assert moved.last is not None
+        last = moved.last
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 advanced = await connection.fetchval(
@@ -122,8 +122,8 @@ class Store:
                     held.next_offset,
                     moved.next_offset,
                     moved.emitted,
-                    moved.last.offset,
-                    moved.last.digest,
+                    last and last.offset,
+                    last and last.digest,
                     records,
                     records - len(observations) - letters,
                 )

@@ -76,6 +76,9 @@ GIVE_UP_SECONDS: Final = 3.0
 REFUSALS: Final = (InvalidTimestampError, UnknownError)
 """What brokers say of a timestamp that is too far from their clock. aiokafka does not know the newer word for it."""
 
+NOTHING: Final = Plan({}, {}, (), (), ())
+"""What markers come to."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -317,10 +320,26 @@ class Worker:
                 await self._process(records)
                 last_batch = monotonic()
             elif monotonic() - last_batch > REMEMBER_SECONDS:
+                await self._pass_markers()
                 await self._remember()
                 if not self.waiting.records:
                     self._prove()
         await self._remember()
+
+    async def _pass_markers(self) -> None:
+        """Move the cursor behind markers of transactions that nothing follows: they are no records that wait."""
+        cursor = self._cursor
+        assert cursor is not None
+        behind = await self._feed.behind_markers(cursor.next_offset)
+        if behind == cursor.next_offset:
+            return
+        await self._emission_done()
+        now = await self._shared.store.now()
+        moved = msgspec.structs.replace(cursor, next_offset=behind, emitted=max(cursor.emitted, self._emitted))
+        await self._shared.store.apply(self.partition, cursor, moved, NOTHING, now)
+        self._cursor, self.position, self.waiting.next_offset = moved, behind, behind
+        await self._publish((), behind, moved.recovery, now)
+        self._emitted = behind
 
     async def _fetch(self) -> list[RawRecord]:
         assert self.position is not None

@@ -22,15 +22,15 @@ class Consumer:
 
     def __init__(self, offsets: list[int]) -> None:
         self.offsets = offsets
-        self.position = 0
+        self.at = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.resting: set[TopicPartition] = set()
 
     async def getmany(self, *_: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         await self.gate.wait()
-        ahead = [offset for offset in self.offsets if offset >= self.position][:max_records]
-        self.position = ahead[-1] + 1 if ahead else self.position
+        ahead = [offset for offset in self.offsets if offset >= self.at][:max_records]
+        self.at = ahead[-1] + 1 if ahead else self.at
         return {RAW: [_record(offset) for offset in ahead]}
 
     async def beginning_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
@@ -39,8 +39,11 @@ class Consumer:
     async def end_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(parts, self.offsets[-1] + 1)
 
+    async def position(self, _: TopicPartition) -> int:
+        return self.at
+
     def seek(self, _: TopicPartition, position: int) -> None:
-        self.position = position
+        self.at = position
 
     def pause(self, *parts: TopicPartition) -> None:
         self.resting |= set(parts)
@@ -108,18 +111,18 @@ async def test_a_fetch_under_way_takes_nothing_once_the_feed_is_closed(broker: B
     consumer.gate.set()  # the records arrive in the very moment in which the partition goes
     feed.close()
     assert await fetching == []
-    assert consumer.position == 0
+    assert consumer.at == 0
 
 
 async def test_a_closed_feed_leaves_position_and_pauses_to_its_successor(broker: Broker) -> None:
     feed, consumer = await opened([0, 1, 2])
     feed.close()
-    consumer.position = 2
+    consumer.at = 2
     feed.pause()
     for touch in (feed.fetch(0, 100), asyncio.to_thread(feed.go_on, 0)):
         with pytest.raises(ClaimLostError):
             await touch
-    assert (consumer.position, consumer.resting) == (2, set())
+    assert (consumer.at, consumer.resting) == (2, set())
 
 
 async def test_a_fetch_that_is_cancelled_from_outside_is_cancelled(broker: Broker) -> None:
@@ -152,6 +155,23 @@ async def test_what_transactions_leave_is_passed_over(broker: Broker) -> None:
     broker.batches = [Batch(2, 4, (), explained=True), Batch(4, 5, (), explained=True)]
     broker.batches += [Batch(5, 6, (5,), explained=False), Batch(6, 8, (), explained=True)]
     assert await fetched(feed, 0) == [0, 1, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("read", "batches", "behind"),
+    [
+        (3, [], 3),
+        (5, [Batch(3, 5, (), explained=True)], 5),
+        (5, [Batch(3, 4, (), explained=True)], 3),
+        (5, [Batch(3, 5, (3, 4), explained=False)], 3),
+    ],
+)
+async def test_markers_that_nothing_follows_are_passed(
+    broker: Broker, read: int, batches: list[Batch], behind: int
+) -> None:
+    feed, consumer = await opened([2], 3)
+    broker.batches, consumer.at = batches, read
+    assert await feed.behind_markers(3) == behind
 
 
 async def test_a_record_given_again_is_a_doubt(broker: Broker) -> None:
