@@ -258,7 +258,7 @@ class ReconcileMetrics:
         )
         self.due = Gauge(
             "waybill_reconcile_due_shipments",
-            "Shipments that were due at the begin of the newest round.",
+            "Shipments that were due at the begin of the newest round; 20,000 stands for as many or more.",
             ["courier"],
             registry=registry,
         )

@@ -3,16 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
 from reconcile import waiting
-from reconcile.asking import Lane, Tools
+from reconcile.asking import OVERLAP, Lane, Tools
 from reconcile.errors import NotNowError
 from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown
-from reconcile.store import Due
+from reconcile.store import LONG_AGO, Due
 from reconcile.waiting import ATTEMPTS, Standing
 from runtime.appending import Appended
 from runtime.metrics import ReconcileMetrics, new_registry
@@ -57,6 +57,7 @@ class World:
         self.notes: list[tuple[str, Said]] = []
         self.appended: list[Appended] = []
         self.known_observations: list[Observation] = []
+        self.looked_back_to: list[datetime] = []
 
     # the API
     async def prepare(self) -> Throttled | Failed | Refused | None:
@@ -92,11 +93,21 @@ class World:
     async def append(self, records: Iterable[Appended]) -> None:
         self.appended += records
 
-    async def run(self) -> Lane:
+    async def due(self, courier: str, _now: datetime, since: datetime) -> AsyncGenerator[Due, None]:
+        assert courier == "dash"
+        self.looked_back_to.append(since)
+        for name in self.outcomes:
+            yield due(name)
+
+    def lane(self) -> Lane:
         settings = load_settings({"WAYBILL_RECONCILE_RATE": "1"})
         world = cast("Any", self)
-        tools = Tools(settings, world, world, world, ReconcileMetrics(new_registry()), asyncio.Event())
-        lane = Lane("dash", world, world, tools)
+        self.stop = asyncio.Event()
+        tools = Tools(settings, world, world, world, ReconcileMetrics(new_registry()), self.stop)
+        return Lane("dash", world, world, tools)
+
+    async def run(self) -> Lane:
+        lane = self.lane()
 
         async def dues() -> AsyncGenerator[Due, None]:
             for name in self.outcomes:
@@ -191,3 +202,23 @@ async def test_a_courier_that_wants_to_be_left_alone_is_given_up() -> None:
     assert world.notes == [("a", Said.THROTTLED)], "what was claimed is noted"
     assert lane.given_up == "not now"
     assert lane.refused is None
+
+
+async def test_a_round_looks_only_at_who_fell_silent_since_the_one_before() -> None:
+    world = World({"A": [Unknown()]})
+    lane = world.lane()
+    await lane.round(NOW, lambda: None)
+    world.outcomes = {}
+    await lane.round(NOW + timedelta(hours=1), lambda: None)
+    silent_before = NOW - load_settings({}).reconcile_stale_after
+    assert world.looked_back_to == [LONG_AGO, silent_before - OVERLAP]
+
+
+@pytest.mark.parametrize("why", ["refused", "stopped"])
+async def test_a_round_that_was_not_whole_is_made_up_for(why: str) -> None:
+    world = World({"A": [Refused("401") if why == "refused" else Unknown()]})
+    lane = world.lane()
+    if why == "stopped":
+        world.stop.set()
+    await lane.round(NOW, lambda: None)
+    assert lane.since == LONG_AGO
