@@ -49,7 +49,7 @@ def parser():
     made.set_defaults(command=COMMANDS[sys.argv[1]])
     return made
 
-main._parser = parser
+main.command_line = parser
 sys.exit(main.main([]))
 """
 
