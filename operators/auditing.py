@@ -26,6 +26,7 @@ from operators.comparing import (
 )
 from operators.errors import OperatorError
 from processor.claims import Cursor
+from processor.errors import StoredRowError, UnstorableError
 from processor.feed import raw_record
 from processor.pacing import MAX_BATCH
 from processor.plan import Read, read
@@ -38,7 +39,7 @@ from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.events import Event, State
 from schemas.observation import Carrier, Charges, Details, Driver, Erase, Proof
-from schemas.records import RawRecord
+from schemas.records import AnyHeaders, RawRecord
 from schemas.times import format_time
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason, Phase, Service, Status, TimeSource
@@ -48,7 +49,7 @@ STALL_SECONDS: Final = 30.0
 
 _Q: Final = load_queries("operators")
 _decode_event: Final = msgspec.json.Decoder(Event).decode
-_unpack_headers: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+_unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
 
 
 class Tail:
@@ -285,7 +286,7 @@ async def _load(store: Store, names: Sequence[str]) -> dict[str, Shipment]:
     """Fold shipments once more; those of which something stored is none of ours are left out."""
     try:
         return await store.load(names)
-    except (msgspec.MsgspecError, LookupError, ValueError):
+    except (StoredRowError, UnstorableError):
         if len(names) == 1:
             return {}
         half = len(names) // 2

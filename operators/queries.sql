@@ -70,7 +70,7 @@ select outputs.incarnation, outputs.raw_partition, outputs.cause_offset, key, he
 from unnest($1::bigint[], $2::integer[], $3::bigint[]) as wanted (incarnation, raw_partition, raw_offset)
 join outputs on outputs.raw_partition = wanted.raw_partition and outputs.incarnation = wanted.incarnation
 and outputs.cause_offset = wanted.raw_offset
-where topic = 'courier.webhooks.raw.dlq' and value is not null
+where topic = 'courier.webhooks.raw.dlq'
 
 -- name: incarnations
 select raw_partition, incarnation from cursors
@@ -551,7 +551,7 @@ limit 1
 select * from shipments where shipment_id = $1
 
 -- name: observations_of_shipment
-select incarnation, raw_partition, raw_offset, outcome, anomaly_kind, version, kept, reading, recorded_at,
+select shipment_id, incarnation, raw_partition, raw_offset, outcome, anomaly_kind, version, kept, reading, recorded_at,
     replay_of_partition, replay_of_offset
 from observations where shipment_id = $1
 order by recorded_at, incarnation, raw_partition, raw_offset

@@ -23,7 +23,8 @@ from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.observation import Retire
-from schemas.times import format_time, read_time
+from schemas.records import header_texts
+from schemas.times import format_time, moment_of, read_time
 from schemas.topics import Topic
 
 PAGE: Final = 500
@@ -156,8 +157,8 @@ async def _oldest(reader: Any, part: Any) -> datetime:
 
 def _written(record: Any) -> datetime:
     """Return when a dead letter was recorded. Kafka's timestamp is when it was published, which may be long after."""
-    said = read_time(str(dict(record.headers).get("dlq-at") or b"", "utf-8", "replace"), UTC)
-    return said[0] if said else datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    said = read_time(header_texts(record.headers).get("dlq-at"), UTC)
+    return said[0] if said else moment_of(record.timestamp) or _START
 
 
 async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> Count:

@@ -167,6 +167,4 @@ async def gap_at(consumer: AIOKafkaConsumer, raw: TopicPartition, position: int,
 
 def raw_record(record: Any) -> RawRecord:
     """Return what a consumer gives as a raw record."""
-    return RawRecord(
-        record.partition, record.offset, record.key, record.value or b"", tuple(record.headers), record.timestamp
-    )
+    return RawRecord(record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp)

@@ -26,7 +26,7 @@ from schemas.couriers import COURIERS
 from schemas.decisions import read_decision
 from schemas.observation import Erase, Observation
 from schemas.partitioning import partition_of
-from schemas.records import Provenance, RawRecord, UnreadableError, read_provenance
+from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, read_provenance
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome, Source
 
 _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
@@ -116,12 +116,16 @@ def read(record: RawRecord, zone_of: ZoneOf, partitions: int) -> Reading:
     try:
         provenance = read_provenance(record.headers, record.timestamp_ms)
         command_id = provenance.command_id
-        observation = observe(record.value, provenance, zone_of)
+        observation = observe(record.value or b"", provenance, zone_of)
         home = partition_of(observation.shipment_id.encode(), partitions)
         if home != record.partition:
             raise UnreadableError(DeadLetterReason.MISROUTED, f"the shipment belongs to partition {home}")
     except UnreadableError as error:
         return Unreadable(record, error, command_id)
+    except MemoryError:
+        raise  # no record's fault
+    except Exception as error:  # noqa: BLE001 - whatever one record causes is that record's dead letter
+        return Unreadable(record, UnforeseenError(error), command_id)
     return Read(record, observation, provenance.root, command_id)
 
 

@@ -57,8 +57,8 @@ select shipment_id, version, service, status, courier_status, failed_count, occu
 from shipments where shipment_id = any ($1::text[]) and retired_at is not null
 
 -- name: load_observations
-select shipment_id, incarnation, coalesce(replay_of_partition, raw_partition), coalesce(replay_of_offset, raw_offset),
-    replay_of_offset is not null, anomaly_kind, reading
+select shipment_id, incarnation, raw_partition, raw_offset, coalesce(replay_of_partition, raw_partition) as root_partition,
+    coalesce(replay_of_offset, raw_offset) as root_offset, replay_of_offset is not null as again, anomaly_kind, reading
 from observations
 where shipment_id = any ($1::text[]) and kept
 order by incarnation, raw_partition, raw_offset
@@ -215,7 +215,7 @@ returning raw_partition
 select shipment_id from shipments where shipment_id > $1 order by shipment_id limit $2
 
 -- name: newest_observations
-select distinct on (shipment_id) shipment_id, raw_partition, raw_offset, reading
+select distinct on (shipment_id) shipment_id, incarnation, raw_partition, raw_offset, reading
 from observations
 where shipment_id = any ($1::text[])
 order by shipment_id, incarnation desc, recorded_at desc, raw_offset desc

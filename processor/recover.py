@@ -30,7 +30,7 @@ from processor.published import Published, published
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
 from processor.store import Store
-from processor.worker import committed_offset, store_piecewise
+from processor.worker import committed_offset, store_piecewise, unplannable
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.holding import held
@@ -371,7 +371,8 @@ class _Applying:
         cursor, now = self.cursor, await self._store.now()
         loaded = await self._store.load({each.observation.shipment_id for each in readings if isinstance(each, Read)})
         applied, roots = await self._store.recall(readings)
-        planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)
+        with unplannable():
+            planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)
         last = readings[-1].record
         moved = advanced(cursor, last, last.offset + 1)
         await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(planned, outputs=()), now)

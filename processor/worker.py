@@ -8,10 +8,11 @@ be published then comes from the database, never from memory.
 import asyncio
 import random
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import islice
+from logging import ERROR, WARNING
 from time import monotonic, time
 from typing import Final
 
@@ -39,7 +40,7 @@ from processor.claims import (
 from processor.cursors import Cursors
 from processor.doubts import DOUBTS, claim_reason
 from processor.emitter import Emitter
-from processor.errors import ClaimLostError, GapError, HaltError, MendableError, UnstorableError
+from processor.errors import ClaimLostError, CulpritError, GapError, HaltError, MendableError, UnplannableError
 from processor.feed import Feed
 from processor.flood import Window, is_flood, slid
 from processor.outputs import NO_TIME, Output, batch_messages, told_by
@@ -54,7 +55,7 @@ from runtime.errors import UnreachableError
 from runtime.metrics import ClaimReason, PartitionState, ProcessorMetrics, StoreName
 from runtime.settings import DLQ_WINDOW_RECORDS, Settings
 from schemas.partitioning import uneven
-from schemas.records import RawRecord, UnreadableError
+from schemas.records import RawRecord, UnforeseenError, UnreadableError
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason
 
@@ -123,6 +124,7 @@ class Worker:
         self._refused = False
         """Whether the brokers have refused the time that outputs were stamped with: the next claim stamps none."""
         self._timeless = False
+        self._told: set[str] = set()
         self._reason = ClaimReason.ASSIGNED
         self._claimed_at: float | None = None
         self._attempts = 0
@@ -160,8 +162,9 @@ class Worker:
                 self._reason, self._attempts, self._doubts = ClaimReason.MENDED, 0, Doubts()
             except HaltError as error:
                 self._halt(str(error))
-                with suppress(*DOUBTS):  # what is stored is published; else the next claim does it
-                    await self._remember()
+                if self._cursor is not None:
+                    with suppress(*DOUBTS):  # what is stored is published; else the next claim does it
+                        await self._remember()
                 await self._drop_claim()
                 await self._stopping.wait()
             except DOUBTS as error:
@@ -339,6 +342,7 @@ class Worker:
     async def _process(self, records: Sequence[RawRecord]) -> None:
         zone_of = self._shared.settings.assumed_zone
         readings = [read(record, zone_of, self._stream.partitions) for record in records]
+        self._tell_faults(readings)
         if any(is_misrouted(reading) for reading in readings):
             stream, _ = await self._topics_now()
             if stream != self._stream:
@@ -347,6 +351,16 @@ class Worker:
                     f"records come by the new count: {MEND}"
                 )
         await store_piecewise(self._store, readings)
+
+    def _tell_faults(self, readings: Iterable[Reading]) -> None:
+        """Log each kind of our own faults once, with its traceback. Each record's dead letter names the kind."""
+        for reading in readings:
+            if isinstance(reading, Unreadable) and isinstance(reading.error, UnforeseenError):
+                cause = reading.error.__cause__
+                kind = place_of(cause)
+                if kind not in self._told:
+                    self._told.add(kind)
+                    log.error("a record cannot be read: a fault of ours", record=reading.record.at, exc_info=cause)
 
     async def _store(self, readings: Sequence[Reading]) -> None:
         """Store a batch, then publish it while the next one is stored."""
@@ -357,7 +371,8 @@ class Worker:
         applied, roots = await shared.store.recall(readings)
         now = await shared.store.now()
         shipments = ChainMap(loaded, self._shipments)
-        planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
+        with unplannable():
+            planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
         window = self._judge(planned, len(readings))
         if planned.retired:
             await self._emission_done()  # what is not known to be published stays stored
@@ -447,7 +462,7 @@ class Worker:
 
 
 async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]], readings: Sequence[Reading]) -> None:
-    """Store a batch. One that the database refuses is cut in two until the culprit stands alone: a dead letter.
+    """Store a batch. One that cannot be stored is cut in two until the culprit stands alone: a dead letter.
 
     Raises:
         HaltError: a dead letter cannot be stored either.
@@ -455,7 +470,7 @@ async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]],
     """
     try:
         await store(readings)
-    except UnstorableError as error:
+    except CulpritError as error:
         if len(readings) > 1:
             half = len(readings) // 2
             await store_piecewise(store, readings[:half])
@@ -465,8 +480,30 @@ async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]],
         at = reading.record.at
         if isinstance(reading, Unreadable):
             raise HaltError(f"the record {at} cannot even be stored as it is: {error}") from error
-        log.warning("unstorable record", record=at)
-        await store([Unreadable(reading.record, UnreadableError(DeadLetterReason.UNSTORABLE, str(error)))])
+        fault = isinstance(error, UnplannableError)
+        log.log(ERROR if fault else WARNING, "a record cannot be stored", record=at, why=str(error), exc_info=fault)
+        letter = UnreadableError(error.reason, str(error))
+        await store([Unreadable(reading.record, letter, reading.command_id)])
+
+
+@contextmanager
+def unplannable() -> Iterator[None]:
+    """Turn whatever goes wrong in planning into `UnplannableError`: some record of the batch causes it."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UnplannableError(f"applying it failed with {type(error).__name__}") from error
+
+
+def place_of(error: BaseException | None) -> str:
+    """Name the kind of an error and the line it comes from."""
+    trace = error.__traceback__ if error else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__} {line}"
 
 
 async def committed_offset(admin: AIOKafkaAdminClient, stream: Stream, partition: int) -> Committed | None:

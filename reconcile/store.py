@@ -105,10 +105,20 @@ class Store:
         return None if row is None else _due(row)
 
     async def known(self, shipment_id: str) -> list[Observation]:
-        """Return the observations of a shipment that are kept."""
+        """Return the observations of a shipment that are kept.
+
+        One that this version cannot read is left out: what is therefore appended again, the processor knows.
+        """
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_Q["known"], shipment_id)
-        return [_read_observation(row["reading"]) for row in rows]
+        return [each for row in rows if (each := _observation(row["reading"])) is not None]
+
+
+def _observation(reading: str) -> Observation | None:
+    try:
+        return _read_observation(reading)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
+        return None
 
 
 class Ledger:

@@ -134,7 +134,7 @@ async def decided(lab: Lab) -> None:
     ]
     appended = [decision_record(each, "dash", None, f"decision-{at}", now) for at, each in enumerate(decisions)]
     again = [
-        Raw(each.key or b"", each.value, reread_headers(each, f"job/{each.at}"), each.timestamp_ms)
+        Raw(each.key or b"", each.value or b"", reread_headers(each, f"job/{each.at}"), each.timestamp_ms)
         for each in map(raw_record, await lab.system.read(Topic.RAW))
     ]
     later = [
