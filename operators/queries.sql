@@ -1,6 +1,10 @@
 -- name: log_deed
 insert into operator_log (operator, command, detail) values ($1, $2, $3::json)
 
+-- name: log_decisions
+insert into operator_log (operator, command, detail)
+select operator, $2::text, detail from unnest($1::text[], $3::json[]) as decided (operator, detail)
+
 -- name: find_shipment
 -- By id, the courier's reference, order, or any AWB it ever had; the one of that id first. Without a row: its id alone.
 select shipment_id, status, order_id, awb, updated_at

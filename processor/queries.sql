@@ -95,6 +95,11 @@ on conflict (shipment_id) do update set
 -- name: known_commands
 select command_id from applied_commands where command_id = any ($1::text[])
 
+-- name: written_decisions
+-- What operators' commands wrote down before they appended it.
+select detail ->> 'command_id' as command_id, detail
+from operator_log where detail ->> 'command_id' = any ($1::text[])
+
 -- name: roots
 -- What roots were found to be about, at first and when they were read again, in the log that is there now.
 with root as (

@@ -12,13 +12,14 @@ from processor.claims import Cursor, Fingerprint
 from processor.errors import ClaimLostError, StoredRowError, UnstorableError
 from processor.fold import Snapshot
 from processor.outputs import Output, anomaly_id, chunk_end, forgotten_event
-from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said
+from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
 from processor.shipment import Past, Shipment, forgotten, rebuild, retired_shipment
 from processor.steps import Reached, Step
 from runtime.postgres import Connection, Connections
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
-from schemas.observation import Carrier, Charges, Details, Observation, Stamp
+from schemas.decisions import decision_digest
+from schemas.observation import Carrier, Charges, Decision, Details, Observation, Stamp
 from schemas.records import AnyHeaders
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Service, Status, TimeSource
@@ -40,6 +41,7 @@ _DataError: Final = asyncpg.exceptions._base.DataError
 
 _json: Final = msgspec.json.Encoder().encode
 _read_observation: Final = msgspec.json.Decoder(Observation).decode
+_read_decision: Final = msgspec.json.Decoder(Decision).decode
 _read_carrier: Final = msgspec.json.Decoder(Carrier).decode
 _read_charges: Final = msgspec.json.Decoder(Charges).decode
 _pack_headers: Final = msgspec.msgpack.Encoder().encode
@@ -115,6 +117,19 @@ class Store:
         for partition, offset, shipment_id, refused in rows:
             found.setdefault((partition, offset), []).append(Said(shipment_id, refused))
         return frozenset(row["command_id"] for row in known), found
+
+    async def written_down(self, readings: Iterable[Reading]) -> frozenset[tuple[str, bytes]]:
+        """Return the decisions that the operators' log has under a batch's command ids, whatever they say.
+
+        They stand there before they are appended.
+        """
+        commands = {reading.command_id for reading in readings if is_decision(reading) and reading.command_id}
+        if not commands:
+            return frozenset()
+        with blaming_data():
+            async with self._pool.acquire() as connection:
+                rows = await connection.fetch(_Q["written_decisions"], list(commands))
+        return frozenset((row["command_id"], decision_digest(decision)) for row in rows if (decision := _decided(row)))
 
     async def apply(self, partition: int, held: Cursor, moved: Cursor, plan: Plan, now: datetime) -> None:
         """Write a batch and move the cursor from `held` to `moved`, in one transaction.
@@ -212,6 +227,15 @@ async def _retire(
     await connection.execute(_Q["mark_retired"], shipment_ids, now, _text(personal(Details())))
     await connection.execute(_Q["retire_observations"], shipment_ids, partition, held.incarnation, held.next_offset)
     await connection.execute(_Q["retire_outputs"], shipment_ids, held.incarnation, emitted)
+
+
+def _decided(row: Any) -> Decision | None:
+    """Read what the log says of a command; None: that is no decision."""
+    try:
+        found: Decision = _read_decision(row["detail"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return found
 
 
 def read_reading(row: Any) -> Observation:

@@ -45,7 +45,7 @@ from processor.feed import Feed
 from processor.flood import Window, is_flood, slid
 from processor.outputs import NO_TIME, Output, batch_messages, told_by
 from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
-from processor.plan import Plan, Read, Reading, Unreadable, plan, read
+from processor.plan import Plan, Read, Reading, Unreadable, authorized, plan, read
 from processor.shipment import Shipment
 from processor.steps import Reached, Step
 from processor.store import Store
@@ -366,6 +366,7 @@ class Worker:
         """Store a batch, then publish it while the next one is stored."""
         shared, cursor, began = self._shared, self._cursor, monotonic()
         assert cursor is not None
+        readings = authorized(readings, await shared.store.written_down(readings))
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         loaded = await shared.store.load(named - self._shipments.keys())
         applied, roots = await shared.store.recall(readings)

@@ -70,6 +70,11 @@ def as_said(decision: Decision) -> dict[str, Any]:
     return said
 
 
+def decision_digest(decision: Decision) -> bytes:
+    """Identify what was decided, whatever version wrote it and in whatever bytes."""
+    return digest(as_said(decision))
+
+
 def _check(decision: Decision) -> None:
     """Refuse what no operator's command writes. What is stored already is not asked."""
     texts = [text for text in msgspec.structs.astuple(decision) if isinstance(text, str)]
