@@ -1,5 +1,7 @@
 """What can go wrong while processing, told apart by what to do about it."""
 
+from collections.abc import Collection
+
 from processor.offsets import Span
 from schemas.vocabulary import DeadLetterReason
 
@@ -38,6 +40,15 @@ class UnplannableError(CulpritError):
     """Planning failed in a way nobody foresaw: a fault of ours. `__cause__` tells where."""
 
     reason = DeadLetterReason.UNKNOWN_SHAPE
+
+
+class FloodError(ProcessorError):
+    """Hold couriers back: too many of their webhooks would be dead letters. Nothing of the batch was stored."""
+
+    def __init__(self, couriers: Collection[str], why: str) -> None:
+        """Keep whom, and a sentence for the operator."""
+        super().__init__(why)
+        self.couriers = frozenset(couriers)
 
 
 class HaltError(ProcessorError):

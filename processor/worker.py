@@ -40,9 +40,17 @@ from processor.claims import (
 from processor.cursors import Cursors
 from processor.doubts import DOUBTS, claim_reason
 from processor.emitter import Emitter
-from processor.errors import ClaimLostError, CulpritError, GapError, HaltError, MendableError, UnplannableError
+from processor.errors import (
+    ClaimLostError,
+    CulpritError,
+    FloodError,
+    GapError,
+    HaltError,
+    MendableError,
+    UnplannableError,
+)
 from processor.feed import Feed
-from processor.flood import Window, is_flood, slid
+from processor.flood import Windows, courier_of, flooding, last_of_others, slid
 from processor.outputs import NO_TIME, Output, batch_messages, told_by
 from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
 from processor.plan import Plan, Read, Reading, Unreadable, authorized, plan, read
@@ -53,7 +61,7 @@ from processor.waiting import Oldest, Waiting
 from runtime import postgres
 from runtime.errors import UnreachableError
 from runtime.metrics import ClaimReason, PartitionState, ProcessorMetrics, StoreName
-from runtime.settings import DLQ_WINDOW_RECORDS, Settings
+from runtime.settings import DLQ_WINDOW_WEBHOOKS, Settings
 from schemas.partitioning import uneven
 from schemas.records import RawRecord, UnforeseenError, UnreadableError
 from schemas.topics import Topic
@@ -120,7 +128,11 @@ class Worker:
         self._emitter: Emitter | None = None
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
-        self._window = Window()
+        self._windows: Windows = {}
+        self._holding = False
+        """Whether a courier is held back."""
+        self._others_until = 0
+        """Up to here other couriers' records stand behind the dead letters of one that is held back."""
         self._refused = False
         """Whether the brokers have refused the time that outputs were stamped with: the next claim stamps none."""
         self._timeless = False
@@ -317,7 +329,10 @@ class Worker:
             records = await self._fetch()
             self._in_hand = len(records)
             if records:
-                await self._process(records)
+                try:
+                    await self._process(records)
+                except FloodError as flood:
+                    await self._hold_back(flood)
                 last_batch = monotonic()
             elif monotonic() - last_batch > REMEMBER_SECONDS:
                 await self._remember()
@@ -326,6 +341,13 @@ class Worker:
         await self._remember()
 
     async def _fetch(self) -> list[RawRecord]:
+        records = await self._fetch_on()
+        if records:
+            self.waiting.oldest = Oldest(records[0].offset, records[0].timestamp_ms / 1000)
+        return records
+
+    async def _fetch_on(self) -> list[RawRecord]:
+        """Fetch what comes next, whether it is to be applied or only looked at."""
         assert self.position is not None
         try:
             records = await self._feed.fetch(self.position, self._batch_size)
@@ -334,7 +356,6 @@ class Worker:
             raise
         if records:
             self.position = records[-1].offset + 1
-            self.waiting.oldest = Oldest(records[0].offset, records[0].timestamp_ms / 1000)
         if (end := self._feed.end) is not None:
             self.waiting.log_end = max(self.waiting.log_end, end)
         return records
@@ -350,7 +371,32 @@ class Worker:
                     f"{self._raw.topic} has {stream.partitions} partitions now, not {self._stream.partitions}, and "
                     f"records come by the new count: {MEND}"
                 )
-        await store_piecewise(self._store, readings)
+        awaited = [each for each in readings if each.record.offset < self._others_until]
+        for part in (awaited, readings[len(awaited) :]):
+            if part:
+                await store_piecewise(self._store, part)
+
+    async def _hold_back(self, flood: FloodError) -> None:
+        """Stand still before a flood, until a record of another courier is seen behind it."""
+        self._in_hand = 0
+        await self._remember()
+        assert self._cursor is not None
+        start, self._holding = self._cursor.next_offset, True
+        if self.halted != str(flood):
+            self.halted = str(flood)
+            log.error("partition halted", partition=self.partition, why=self.halted)
+        self._go_back(start)
+        while not self._stopping.is_set():
+            last = last_of_others(await self._fetch_on(), flood.couriers)
+            if last is not None:
+                log.warning("dead letters after all: others' records stand behind", partition=self.partition)
+                self._others_until = last + 1
+                self._go_back(start)
+                return
+
+    def _go_back(self, offset: int) -> None:
+        self.position = offset
+        self._feed.go_on(offset)
 
     def _tell_faults(self, readings: Iterable[Reading]) -> None:
         """Log each kind of our own faults once, with its traceback. Each record's dead letter names the kind."""
@@ -374,7 +420,7 @@ class Worker:
         shipments = ChainMap(loaded, self._shipments)
         with unplannable():
             planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
-        window = self._judge(planned, len(readings))
+        windows = self._judge(readings)
         if planned.retired:
             await self._emission_done()  # what is not known to be published stays stored
         shared.reached(Step.PLANNED)
@@ -383,24 +429,39 @@ class Worker:
         await shared.store.apply(self.partition, cursor, moved, planned, now)
         shared.metrics.commit_duration.labels(StoreName.POSTGRES).observe(monotonic() - started)
         shared.reached(Step.STORED)
-        self._cursor, self._window = moved, window
+        self._cursor, self._windows = moved, windows
         self.waiting.applied(moved.next_offset, readings[-1].record.timestamp_ms / 1000)
+        if self._holding and not flooding(windows, DLQ_WINDOW_WEBHOOKS, shared.settings.dlq_max_ratio):
+            self._holding, self.halted = False, None
         self._keep(planned.shipments)
         stored_in = monotonic() - began
         await self._emission_done()
         self._emission = asyncio.create_task(self._emit(planned, moved, now, len(readings), stored_in))
 
-    def _judge(self, planned: Plan, records: int) -> Window:
-        """Halt before a flood of dead letters is stored."""
-        window = slid(self._window, records, len(planned.dead_letters), DLQ_WINDOW_RECORDS)
-        ratio = self._shared.settings.dlq_max_ratio
-        if is_flood(window, DLQ_WINDOW_RECORDS, ratio):
-            raise HaltError(
-                f"{window.dead} of the newest {window.records} records would be dead letters, more than "
-                f"WAYBILL_DLQ_MAX_RATIO={ratio:g} allows: roll back what was deployed and start again, or, if they are "
-                "garbage indeed, start again with WAYBILL_DLQ_MAX_RATIO=1"
+    def _judge(self, readings: Sequence[Reading]) -> Windows:
+        """Return the windows with a batch more.
+
+        Raises:
+            FloodError: a courier floods, and nobody else's records stand behind its dead letters here.
+
+        """
+        size, ratio = DLQ_WINDOW_WEBHOOKS, self._shared.settings.dlq_max_ratio
+        windows = slid(self._windows, readings, size)
+        couriers = flooding(windows, size, ratio)
+        held = couriers & {
+            courier_of(each.record)
+            for each in readings
+            if isinstance(each, Unreadable) and each.record.offset >= self._others_until
+        }
+        if held:
+            named = " and ".join(each or "no known courier" for each in sorted(held))
+            raise FloodError(
+                held,
+                f"of the newest {size} webhooks of {named} more would be dead letters than "
+                f"WAYBILL_DLQ_MAX_RATIO={ratio:g} allows; other couriers' records go on: roll back what was deployed "
+                "and start again, or, if they are garbage indeed, start again with WAYBILL_DLQ_MAX_RATIO=1",
             )
-        return window
+        return windows
 
     def _keep(self, shipments: Mapping[str, Shipment]) -> None:
         """Keep the newest shipments in memory; the oldest go first."""
