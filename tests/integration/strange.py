@@ -83,7 +83,9 @@ STRANGE: Final = [
 ]
 
 
-async def append(system: System, records: list[Strange], partition: int) -> list[tuple[Strange, int]]:
+async def append(
+    system: System, records: list[Strange], partition: int, topic: Topic = Topic.RAW
+) -> list[tuple[Strange, int]]:
     """Append records to a partition, one after the other, compressed; return each with its offset."""
     producer = AIOKafkaProducer(
         bootstrap_servers=system.settings.kafka_bootstrap_servers, compression_type="gzip", enable_idempotence=True
@@ -95,7 +97,7 @@ async def append(system: System, records: list[Strange], partition: int) -> list
             batch = producer.create_batch()
             batch.append(key=each.key, value=each.value, timestamp=each.timestamp_ms, headers=list(each.headers))
             batch.close()
-            delivery = await producer.send_batch(batch, system.settings.topic(Topic.RAW), partition=partition)
+            delivery = await producer.send_batch(batch, system.settings.topic(topic), partition=partition)
             sent.append(delivery)
         done = await asyncio.gather(*sent)
     finally:
