@@ -242,7 +242,7 @@ async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) ->
         say_json({**planned, "dry_run": False, "redriven": {**msgspec.to_builtins(done), "came_back": done.came_back}})
     else:
         _say_done(done)
-    return FAILED if done.stopped or done.exceeds(arguments.max_failure_ratio) else DONE
+    return FAILED if done.stopped else DONE
 
 
 async def _drop_letters(settings: Settings, arguments: argparse.Namespace) -> int:

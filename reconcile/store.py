@@ -15,7 +15,7 @@ from runtime import postgres
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
-from schemas.observation import Observation
+from schemas.observation import Observation, readable
 
 PAGE: Final = 500
 """Shipments that wait to be asked about, held in memory for each courier."""
@@ -33,7 +33,6 @@ LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Before every shipment."""
 
 _Q: Final = load_queries("reconcile")
-_read_observation: Final = msgspec.json.Decoder(Observation).decode
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,14 +110,7 @@ class Store:
         """
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_Q["known"], shipment_id)
-        return [each for row in rows if (each := _observation(row["reading"])) is not None]
-
-
-def _observation(reading: str) -> Observation | None:
-    try:
-        return _read_observation(reading)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
-        return None
+        return [each for row in rows if (each := readable(row["reading"])) is not None]
 
 
 class Ledger:
