@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from runtime.values import duration
-from schemas.observation import MAX_DECIDED
+from schemas.decisions import MAX_DECIDED
 from schemas.times import read_time
 from schemas.tolerant_json import unstorable
 

@@ -35,6 +35,7 @@ def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
     """
     from operators.errors import OperatorError, SeveralError  # noqa: PLC0415
     from processor.emitter import KAFKA_ERRORS  # noqa: PLC0415
+    from processor.errors import ProcessorError  # noqa: PLC0415
     from runtime.postgres import DATABASE_ERRORS  # noqa: PLC0415
 
     settings = start()
@@ -42,7 +43,7 @@ def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
         return run(command(settings))
     except SeveralError:
         raise
-    except OperatorError as error:
+    except (OperatorError, ProcessorError) as error:
         complain(str(error))
     except (*KAFKA_ERRORS, *DATABASE_ERRORS) as error:
         complain((str(error) or repr(error)).splitlines()[0])  # behind it PostgreSQL quotes rows

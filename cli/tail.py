@@ -1,7 +1,7 @@
 """`waybill tail`."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -109,13 +109,21 @@ def line(shown: "Shown", choice: "Choice") -> str:
     value = shown.value if isinstance(shown.value, dict) else {}
     if choice.topic in {Topic.DEAD_LETTERS, Topic.RAW}:
         parts = _body(shown)
-    elif not value:
+    elif shown.value is None:
         parts = ["forgotten"]
     else:
-        parts = _anomaly(value) if choice.topic is Topic.ANOMALIES else _event(value)
+        parts = [_told(value, _anomaly if choice.topic is Topic.ANOMALIES else _event)]
     if choice.show_personal and "personal" in value:
         parts.append(msgspec.json.encode(value["personal"]).decode())
     return "  ".join([shown.timestamp, shown.key or "(no key)", *parts, f"at {shown.partition}:{shown.offset}"])
+
+
+def _told(value: Mapping[str, Any], words: Callable[[Mapping[str, Any]], list[str]]) -> str:
+    """Say what a value tells; others may have written anything."""
+    try:
+        return "  ".join(words(value))
+    except (LookupError, TypeError, AttributeError):
+        return "(none of ours)"
 
 
 def _event(value: Mapping[str, Any]) -> list[str]:

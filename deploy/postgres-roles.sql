@@ -60,7 +60,7 @@ begin
             ('replay_jobs',           '',       written,  'select, delete', '',         ''),
             ('replay_positions',      '',       written,  'select',         '',         ''),
             ('dead_letter_decisions', '',       written,  'select, delete', '',         ''),
-            ('operator_log',          noted,    noted,    noted,            '',         ''),
+            ('operator_log',          'select', noted,    noted,            '',         ''),
             ('reconcile_asks',        '',       'select', '',               own,        ''),
             ('schema_migrations',     'select', 'select', 'select',         'select',   '')
         ) as access (relation, processor, operator, retention, reconcile, subscriber),

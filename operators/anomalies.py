@@ -10,6 +10,7 @@ import msgspec
 
 from operators.decisions import account_of
 from operators.errors import OperatorError
+from processor.errors import StoredRowError
 from processor.shipment import Shipment
 from processor.steps import no_one
 from processor.store import Store
@@ -227,11 +228,20 @@ def decision_on(standing: Standing, by: str, reason: str, *, accepting: bool) ->
 
 
 async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Standing]:
-    read = [(_read_anomaly(row["value"]), row["recorded_at"]) for row in rows]
+    read = [(_anomaly(row), row["recorded_at"]) for row in rows]
     chosen = [(anomaly, recorded_at) for anomaly, recorded_at in read if wanted.holds(anomaly)]
     shipments = await Store(pool, no_one).load({anomaly.shipment_id for anomaly, _ in chosen})
     found = []
     for anomaly, recorded_at in chosen:
         state, record = state_of(anomaly, shipments.get(anomaly.shipment_id))
         found.append(Standing(anomaly, state, recorded_at, record))
+    return found
+
+
+def _anomaly(row: Any) -> Anomaly:
+    try:
+        found: Anomaly = _read_anomaly(row["value"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        place = f"{row['raw_partition']}:{row['cause_offset']}/{row['ordinal']}"
+        raise StoredRowError(f"the anomaly at {place}", error) from error
     return found

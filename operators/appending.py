@@ -5,7 +5,7 @@ from datetime import datetime
 from runtime.appending import Appended
 from schemas.decisions import write_decision
 from schemas.observation import Decision
-from schemas.records import Provenance
+from schemas.records import Provenance, RawRecord
 from schemas.vocabulary import Source
 
 
@@ -25,3 +25,9 @@ def decision_record(decision: Decision, courier: str, account: str | None, comma
         provenance.headers(),
         int(now.timestamp() * 1000),
     )
+
+
+def rereading(record: RawRecord) -> Appended:
+    """Write the record that makes another be read again, as `operators.rereading` gives it."""
+    headers = [(name, value) for name, value in record.headers if value is not None]
+    return Appended(record.key, record.value or b"", headers, record.timestamp_ms)

@@ -45,6 +45,7 @@ from runtime.postgres import Pool, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
+from schemas.records import coordinates, header_texts
 from schemas.times import format_time, read_time
 from schemas.topics import Topic
 
@@ -375,6 +376,13 @@ _Letter = tuple[int, str]
 async def _read_letters(tail: Tail, into: set[_Letter]) -> None:
     async for records in tail.up_to(await tail.end()):
         for record in records:
-            headers = {name: str(value, "utf-8", "replace") for name, value in record.headers}
-            offset = headers.get("dlq-offset", "")
-            into.add((int(offset) if offset.isdecimal() else UNREADABLE, headers.get("dlq-at", "")))
+            headers = header_texts(record.headers)
+            into.add((_offset(headers.get("dlq-offset", "")), headers.get("dlq-at", "")))
+
+
+def _offset(text: str) -> int:
+    """Read the offset that a dead letter names: in a topic that others write it may be anything."""
+    try:
+        return coordinates(f"0:{text}")[1]
+    except ValueError:
+        return UNREADABLE

@@ -26,9 +26,10 @@ from operators.comparing import (
 )
 from operators.errors import OperatorError
 from processor.claims import Cursor
+from processor.errors import StoredRowError, UnstorableError
 from processor.feed import raw_record
 from processor.pacing import MAX_BATCH
-from processor.plan import Read, read
+from processor.plan import Read, Reading, authorized, read
 from processor.shipment import Past, Shipment, forgotten, rebuild
 from processor.steps import no_one
 from processor.store import Store
@@ -38,7 +39,7 @@ from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.events import Event, State
 from schemas.observation import Carrier, Charges, Details, Driver, Erase, Proof
-from schemas.records import RawRecord
+from schemas.records import AnyHeaders
 from schemas.times import format_time
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason, Phase, Service, Status, TimeSource
@@ -48,7 +49,7 @@ STALL_SECONDS: Final = 30.0
 
 _Q: Final = load_queries("operators")
 _decode_event: Final = msgspec.json.Decoder(Event).decode
-_unpack_headers: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+_unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
 
 
 class Tail:
@@ -171,13 +172,15 @@ class Raw:
         """Read what was applied before `next_offset`."""
         async for records in self._tail.up_to(next_offset):
             unstorable = await self._unstorable(records[0].offset, records[-1].offset + 1)
-            for record in records:
-                if record.offset not in unstorable:
-                    self._keep(raw_record(record))
+            zone_of, partitions = self._settings.assumed_zone, self._cursor.partitions
+            readings = [
+                read(raw_record(record), zone_of, partitions) for record in records if record.offset not in unstorable
+            ]
+            for reading in authorized(readings, await Store(self._pool, no_one).written_down(readings)):
+                self._keep(reading)
 
-    def _keep(self, record: RawRecord) -> None:
+    def _keep(self, reading: Reading) -> None:
         """Keep what a record says. One read again says what its root says: the fold knows it for a repeat."""
-        reading = read(record, self._settings.assumed_zone, self._cursor.partitions)
         if isinstance(reading, Read) and self._holds(reading.observation.shipment_id):
             self._histories[reading.observation.shipment_id].append(Past(reading.observation))
 
@@ -285,7 +288,7 @@ async def _load(store: Store, names: Sequence[str]) -> dict[str, Shipment]:
     """Fold shipments once more; those of which something stored is none of ours are left out."""
     try:
         return await store.load(names)
-    except (msgspec.MsgspecError, LookupError, ValueError):
+    except (StoredRowError, UnstorableError):
         if len(names) == 1:
             return {}
         half = len(names) // 2

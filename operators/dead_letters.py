@@ -16,8 +16,8 @@ from operators.errors import OperatorError
 from operators.journal import note
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
-from schemas.records import Headers, RawRecord, coordinates
-from schemas.times import read_time
+from schemas.records import AnyHeaders, RawRecord, coordinates, header_texts
+from schemas.times import EARLIEST, LATEST, read_time
 from schemas.vocabulary import DeadLetterReason, Source
 
 PAGE: Final = 1_000
@@ -33,7 +33,7 @@ CHUNK_BYTES: Final = 16 * 1024 * 1024
 """Bodies held in memory together, but for one that is larger by itself."""
 
 _Q: Final = load_queries("operators")
-_unpack_headers: Final = msgspec.msgpack.Decoder(Headers).decode
+_unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
 
 Place = tuple[int, int, int]
 """Incarnation, partition and offset."""
@@ -63,7 +63,7 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
     source: str | None
     key: str | None
     size: int | None
-    """Of the body, in bytes; None: it was erased."""
+    """Of the body, in bytes; None: the record came without one, or it was erased."""
     received_at: datetime | None
     recorded_at: datetime
     of_this_log: bool
@@ -213,7 +213,7 @@ def chunks(found: Sequence[Letter]) -> list[list[Letter]]:
 
 
 async def bodies(pool: Pool, wanted: Sequence[Letter]) -> list[Body]:
-    """Return letters with their bodies. Those erased are missing, and those that retention deletes just now."""
+    """Return letters with their bodies. Those that retention deletes just now are missing."""
     places = [letter.place for letter in wanted]
     async with pool.acquire() as connection:
         rows = await connection.fetch(_Q["bodies_of_dead_letters"], *_columns(places))
@@ -306,9 +306,11 @@ async def _incarnations(connection: Connection) -> dict[int, int]:
 
 
 def _letter(row: Any, current: Mapping[int, int]) -> Letter:
-    headers = _texts(_unpack_headers(row["headers"]) if row["headers"] else [])
+    headers = header_texts(_unpack_headers(row["headers"]) if row["headers"] else [])
     place = row["incarnation"], row["raw_partition"], row["cause_offset"]
     received = read_time(headers.get("received-at"), UTC)
+    if received and not EARLIEST <= received[0] < LATEST:
+        received = None
     return Letter(
         root=_root(place, headers),
         place=place,
@@ -339,12 +341,13 @@ def _raw_record(letter: Letter, row: Any) -> RawRecord:
     _, partition, offset = letter.root
     stamped = letter.received_at or letter.recorded_at
     return RawRecord(
-        partition, offset, row["key"], row["value"], tuple(headers), timestamp_ms=int(stamped.timestamp() * 1000)
+        partition,
+        offset,
+        row["key"],
+        row["value"],
+        tuple(headers),
+        timestamp_ms=max(0, int(stamped.timestamp() * 1000)),
     )
-
-
-def _texts(headers: Headers) -> dict[str, str]:
-    return {name: str(value, "utf-8", "replace") for name, value in headers if value is not None}
 
 
 def _columns(places: Iterable[Place]) -> tuple[list[int], list[int], list[int]]:

@@ -15,7 +15,7 @@ from operators.dead_letters import Body, Letter, bodies, chunks, pages
 from operators.dead_letters import decide as decide_letters
 from operators.errors import OperatorError
 from operators.finding import find_shipment
-from operators.journal import note
+from operators.journal import write_down
 from operators.outcomes import APPLY_SECONDS, outcomes
 from operators.rereading import reread
 from processor.fold import Snapshot, Verdict, judge
@@ -162,11 +162,10 @@ def write(known: Known, decision: Decision, command_id: str | None = None) -> tu
 
 
 async def decide(pool: Pool, appender: Appender, command: tuple[str, Appended], decision: Decision, what: str) -> Came:
-    """Append a decision, note it under `what`, wait until it is applied; return what came of it."""
+    """Write a decision down under `what`, append it, wait until it is applied; return what came of it."""
     command_id, record = command
-    said = {"command_id": command_id, **msgspec.to_builtins(decision)}
     async with pool.acquire() as connection:
-        await note(connection, decision.by, what, said)
+        await write_down(connection, what, [(command_id, decision)])
     await appender.append([record])
     applied = (await outcomes(pool, [command_id])).get(command_id)
     if applied is None:
@@ -179,14 +178,12 @@ async def decide(pool: Pool, appender: Appender, command: tuple[str, Appended], 
 async def decide_all(
     pool: Pool, appender: Appender, decided: Sequence[tuple[tuple[str, Appended], Decision]], what: str
 ) -> dict[str, int]:
-    """Append decisions, note each under `what`, wait until they are applied; count what came of them."""
+    """Write decisions down under `what`, append them, wait until they are applied; count what came of them."""
     came: Counter[str] = Counter()
     for start in range(0, len(decided), TOGETHER):
         page = decided[start : start + TOGETHER]
-        async with pool.acquire() as connection, connection.transaction():
-            for (command_id, _), decision in page:
-                said = {"command_id": command_id, **msgspec.to_builtins(decision)}
-                await note(connection, decision.by, what, said)
+        async with pool.acquire() as connection:
+            await write_down(connection, what, [(command_id, decision) for (command_id, _), decision in page])
         await appender.append([record for (_, record), _ in page])
         applied = await outcomes(pool, [command_id for (command_id, _), _ in page])
         came.update(each.outcome for each in applied.values())

@@ -29,7 +29,7 @@ from runtime.migrations import require_current_schema
 from runtime.postgres import DATABASE_ERRORS, SESSION, Connection, open_pool
 from runtime.queries import load_queries
 from runtime.settings import PREFIX, Settings, min_insync_replicas, secrets_settings
-from schemas.observation import Observation
+from schemas.observation import readable
 from schemas.topics import TOPICS, Topic
 
 SKEW: Final = (timedelta(seconds=2), timedelta(minutes=1))
@@ -67,7 +67,6 @@ READINGS: Final = 2_000
 """Newest readings that are looked at: more than are needed, since not every courier writes times without a zone."""
 
 _Q: Final = load_queries("operators")
-_read_observation: Final = msgspec.json.Decoder(Observation).decode
 
 
 class Level(StrEnum):
@@ -358,7 +357,8 @@ def of_clocks(before: datetime, theirs: datetime, after: datetime) -> Finding:
 
 async def _zones(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
     rows = await connection.fetch(_Q["newest_readings"], READINGS)
-    found = list(shifted((_read_observation(row["reading"]) for row in rows), settings.assumed_zone))
+    said = [reading for row in rows if (reading := readable(row["reading"])) is not None]
+    found = list(shifted(said, settings.assumed_zone))
     for each in found:
         yield of_zone(each)
     if not found:

@@ -16,6 +16,7 @@ from runtime import kafka, kafka_admin
 from runtime.postgres import Pool, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
+from schemas.times import moment_of
 from schemas.topics import Topic
 
 READ_SECONDS: Final = 15.0
@@ -134,6 +135,7 @@ async def _aged(reader: AIOKafkaConsumer, topic: str, lags: list[Lag]) -> list[L
 async def _look(reader: AIOKafkaConsumer, oldest: dict[int, float]) -> None:
     fetched: Mapping[TopicPartition, list[Any]] = await reader.getmany(timeout_ms=FETCH_MS, max_records=1)
     for part, records in fetched.items():
-        received = datetime.fromtimestamp(records[0].timestamp / 1000, UTC)
-        oldest[part.partition] = max(0.0, round((datetime.now(UTC) - received).total_seconds(), 3))
+        now = datetime.now(UTC)
+        received = moment_of(records[0].timestamp) or now
+        oldest[part.partition] = max(0.0, round((now - received).total_seconds(), 3))
         reader.pause(part)

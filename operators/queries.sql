@@ -1,6 +1,10 @@
 -- name: log_deed
 insert into operator_log (operator, command, detail) values ($1, $2, $3::json)
 
+-- name: log_decisions
+insert into operator_log (operator, command, detail)
+select operator, $2::text, detail from unnest($1::text[], $3::json[]) as decided (operator, detail)
+
 -- name: find_shipment
 -- By id, the courier's reference, order, or any AWB it ever had; the one of that id first. Without a row: its id alone.
 select shipment_id, status, order_id, awb, updated_at
@@ -70,7 +74,7 @@ select outputs.incarnation, outputs.raw_partition, outputs.cause_offset, key, he
 from unnest($1::bigint[], $2::integer[], $3::bigint[]) as wanted (incarnation, raw_partition, raw_offset)
 join outputs on outputs.raw_partition = wanted.raw_partition and outputs.incarnation = wanted.incarnation
 and outputs.cause_offset = wanted.raw_offset
-where topic = 'courier.webhooks.raw.dlq' and value is not null
+where topic = 'courier.webhooks.raw.dlq'
 
 -- name: incarnations
 select raw_partition, incarnation from cursors
@@ -551,7 +555,7 @@ limit 1
 select * from shipments where shipment_id = $1
 
 -- name: observations_of_shipment
-select incarnation, raw_partition, raw_offset, outcome, anomaly_kind, version, kept, reading, recorded_at,
+select shipment_id, incarnation, raw_partition, raw_offset, outcome, anomaly_kind, version, kept, reading, recorded_at,
     replay_of_partition, replay_of_offset
 from observations where shipment_id = $1
 order by recorded_at, incarnation, raw_partition, raw_offset

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from operators.appending import rereading
 from operators.dead_letters import (
     DEAD,
     OPERATOR,
@@ -92,7 +93,7 @@ def refusal(letter: Letter) -> str | None:
     if letter.state is LetterState.MENDED:
         return "it was read again with success"
     if letter.size is None:
-        return "its body was erased"
+        return "it has no body: it came without one, or it was erased"
     if not letter.of_this_log:
         return (
             "the raw topic was made anew since, so nothing can refer to its record: ask the courier again, or drop it"
@@ -185,8 +186,7 @@ class Redrive:
         )
 
     def _record(self, body: Body, command_id: str) -> Appended:
-        record = reread(body.record, command_id, self._zone_of, self._appender.partitions).record
-        return Appended(record.key, record.value, list(record.headers), record.timestamp_ms)
+        return rereading(reread(body.record, command_id, self._zone_of, self._appender.partitions).record)
 
     async def _begin(self, selection: Selection, done: Redriven) -> None:
         shown = msgspec.to_builtins(selection)

@@ -20,7 +20,7 @@ from runtime.postgres import Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
-from schemas.records import RawRecord, coordinates
+from schemas.records import RawRecord, coordinates, header_texts
 from schemas.topics import Topic
 
 SCANNED: Final = 2_000
@@ -211,7 +211,7 @@ class ReplayLog:
         key = shipment.encode()
 
         def belongs(record: RawRecord) -> bool:
-            root = dict(record.headers).get("replay-of")
+            root = header_texts(record.headers).get("replay-of")
             if record.key == key or (record.partition, record.offset) in known or (root and _at(root) in known):
                 return True
             reading = read(msgspec.structs.replace(record, partition=0), self._settings.assumed_zone, 1)
@@ -227,10 +227,10 @@ async def applied_offsets(pool: Pool) -> dict[int, Applied]:
     return {partition: Applied(*values) for partition, *values in rows}
 
 
-def _at(replay_of: bytes) -> tuple[int, int] | None:
+def _at(replay_of: str) -> tuple[int, int] | None:
     try:
-        return coordinates(replay_of.decode())
-    except (ValueError, UnicodeDecodeError):
+        return coordinates(replay_of)
+    except ValueError:
         return None
 
 

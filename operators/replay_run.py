@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from operators.appending import rereading
 from operators.errors import OperatorError
 from operators.outcomes import APPLY_SECONDS
 from operators.replay_jobs import Job, Runner, Status, outcomes
@@ -20,7 +21,7 @@ from operators.rereading import reread
 from operators.selection import Stretch
 from processor.emitter import KAFKA_ERRORS
 from processor.plan import Read
-from runtime.appending import Appended, Appender, open_appender
+from runtime.appending import Appender, open_appender
 from runtime.errors import SetupError
 from runtime.postgres import DATABASE_ERRORS, Pool
 from runtime.settings import Settings
@@ -196,9 +197,7 @@ class _Reprocess:
             for root in chunk.records
         ]
         records = [reading.record for reading in again if isinstance(reading, Read)]
-        for partition, offset in await self._appender.append(
-            Appended(record.key, record.value, list(record.headers), record.timestamp_ms) for record in records
-        ):
+        for partition, offset in await self._appender.append(map(rereading, records)):
             self._ends[partition] = max(offset + 1, self._ends.get(partition, 0))
         passed_over = chunk.rereadings + chunk.decisions + len(again) - len(records)
         await self._runner.advance(chunk.partition, chunk.next_offset, len(records), passed_over)

@@ -18,6 +18,7 @@ from operators.errors import OperatorError
 from operators.replay_jobs import Job, Runner
 from operators.replay_run import Control, Ended, Pace, Progress, Tell, marked, settled
 from operators.selection import Selection, Stretch, within
+from processor.errors import StoredRowError
 from processor.outputs import Output, messages
 from runtime import kafka, kafka_admin
 from runtime.postgres import Pool
@@ -155,7 +156,7 @@ class StoredEvents:
     def _selected(self, row: Any) -> Output | None:
         if row["topic"] != Topic.EVENTS or row["value"] is None:
             return None
-        facts = _read_facts(row["value"])
+        facts = _facts(row)
         selection = self._selection
         if not within(selection, facts.received_at) or selection.courier not in {None, facts.courier}:
             return None
@@ -170,6 +171,14 @@ class StoredEvents:
             row["shipment_id"],
             row["version"],
         )
+
+
+def _facts(row: Any) -> _Facts:
+    try:
+        found: _Facts = _read_facts(row["value"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise StoredRowError(f"the event {row['shipment_id']}/{row['version']}", error) from error
+    return found
 
 
 def event_stretches(selection: Selection, applied: Mapping[int, int], partitions: Collection[int]) -> list[Stretch]:

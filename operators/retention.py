@@ -14,16 +14,17 @@ import msgspec
 from operators.appending import decision_record
 from operators.decisions import retentions
 from operators.errors import OperatorError
-from operators.journal import note
+from operators.journal import note, write_down
 from operators.outcomes import outcomes
 from runtime import kafka
-from runtime.appending import Appended, Appender
+from runtime.appending import Appender
 from runtime.errors import UnreachableError
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.observation import Retire
-from schemas.times import format_time, read_time
+from schemas.records import header_texts
+from schemas.times import format_time, moment_of, read_time
 from schemas.topics import Topic
 
 PAGE: Final = 500
@@ -156,8 +157,8 @@ async def _oldest(reader: Any, part: Any) -> datetime:
 
 def _written(record: Any) -> datetime:
     """Return when a dead letter was recorded. Kafka's timestamp is when it was published, which may be long after."""
-    said = read_time(str(dict(record.headers).get("dlq-at") or b"", "utf-8", "replace"), UTC)
-    return said[0] if said else datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    said = read_time(header_texts(record.headers).get("dlq-at"), UTC)
+    return said[0] if said else moment_of(record.timestamp) or _START
 
 
 async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> Count:
@@ -251,7 +252,16 @@ class Retention:
 
     async def _retire_page(self, rows: list[Any], kind: _Kind) -> int:
         commands = {f"retire/{row['shipment_id']}/{format_time(row['updated_at'])}": row for row in rows}
-        await self._appender.append([self._decision(row, name, kind) for name, row in commands.items()])
+        decided = [(name, self._decision(row, kind)) for name, row in commands.items()]
+        async with self._pool.acquire() as connection:
+            await write_down(connection, "retention retire", decided)
+        now = datetime.now(UTC)
+        await self._appender.append(
+            [
+                decision_record(decision, commands[name]["courier"], commands[name]["account"], name, now)
+                for name, decision in decided
+            ]
+        )
         applied = await outcomes(self._pool, list(commands))
         if len(applied) < len(commands):
             raise OperatorError(
@@ -262,15 +272,14 @@ class Retention:
             retired: int = await connection.fetchval(_Q["count_retired"], [row["shipment_id"] for row in rows])
         return retired
 
-    def _decision(self, row: Any, command_id: str, kind: _Kind) -> Appended:
-        decision = Retire(
+    def _decision(self, row: Any, kind: _Kind) -> Retire:
+        return Retire(
             shipment_id=row["shipment_id"],
             by=self._operator,
             reason=f"silent since {format_time(row['updated_at'])}",
             silent_since=kind.since,
             unfinished=kind.unfinished,
         )
-        return decision_record(decision, row["courier"], row["account"], command_id, datetime.now(UTC))
 
     async def _dead_letters(self) -> int:
         """Delete the dead letters that their topic holds no longer, and what was decided on them."""

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from schemas.records import RawRecord
-from schemas.times import read_time
+from schemas.records import RawRecord, header_texts
+from schemas.times import EARLIEST, LATEST, moment_of, read_time
 from schemas.vocabulary import Source
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,26 +116,22 @@ def search_time(since: datetime) -> int:
 
 def received_at(record: RawRecord) -> datetime:
     """Return when a record was received: its header, else its timestamp."""
-    header = dict(record.headers).get("received-at") or b""
-    found = read_time(str(header, "utf-8", "replace"), UTC)
-    if found:
+    found = read_time(header_texts(record.headers).get("received-at"), UTC)
+    if found and EARLIEST <= found[0] < LATEST:
         return found[0]
-    try:
-        return _EPOCH + record.timestamp_ms * _MILLISECOND
-    except OverflowError:
-        return _EPOCH
+    return moment_of(record.timestamp_ms) or _EPOCH
 
 
 def judge(selection: Selection, record: RawRecord, belongs: Callable[[RawRecord], bool]) -> Verdict:
     """Say what a record of a stretch is. `belongs` tells whether it is about the selected shipment."""
-    headers = dict(record.headers)
-    if selection.courier is not None and headers.get("courier") != selection.courier.encode():
+    headers = header_texts(record.headers)
+    if selection.courier is not None and headers.get("courier") != selection.courier:
         return Verdict.OUTSIDE
     if not within(selection, received_at(record)) or not belongs(record):
         return Verdict.OUTSIDE
-    if "replay-of" in headers:
+    if headers.get("replay-of"):
         return Verdict.REREADING
-    return Verdict.DECISION if headers.get("source") == Source.OPERATOR.encode() else Verdict.SELECTED
+    return Verdict.DECISION if headers.get("source") == Source.OPERATOR else Verdict.SELECTED
 
 
 def within(selection: Selection, received: datetime) -> bool:

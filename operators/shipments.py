@@ -11,7 +11,7 @@ from operators.personal import masked
 from processor.outputs import anomaly_id
 from processor.shipment import Shipment, new_shipment
 from processor.steps import no_one
-from processor.store import Store
+from processor.store import Store, read_reading
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
@@ -21,7 +21,6 @@ from schemas.vocabulary import AnomalyKind
 
 _Q: Final = load_queries("operators")
 _JSON_COLUMNS: Final = ("carrier", "charges", "personal")
-_read_observation: Final = msgspec.json.Decoder(Observation).decode
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -138,7 +137,7 @@ def _listed(row: Any) -> Listed:
 
 
 def _shown(row: Any, folded: Shipment) -> ShownObservation:
-    observation = _read_observation(row["reading"])
+    observation = read_reading(row)
     occurred = COURIERS[observation.courier].occurred(observation, folded.service)
     at = (row["raw_partition"], row["raw_offset"])
     again = None if row["replay_of_offset"] is None else (row["replay_of_partition"], row["replay_of_offset"])

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from time import monotonic
 from typing import Any, Final
@@ -20,7 +20,8 @@ from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
-from schemas.times import format_time
+from schemas.records import header_texts
+from schemas.times import format_time, moment_of
 from schemas.topics import Topic
 
 FETCH_MS: Final = 200
@@ -249,15 +250,21 @@ def _shower(settings: Settings, choice: Choice, partitions: int) -> Callable[[An
             record.topic,
             record.partition,
             record.offset,
-            format_time(datetime.fromtimestamp(record.timestamp / 1000, UTC)),
+            _time(record.timestamp),
             None if record.key is None else record.key.decode(errors="replace"),
-            {name: (value or b"").decode(errors="replace") for name, value in record.headers},
+            {name: "" for name, _ in record.headers} | header_texts(record.headers),
             len(record.value or b""),
             value_of(record),
             reading_of(record),
         )
 
     return show
+
+
+def _time(timestamp_ms: int) -> str:
+    """Write a record's timestamp, which may be any number."""
+    moment = moment_of(timestamp_ms)
+    return f"{timestamp_ms} ms" if moment is None else format_time(moment)
 
 
 def _milliseconds(moment: datetime) -> int:

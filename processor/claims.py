@@ -139,7 +139,7 @@ def mark(recovery: int) -> str:
 
 def digest(record: RawRecord) -> bytes:
     """Digest a raw record as Kafka has it."""
-    hashed = blake2b(msgspec.msgpack.encode((record.key, record.value, record.headers, record.timestamp_ms)))
+    hashed = blake2b(msgspec.msgpack.encode((record.key, record.value or b"", record.headers, record.timestamp_ms)))
     return hashed.digest()[:16]
 
 

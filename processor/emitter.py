@@ -10,7 +10,7 @@ from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.claims import Stream, mark
-from processor.outputs import Message
+from processor.outputs import Message, publishable
 from processor.steps import Reached, Step
 from runtime import kafka
 from runtime.settings import Settings
@@ -59,10 +59,16 @@ class Emitter:
         `recovery` is the cursor's. Without `next_offset` only the messages are published.
 
         An error leaves open whether it was published: the next claim finds out.
+
+        Raises:
+            StoredRowError: something stored cannot be read. No transaction was begun.
+
         """
+        limit = self._settings.max_message_bytes
+        whole = [publishable(message, limit) for message in messages]
         try:
             async with asyncio.timeout(self._seconds):
-                await self._transact(messages, next_offset, recovery)
+                await self._transact(whole, next_offset, recovery)
         except KAFKA_ERRORS as error:
             if denial := kafka.denial_of_transaction(self._producer):
                 raise denial from error

@@ -1,6 +1,9 @@
 """What can go wrong while processing, told apart by what to do about it."""
 
+from collections.abc import Collection
+
 from processor.offsets import Span
+from schemas.vocabulary import DeadLetterReason
 
 
 class ProcessorError(Exception):
@@ -20,12 +23,53 @@ class GapError(ClaimLostError):
         self.gap = gap
 
 
-class UnstorableError(ProcessorError):
-    """Cut the batch in two: the database refuses a value in it, and always will."""
+class CulpritError(ProcessorError):
+    """Cut the batch in two: one record in it cannot be applied, and never will. It becomes a dead letter.
+
+    `reason` is the dead letter's.
+    """
+
+    reason = DeadLetterReason.UNSTORABLE
+
+
+class UnstorableError(CulpritError):
+    """The database refuses a value."""
+
+
+class UnplannableError(CulpritError):
+    """Planning failed in a way nobody foresaw: a fault of ours. `__cause__` tells where."""
+
+    reason = DeadLetterReason.UNKNOWN_SHAPE
+
+
+class FloodError(ProcessorError):
+    """Hold couriers back: too many of their webhooks would be dead letters. Nothing of the batch was stored."""
+
+    def __init__(self, couriers: Collection[str], why: str) -> None:
+        """Keep whom, and a sentence for the operator."""
+        super().__init__(why)
+        self.couriers = frozenset(couriers)
 
 
 class HaltError(ProcessorError):
     """Stop this partition: going on would skip or repeat something. An operator must look, then start us again."""
+
+
+class StoredRowError(HaltError):
+    """Something stored cannot be read by this version. Nothing that depends on it may be decided."""
+
+    def __init__(self, what: str, why: Exception) -> None:
+        """Say what it is and how it is mended. Of why only the kind and the place: its words may quote the row."""
+        super().__init__(
+            f"{what} is stored in a form that this version of Waybill cannot read ({_kind(why)}): start the version "
+            "that wrote it, or a newer one, again; if somebody changed the row by hand, put it back from a backup"
+        )
+
+
+def _kind(error: Exception) -> str:
+    """Say which kind of error it is, and msgspec's path to the place: that quotes names of fields, never values."""
+    _, found, path = str(error).rpartition(" - at `")
+    return f"{type(error).__name__} at {path.rstrip('`')}" if found else type(error).__name__
 
 
 class MendableError(HaltError):

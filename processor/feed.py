@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection
 
 from processor.claims import Cursor, Log, digest
-from processor.errors import ClaimLostError, GapError
+from processor.errors import ClaimLostError, GapError, HaltError
 from processor.offsets import Span, holes, without
 from runtime import kafka_log
 from schemas.records import RawRecord
@@ -25,6 +25,12 @@ FETCH_SECONDS: Final = 0.25
 LOOK_SECONDS: Final = 10.0
 """How long may be waited for a record that is there, or for what the log holds at a gap: milliseconds when all is
 well."""
+
+NAMELESS: Final = (
+    "a record soon behind the next offset has a header whose name is no UTF-8, which our Kafka client cannot read: "
+    "`kafka-dump-log` shows it; append it again without that header, delete the log up to there with "
+    "`kafka-delete-records`, then `waybill recover`"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -136,6 +142,8 @@ class Feed:
         self._fetching = fetching
         try:
             fetched = await fetching
+        except UnicodeDecodeError as error:
+            raise HaltError(NAMELESS) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._closed or (task is not None and task.cancelling()):
@@ -174,6 +182,4 @@ async def gap_at(consumer: AIOKafkaConsumer, raw: TopicPartition, position: int,
 
 def raw_record(record: Any) -> RawRecord:
     """Return what a consumer gives as a raw record."""
-    return RawRecord(
-        record.partition, record.offset, record.key, record.value or b"", tuple(record.headers), record.timestamp
-    )
+    return RawRecord(record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp)

@@ -1,39 +1,69 @@
-"""When too many records give no observation. Pure.
+"""When too many webhooks give no observation. Pure.
 
-After a bad deploy every record may look unreadable. Then the partition stops before the topic is emptied into the
-dead letters.
+After a bad deploy every body may look unreadable. Then a courier's dead letters are held back before the topic is
+emptied into them. It is judged courier by courier and webhook by webhook: one body with thousands of items is one
+webhook, and what one courier sends says nothing about another.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
-import msgspec
+from processor.plan import Reading, Unreadable, is_unauthorized
+from schemas.couriers import COURIERS
+from schemas.records import RawRecord
 
+NOBODY: Final = ""
+"""Stands for the courier of records that name none of ours."""
 
-class Window(msgspec.Struct, frozen=True):
-    """The newest batches that together hold at least a window's records: of each how many, and how many were dead."""
+Window = Mapping[bytes, bool]
+"""A courier's newest webhooks, oldest first, by name: whether none of its records here gave an observation."""
 
-    batches: Sequence[tuple[int, int]] = ()
-
-    @property
-    def records(self) -> int:
-        """How many records it holds."""
-        return sum(records for records, _ in self.batches)
-
-    @property
-    def dead(self) -> int:
-        """How many of them gave no observation."""
-        return sum(dead for _, dead in self.batches)
+Windows = Mapping[str, Window]
+"""By courier."""
 
 
-def slid(window: Window, records: int, dead: int, size: int) -> Window:
-    """Take one more batch; let go of old ones that are not needed for `size` records."""
-    batches = [*window.batches, (records, dead)]
-    held = window.records + records
-    while held - batches[0][0] >= size:
-        held -= batches.pop(0)[0]
-    return Window(batches)
+def courier_of(record: RawRecord) -> str:
+    """Return the courier that a record names."""
+    named = str(_header(record, "courier"), "utf-8", "replace")
+    return named if named in COURIERS else NOBODY
 
 
-def is_flood(window: Window, size: int, max_ratio: float) -> bool:
-    """Whether more than `max_ratio` of a full window's records gave no observation. A window not full never is one."""
-    return window.records >= size and window.dead > max_ratio * window.records
+def _header(record: RawRecord, wanted: str) -> bytes:
+    """Return a header's last value. Every record is asked, so nothing else is read."""
+    return next((value for name, value in reversed(record.headers) if name == wanted and value is not None), b"")
+
+
+def slid(windows: Windows, readings: Sequence[Reading], size: int) -> dict[str, Window]:
+    """Return the windows with a batch more, each of at most `size` webhooks."""
+    fresh: dict[str, dict[bytes, bool]] = defaultdict(dict)
+    for reading in readings:
+        if is_unauthorized(reading):
+            continue  # no courier's, whatever it says
+        webhook = _header(reading.record, "webhook-id") or reading.record.at.encode()
+        seen = fresh[courier_of(reading.record)]
+        seen[webhook] = seen.get(webhook, True) and isinstance(reading, Unreadable)
+    return {**windows, **{courier: _joined(windows.get(courier, {}), seen, size) for courier, seen in fresh.items()}}
+
+
+def _joined(window: Window, fresh: Mapping[bytes, bool], size: int) -> Window:
+    """Put webhooks behind those known. One that goes on over several batches stands at its last record."""
+    merged = {webhook: dead for webhook, dead in window.items() if webhook not in fresh}
+    for webhook, dead in fresh.items():
+        merged[webhook] = dead and window.get(webhook, True)
+    surplus = len(merged) - size
+    return dict(list(merged.items())[surplus:]) if surplus > 0 else merged
+
+
+def flooding(windows: Windows, size: int, max_ratio: float) -> frozenset[str]:
+    """Return the couriers of whose full window more than `max_ratio` gave nothing. A window not full is no flood."""
+    return frozenset(
+        courier
+        for courier, window in windows.items()
+        if len(window) >= size and sum(window.values()) > max_ratio * len(window)
+    )
+
+
+def last_of_others(records: Sequence[RawRecord], held: Collection[str]) -> int | None:
+    """Return the offset of the last record of a courier that is not held back; None: there is none."""
+    return next((record.offset for record in reversed(records) if courier_of(record) not in held), None)

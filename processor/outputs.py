@@ -1,11 +1,12 @@
 """What is published for one raw record: event, anomaly or dead letter, and the exact bytes of each. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
+from processor.errors import StoredRowError
 from processor.fold import Snapshot
 from processor.shipment import Changed
 from schemas.couriers import Courier
@@ -20,7 +21,7 @@ from schemas.events import (
     state_after,
 )
 from schemas.observation import Observation, Stamp
-from schemas.records import Headers, RawRecord, UnreadableError
+from schemas.records import AnyHeaders, RawRecord, UnreadableError
 from schemas.times import format_time
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Source, Status
@@ -29,8 +30,23 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode_event: Final = msgspec.json.Decoder(Event).decode
 _decode_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
 
+MAX_DETAIL: Final = 500
+"""Characters of a dead letter's detail: a sentence."""
+
+_OURS: Final = ("dlq-reason", "dlq-detail", "dlq-topic", "dlq-partition", "dlq-offset", "dlq-at")
+"""The headers of a dead letter that are not the record's, in order."""
+
+_FRAME: Final = 10
+"""Bytes for the lengths of a header's name and value."""
+
+_ENVELOPE: Final = 200
+"""Bytes for a batch's head and a record's lengths."""
+
 STATE_TYPE: Final = "shipment.state"
 ANOMALY_TYPE: Final = "shipment.anomaly"
+
+
+_T = TypeVar("_T")
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +65,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     recorded_at: datetime
     shipment_id: str | None = None
     version: int | None = None
-    headers: Headers = []
+    headers: AnyHeaders = ()
     event: Event | None = None
     """What the value says, where it has just been written. Not stored."""
 
@@ -65,7 +81,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     topic: Topic
     key: bytes | None
     value: bytes | None
-    headers: Headers
+    headers: AnyHeaders
     timestamp_ms: int
 
 
@@ -195,7 +211,7 @@ def dead_letter(origin: Origin, error: UnreadableError) -> Output:
     record = origin.record
     reason = (
         ("dlq-reason", error.reason),
-        ("dlq-detail", error.detail),
+        ("dlq-detail", error.detail[:MAX_DETAIL]),
         ("dlq-topic", origin.topic),
         ("dlq-partition", str(record.partition)),
         ("dlq-offset", str(record.offset)),
@@ -211,6 +227,35 @@ def dead_letter(origin: Origin, error: UnreadableError) -> Output:
         origin.recorded_at,
         headers=[*record.headers, *((name, text.encode()) for name, text in reason)],
     )
+
+
+def publishable(message: Message, limit: int) -> Message:
+    """Return a message of at most `limit` bytes, where it is a dead letter. Others are never larger.
+
+    A record may come compressed and be larger than any that is published, and a dead letter has headers on top. What
+    is left out, and said in `dlq-cut`, is in the stored dead letter and in the raw topic.
+    """
+    if message.topic is not Topic.DEAD_LETTERS or _size(message) <= limit:
+        return message
+    ours = [(name, value) for name, value in message.headers if name in _OURS]
+    valueless = _cut(message, "value", value=None)
+    if _size(valueless) <= limit:
+        return valueless
+    headless = _cut(message, "value, headers", value=None, headers=ours[-len(_OURS) :])
+    if _size(headless) <= limit:
+        return headless
+    return _cut(headless, "key", key=None)
+
+
+def _cut(message: Message, what: str, **left: object) -> Message:
+    smaller = msgspec.structs.replace(message, **left)
+    return msgspec.structs.replace(smaller, headers=[*smaller.headers, ("dlq-cut", what.encode())])
+
+
+def _size(message: Message) -> int:
+    """Return the bytes that a message takes in a batch, its frame counted generously."""
+    headers = sum(len(name.encode()) + len(value or b"") + _FRAME for name, value in message.headers)
+    return len(message.key or b"") + len(message.value or b"") + headers + _ENVELOPE
 
 
 def tombstone(origin: Origin, shipment_id: str, ordinal: int) -> Output:
@@ -241,6 +286,10 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
 
     They are stamped with when the output was recorded. What is published long after gets a timestamp of its own: by it
     brokers take or refuse a record, and keep it or let it go.
+
+    Raises:
+        StoredRowError: it is stored in a form that cannot be read.
+
     """
     if timestamp_ms is None:
         timestamp_ms = int(output.recorded_at.timestamp() * 1000)
@@ -248,14 +297,14 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
         return (Message(output.topic, output.key, None, output.headers, timestamp_ms),)
     match output.topic:
         case Topic.EVENTS:
-            event = output.event or _decode_event(output.value)
+            event = output.event or _stored_value(_decode_event, output)
             told = _message(Topic.EVENTS, output, output.value, event, event.type, timestamp_ms)
             if not with_state:
                 return (told,)
             state = _encode(state_after(event))
             return told, _message(Topic.STATE, output, state, event, STATE_TYPE, timestamp_ms)
         case Topic.ANOMALIES:
-            anomaly = _decode_anomaly(output.value)
+            anomaly = _stored_value(_decode_anomaly, output)
             headers = cloud_event_headers(
                 Topic.ANOMALIES,
                 id_=anomaly.id,
@@ -266,6 +315,15 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
             return (Message(Topic.ANOMALIES, output.key, output.value, headers, timestamp_ms),)
         case _:
             return (Message(output.topic, output.key, output.value, output.headers, timestamp_ms),)
+
+
+def _stored_value(decode: Callable[[bytes], _T], output: Output) -> _T:
+    assert output.value is not None
+    try:
+        return decode(output.value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        what = f"the output {output.partition}:{output.cause}/{output.ordinal} of shipment {output.shipment_id}"
+        raise StoredRowError(what, error) from error
 
 
 def _message(topic: Topic, output: Output, value: bytes, event: Event, type_: str, timestamp_ms: int) -> Message:

@@ -6,7 +6,7 @@ The plan of a batch is the plans of its records one by one, so batch boundaries 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime, tzinfo
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final, TypeGuard, assert_never
 
 import msgspec
 
@@ -23,10 +23,10 @@ from processor.shipment import (
     new_shipment,
 )
 from schemas.couriers import COURIERS
-from schemas.decisions import read_decision
+from schemas.decisions import decision_digest, read_decision
 from schemas.observation import Erase, Observation
 from schemas.partitioning import partition_of
-from schemas.records import Provenance, RawRecord, UnreadableError, read_provenance
+from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, read_provenance
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome, Source
 
 _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
@@ -116,12 +116,16 @@ def read(record: RawRecord, zone_of: ZoneOf, partitions: int) -> Reading:
     try:
         provenance = read_provenance(record.headers, record.timestamp_ms)
         command_id = provenance.command_id
-        observation = observe(record.value, provenance, zone_of)
+        observation = observe(record.value or b"", provenance, zone_of)
         home = partition_of(observation.shipment_id.encode(), partitions)
         if home != record.partition:
             raise UnreadableError(DeadLetterReason.MISROUTED, f"the shipment belongs to partition {home}")
     except UnreadableError as error:
         return Unreadable(record, error, command_id)
+    except MemoryError:
+        raise  # no record's fault
+    except Exception as error:  # noqa: BLE001 - whatever one record causes is that record's dead letter
+        return Unreadable(record, UnforeseenError(error), command_id)
     return Read(record, observation, provenance.root, command_id)
 
 
@@ -140,6 +144,42 @@ def observe(value: bytes, provenance: Provenance, zone_of: ZoneOf) -> Observatio
     if provenance.source is Source.OPERATOR:
         return read_decision(value, provenance)
     return courier.read(value, provenance, zone_of(provenance.courier, provenance.source))
+
+
+Written = Set[tuple[str, bytes]]
+"""Decisions that stand in the operators' log: command id, and the digest of what was said."""
+
+
+def authorized(readings: Sequence[Reading], written: Written) -> list[Reading]:
+    """Return readings in which a decision that no operator's command wrote down is a dead letter.
+
+    Whoever may append to the raw topic may claim to be an operator; the log says who is. Such a record's command id
+    counts for nothing: it may be that of a decision yet to come.
+    """
+    return [reading if _is_authorized(reading, written) else _unauthorized(reading) for reading in readings]
+
+
+def is_decision(reading: Reading) -> TypeGuard[Read]:
+    """Whether a record is an operator's."""
+    return isinstance(reading, Read) and reading.observation.decision is not None
+
+
+def is_unauthorized(reading: Reading) -> bool:
+    """Whether a record is a decision that no operator's command wrote down."""
+    return isinstance(reading, Unreadable) and reading.error.reason is DeadLetterReason.UNAUTHORIZED
+
+
+def _is_authorized(reading: Reading, written: Written) -> bool:
+    if not is_decision(reading):
+        return True
+    decision, command = reading.observation.decision, reading.command_id
+    assert decision is not None
+    return command is not None and (command, decision_digest(decision)) in written
+
+
+def _unauthorized(reading: Reading) -> Unreadable:
+    detail = "no row of operator_log has this command id and this decision"
+    return Unreadable(reading.record, UnreadableError(DeadLetterReason.UNAUTHORIZED, detail))
 
 
 def plan(

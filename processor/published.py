@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.events import State
 from schemas.partitioning import partition_of
+from schemas.tolerant_json import unstorable
 
 CACHE_KIB: Final = 16_384
 """KiB of memory that SQLite takes for its pages."""
@@ -42,11 +43,15 @@ class Published:
         self._database = database
         self._partitions = partitions
 
-    def take(self, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Take in records of a partition, in order. What stands where its key belongs counts before what does not."""
+    def take(self, partition: int, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Take in records of a partition, in order. What stands where its key belongs counts before what does not.
+
+        Records of others, whose key is no shipment's, are passed over.
+        """
         rows = (
-            (key.decode(), home := partition_of(key, self._partitions), home == partition, value)
+            (name, home := partition_of(key, self._partitions), home == partition, value)
             for key, value in records
+            if key and (name := _name(key)) is not None
         )
         with self._database:
             self._database.executemany(_TAKE, rows)
@@ -57,14 +62,18 @@ class Published:
         return int(found)
 
     def states(self, names: Sequence[str]) -> dict[str, State | None]:
-        """Return those of these shipments that were published; None where one was forgotten."""
+        """Return those of these shipments that were published; None where one was forgotten.
+
+        A value that is none of ours counts as not published: a correction takes its place.
+        """
         return {
-            name: None if value is None else _decode_state(value)
+            name: state
             for chunk in _chunks(names)
             for name, value in self._database.execute(
                 f"select name, value from published where name in ({_marks(chunk)})",  # noqa: S608 - marks alone
                 chunk,
             )
+            for state in _states(name, value)
         }
 
     def drop(self, names: Sequence[str]) -> None:
@@ -98,3 +107,24 @@ def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _marks(chunk: Sequence[str]) -> str:
     return ",".join("?" * len(chunk))
+
+
+def _name(key: bytes) -> str | None:
+    try:
+        name = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if unstorable(name) else name
+
+
+def _states(name: str, value: bytes | None) -> Iterator[State | None]:
+    """Read a published value; nothing, if it is none of ours."""
+    if value is None:
+        yield None
+        return
+    try:
+        state: State = _decode_state(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return
+    if state.shipment_id == name:
+        yield state

@@ -57,8 +57,8 @@ select shipment_id, version, service, status, courier_status, failed_count, occu
 from shipments where shipment_id = any ($1::text[]) and retired_at is not null
 
 -- name: load_observations
-select shipment_id, incarnation, coalesce(replay_of_partition, raw_partition), coalesce(replay_of_offset, raw_offset),
-    replay_of_offset is not null, anomaly_kind, reading
+select shipment_id, incarnation, raw_partition, raw_offset, coalesce(replay_of_partition, raw_partition) as root_partition,
+    coalesce(replay_of_offset, raw_offset) as root_offset, replay_of_offset is not null as again, anomaly_kind, reading
 from observations
 where shipment_id = any ($1::text[]) and kept
 order by incarnation, raw_partition, raw_offset
@@ -94,6 +94,11 @@ on conflict (shipment_id) do update set
 
 -- name: known_commands
 select command_id from applied_commands where command_id = any ($1::text[])
+
+-- name: written_decisions
+-- What operators' commands wrote down before they appended it.
+select detail ->> 'command_id' as command_id, detail
+from operator_log where detail ->> 'command_id' = any ($1::text[])
 
 -- name: roots
 -- What roots were found to be about, at first and when they were read again, in the log that is there now.
@@ -215,7 +220,7 @@ returning raw_partition
 select shipment_id from shipments where shipment_id > $1 order by shipment_id limit $2
 
 -- name: newest_observations
-select distinct on (shipment_id) shipment_id, raw_partition, raw_offset, reading
+select distinct on (shipment_id) shipment_id, incarnation, raw_partition, raw_offset, reading
 from observations
 where shipment_id = any ($1::text[])
 order by shipment_id, incarnation desc, recorded_at desc, raw_offset desc

@@ -25,12 +25,12 @@ from processor.feed import gap_at, raw_record
 from processor.mending import Mend, correction, mend
 from processor.outputs import Output, batch_messages
 from processor.pacing import MAX_BATCH
-from processor.plan import Read, Reading, plan, read
+from processor.plan import Read, Reading, authorized, is_unauthorized, plan, read
 from processor.published import Published, published
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
 from processor.store import Store
-from processor.worker import committed_offset, store_piecewise
+from processor.worker import committed_offset, store_piecewise, unplannable
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.holding import held
@@ -42,6 +42,9 @@ from schemas.topics import Topic
 
 ATTEMPTS: Final = 5
 """How often the partitions are claimed: a processor that starts meanwhile may claim one first."""
+
+NAMED: Final = 20
+"""Records that one line of progress names."""
 
 STALL_SECONDS: Final = 30.0
 """How long the log may give no record before a recovery gives up."""
@@ -205,6 +208,11 @@ class Recovery:
             applying = _Applying(self._store, partition, cursor)
             await store_piecewise(applying.store, [read(record, zone_of, cursor.partitions) for record in records])
             cursor = applying.cursor
+            if applying.unauthorized:
+                say(
+                    f"partition {partition}: {len(applying.unauthorized)} decisions passed over, which operator_log "
+                    f"does not have: {_some(applying.unauthorized)}; operators must make them again"
+                )
             self._reached(Step.WRITTEN)
             say(f"partition {partition}: applied again up to offset {cursor.next_offset} of {until}")
         return cursor
@@ -366,12 +374,16 @@ class _Applying:
         self._store = store
         self._partition = partition
         self.cursor = cursor
+        self.unauthorized: list[str] = []
 
     async def store(self, readings: Sequence[Reading]) -> None:
         cursor, now = self.cursor, await self._store.now()
+        readings = authorized(readings, await self._store.written_down(readings))
+        self.unauthorized += [each.record.at for each in readings if is_unauthorized(each)]
         loaded = await self._store.load({each.observation.shipment_id for each in readings if isinstance(each, Read)})
         applied, roots = await self._store.recall(readings)
-        planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)
+        with unplannable():
+            planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)
         last = readings[-1].record
         moved = advanced(cursor, last, last.offset + 1)
         await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(planned, outputs=()), now)
@@ -393,6 +405,11 @@ async def open_recovery(settings: Settings, reached: Reached = no_one) -> AsyncI
             yield Recovery(settings, admin, reader, pool, reached)
         finally:
             await kafka.stop(reader)
+
+
+def _some(places: Sequence[str]) -> str:
+    rest = len(places) - NAMED
+    return ", ".join(places[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _moment() -> int:

@@ -9,7 +9,7 @@ import msgspec
 from processor.claims import Cursor
 from processor.errors import ClaimLostError
 from processor.outputs import Output
-from processor.store import OUTPUT_COLUMNS, output_record, read_cursor
+from processor.store import OUTPUT_COLUMNS, output_record, read_cursor, read_reading
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import State
@@ -21,7 +21,6 @@ PAGE: Final = 2_000
 
 _Q: Final = load_queries("processor")
 _json: Final = msgspec.json.Encoder().encode
-_read_observation: Final = msgspec.json.Decoder(Observation).decode
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -82,13 +81,15 @@ class RecoveryStore:
             after = ids[-1]
 
     async def newest(self, shipment_ids: Sequence[str]) -> dict[str, Said]:
-        """Return what was said last about each of these shipments."""
+        """Return what was said last about each of these shipments.
+
+        Raises:
+            StoredRowError: it is stored in a form that this version cannot read.
+
+        """
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_Q["newest_observations"], list(shipment_ids))
-        return {
-            row["shipment_id"]: Said(_read_observation(row["reading"]), row["raw_partition"], row["raw_offset"])
-            for row in rows
-        }
+        return {row["shipment_id"]: Said(read_reading(row), row["raw_partition"], row["raw_offset"]) for row in rows}
 
     async def forget_corrections(self, partition: int, cursor: Cursor) -> None:
         """Delete what an interrupted comparison has stored; none of it was published."""

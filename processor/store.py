@@ -1,6 +1,7 @@
 """The processor's side of PostgreSQL: what a batch needs, and one transaction a batch with one statement a table."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -8,16 +9,18 @@ import asyncpg
 import msgspec
 
 from processor.claims import Cursor, Fingerprint
-from processor.errors import ClaimLostError, UnstorableError
+from processor.errors import ClaimLostError, StoredRowError, UnstorableError
 from processor.fold import Snapshot
 from processor.outputs import Output, anomaly_id, chunk_end, forgotten_event
-from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said
+from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
 from processor.shipment import Past, Shipment, forgotten, rebuild, retired_shipment
 from processor.steps import Reached, Step
 from runtime.postgres import Connection, Connections
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
-from schemas.observation import Carrier, Charges, Details, Observation, Stamp
+from schemas.decisions import decision_digest
+from schemas.observation import Carrier, Charges, Decision, Details, Observation, Stamp
+from schemas.records import AnyHeaders
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Service, Status, TimeSource
 
@@ -33,12 +36,16 @@ _Q: Final = load_queries("processor")
 _REFUSED: Final = ("22", "54", "23502", "23514")
 """SQLSTATE classes that blame the data: bad data, limits exceeded, not null, check."""
 
+_DataError: Final = asyncpg.exceptions._base.DataError
+"""Raised for a value that asyncpg itself cannot write: an `InterfaceError`, and the data's fault alone."""
+
 _json: Final = msgspec.json.Encoder().encode
 _read_observation: Final = msgspec.json.Decoder(Observation).decode
+_read_decision: Final = msgspec.json.Decoder(Decision).decode
 _read_carrier: Final = msgspec.json.Decoder(Carrier).decode
 _read_charges: Final = msgspec.json.Decoder(Charges).decode
 _pack_headers: Final = msgspec.msgpack.Encoder().encode
-_unpack_headers: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+_unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -63,41 +70,66 @@ class Store:
         return now
 
     async def load(self, shipment_ids: Iterable[str]) -> dict[str, Shipment]:
-        """Return those of the shipments that anything is known of."""
+        """Return those of the shipments that anything is known of.
+
+        Raises:
+            UnstorableError: the database refuses an id.
+            StoredRowError: something stored about one of them cannot be read.
+
+        """
         ids = sorted(shipment_ids)
         if not ids:
             return {}
-        async with self._pool.acquire() as connection:
-            known = await connection.fetch(_Q["load_versions"], ids)
-            rows = await connection.fetch(_Q["load_observations"], ids)
-            gone = [shipment_id for shipment_id, _, _, retired in known if retired]
-            retired = await connection.fetch(_Q["load_retired"], gone) if gone else []
+        with blaming_data():
+            async with self._pool.acquire() as connection:
+                known = await connection.fetch(_Q["load_versions"], ids)
+                rows = await connection.fetch(_Q["load_observations"], ids)
+                gone = [shipment_id for shipment_id, _, _, retired in known if retired]
+                retired = await connection.fetch(_Q["load_retired"], gone) if gone else []
         versions = {shipment_id: version for shipment_id, _, version, _ in known}
         couriers = {shipment_id: courier for shipment_id, courier, _, _ in known}
         histories: dict[str, list[Past]] = {shipment_id: [] for shipment_id in versions}
-        for shipment_id, incarnation, partition, offset, again, kind, reading in rows:
-            refusal = kind and anomaly_id(shipment_id, (partition, offset), incarnation, AnomalyKind(kind))
-            observation = _read_observation(reading)
-            couriers[shipment_id] = observation.courier
-            histories.setdefault(shipment_id, []).append(Past(observation, refusal, again))
+        for row in rows:
+            name = row["shipment_id"]
+            past = read_past(row)
+            couriers[name] = past.observation.courier
+            histories.setdefault(name, []).append(past)
         return {
-            shipment_id: rebuild(COURIERS[couriers[shipment_id]], shipment_id, versions.get(shipment_id, 0), history)
-            for shipment_id, history in histories.items()
+            name: _rebuilt(couriers[name], name, versions.get(name, 0), history) for name, history in histories.items()
         } | {row["shipment_id"]: _retired(row) for row in retired}
 
     async def recall(self, readings: Iterable[Reading]) -> tuple[frozenset[str], Roots]:
-        """Return which of a batch's command ids were applied, and what is known of the roots it reads again."""
+        """Return which of a batch's command ids were applied, and what is known of the roots it reads again.
+
+        Raises:
+            UnstorableError: the database refuses one of them.
+
+        """
         commands = {reading.command_id for reading in readings if reading.command_id is not None}
         roots = {reading.root for reading in readings if isinstance(reading, Read) and reading.root is not None}
         if not commands and not roots:
             return frozenset(), {}
-        async with self._pool.acquire() as connection:
-            known = await connection.fetch(_Q["known_commands"], list(commands))
-            rows = await connection.fetch(_Q["roots"], *map(list, zip(*roots, strict=True))) if roots else []
+        with blaming_data():
+            async with self._pool.acquire() as connection:
+                known = await connection.fetch(_Q["known_commands"], list(commands))
+                rows = await connection.fetch(_Q["roots"], *map(list, zip(*roots, strict=True))) if roots else []
         found: dict[tuple[int, int], list[Said]] = {}
         for partition, offset, shipment_id, refused in rows:
             found.setdefault((partition, offset), []).append(Said(shipment_id, refused))
         return frozenset(row["command_id"] for row in known), found
+
+    async def written_down(self, readings: Iterable[Reading]) -> frozenset[tuple[str, bytes]]:
+        """Return the decisions that the operators' log has under a batch's command ids, whatever they say.
+
+        They stand there before they are appended.
+        """
+        commands = {reading.command_id for reading in readings if is_decision(reading) and reading.command_id}
+        if not commands:
+            return frozenset()
+        with blaming_data():
+            async with self._pool.acquire() as connection:
+                rows = await connection.fetch(_Q["written_decisions"], list(commands))
+        return frozenset((row["command_id"], decision_digest(decision)) for row in rows if (decision := _decided(row)))
 
     async def apply(self, partition: int, held: Cursor, moved: Cursor, plan: Plan, now: datetime) -> None:
         """Write a batch and move the cursor from `held` to `moved`, in one transaction.
@@ -105,6 +137,7 @@ class Store:
         Raises:
             ClaimLostError: another claim has taken the partition over.
             UnstorableError: the database refuses a value of the batch. Nothing was written.
+            StoredRowError: what is to be erased cannot be read. Nothing was written.
 
         """
         shipments = _shipment_columns(plan, now)
@@ -113,7 +146,7 @@ class Store:
         records = len(plan.observations) + len(plan.dead_letters)
         letters = sum(output.topic is Topic.DEAD_LETTERS for output in plan.outputs)
         last = moved.last
-        try:
+        with blaming_data():
             async with self._pool.acquire() as connection, connection.transaction():
                 advanced = await connection.fetchval(
                     _Q["advance_cursor"],
@@ -147,12 +180,6 @@ class Store:
                 if plan.retired:
                     await _retire(connection, list(plan.retired), partition, held, moved.emitted, now)
                 self._reached(Step.WRITTEN)
-        except asyncpg.PostgresError as error:
-            if blames_data(error.sqlstate):
-                raise UnstorableError(f"{error.sqlstate}: {type(error).__name__}") from error
-            raise
-        except UnicodeEncodeError as error:
-            raise UnstorableError("a text that is no UTF-8") from error
 
     async def note_emitted(self, partition: int, cursor: Cursor, emitted: int) -> None:
         """Remember how far is published, when no batch comes along to carry it.
@@ -182,12 +209,12 @@ class Store:
 async def _erase(connection: Connection, shipment_ids: Sequence[str], now: datetime) -> None:
     """Take the personal data out of what is stored about shipments."""
     readings = [
-        (row["shipment_id"], row["incarnation"], row["raw_partition"], row["raw_offset"], _forgotten(row["reading"]))
+        (row["shipment_id"], row["incarnation"], row["raw_partition"], row["raw_offset"], _forgotten(row))
         for row in await connection.fetch(_Q["readings_of"], shipment_ids)
     ]
     if readings:
         await connection.execute(_Q["rewrite_readings"], *zip(*readings, strict=True))
-    events = [(*key, forgotten_event(value)) for *key, value in await connection.fetch(_Q["events_of"], shipment_ids)]
+    events = [_event_forgotten(row) for row in await connection.fetch(_Q["events_of"], shipment_ids)]
     if events:
         await connection.execute(_Q["rewrite_outputs"], *zip(*events, strict=True))
     await connection.execute(_Q["mark_erased"], shipment_ids, now)
@@ -202,11 +229,82 @@ async def _retire(
     await connection.execute(_Q["retire_outputs"], shipment_ids, held.incarnation, emitted)
 
 
-def _forgotten(reading: str) -> str | None:
-    return _text(forgotten(_read_observation(reading)))
+def _decided(row: Any) -> Decision | None:
+    """Read what the log says of a command; None: that is no decision."""
+    try:
+        found: Decision = _read_decision(row["detail"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return found
+
+
+def read_reading(row: Any) -> Observation:
+    """Read a stored observation. The row names its shipment and its raw record.
+
+    Raises:
+        StoredRowError: it is of a form that this version cannot read.
+
+    """
+    try:
+        return _read_observation(row["reading"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
+        raise StoredRowError(_named(row), error) from error
+
+
+def read_past(row: Any) -> Past:
+    """Read a row of `load_observations`.
+
+    Raises:
+        StoredRowError: it is of a form that this version cannot read.
+
+    """
+    observation, kind = read_reading(row), row["anomaly_kind"]
+    try:
+        at = row["root_partition"], row["root_offset"]
+        refusal = kind and anomaly_id(observation.shipment_id, at, row["incarnation"], AnomalyKind(kind))
+    except ValueError as error:
+        raise StoredRowError(_named(row), error) from error
+    return Past(observation, refusal, row["again"])
+
+
+def _named(row: Any) -> str:
+    incarnation = f"{row['incarnation']}/" if row["incarnation"] else ""
+    place = f"{incarnation}{row['raw_partition']}:{row['raw_offset']}"
+    return f"the observation of shipment {row['shipment_id']} from raw record {place}"
+
+
+def _rebuilt(courier: str, name: str, version: int, history: Sequence[Past]) -> Shipment:
+    """Fold a shipment from what is stored."""
+    try:
+        return rebuild(COURIERS[courier], name, version, history)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise StoredRowError(f"the history of shipment {name}", error) from error
+
+
+def _forgotten(row: Any) -> str | None:
+    return _text(forgotten(read_reading(row)))
+
+
+def _event_forgotten(row: Any) -> tuple[Any, ...]:
+    *key, value = row
+    try:
+        return (*key, forgotten_event(value))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        what = f"the output {row['raw_partition']}:{row['cause_offset']}/{row['ordinal']}"
+        raise StoredRowError(what, error) from error
 
 
 def _retired(row: Any) -> Shipment:
+    try:
+        return retired_shipment(row["shipment_id"], row["version"], _left(row))
+    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+        raise StoredRowError(f"the row of shipment {row['shipment_id']}", error) from error
+
+
+def _left(row: Any) -> Snapshot:
+    """Read the snapshot of a retired shipment."""
     details = Details(
         order_id=row["order_id"],
         awb=row["awb"],
@@ -214,7 +312,7 @@ def _retired(row: Any) -> Shipment:
         charges=_read_charges(row["charges"]) if row["charges"] else None,
         reason=row["reason"],
     )
-    snapshot = Snapshot(
+    return Snapshot(
         service=Service(row["service"]),
         status=Status(row["status"]),
         courier_status=row["courier_status"],
@@ -222,7 +320,19 @@ def _retired(row: Any) -> Shipment:
         occurred=Stamp(row["occurred_at"], TimeSource(row["occurred_at_source"])),
         details=details,
     )
-    return retired_shipment(row["shipment_id"], row["version"], snapshot)
+
+
+@contextmanager
+def blaming_data() -> Iterator[None]:
+    """Tell the data's fault from the database's: what no database would take comes out as `UnstorableError`."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if blames_data(error.sqlstate):
+            raise UnstorableError(f"{error.sqlstate}: {type(error).__name__}") from error
+        raise
+    except (_DataError, UnicodeEncodeError, OverflowError) as error:
+        raise UnstorableError("a value that PostgreSQL has no form for") from error
 
 
 def blames_data(sqlstate: str | None) -> bool:
@@ -354,6 +464,20 @@ def output_record(output: Output, incarnation: int) -> tuple[Any, ...]:
 
 
 def _stored_output(partition: int, row: Any) -> Output:
+    """Read a row of `outputs_between`.
+
+    Raises:
+        StoredRowError: it is of a form that this version cannot read.
+
+    """
+    try:
+        return _output(partition, row)
+    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+        what = f"the output {partition}:{row['cause_offset']}/{row['ordinal']} of shipment {row['shipment_id']}"
+        raise StoredRowError(what, error) from error
+
+
+def _output(partition: int, row: Any) -> Output:
     return Output(
         Topic(row["topic"]),
         partition,

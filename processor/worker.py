@@ -8,10 +8,11 @@ be published then comes from the database, never from memory.
 import asyncio
 import random
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import islice
+from logging import ERROR, WARNING
 from time import monotonic, time
 from typing import Final
 
@@ -39,12 +40,20 @@ from processor.claims import (
 from processor.cursors import Cursors
 from processor.doubts import DOUBTS, claim_reason
 from processor.emitter import Emitter
-from processor.errors import ClaimLostError, GapError, HaltError, MendableError, UnstorableError
+from processor.errors import (
+    ClaimLostError,
+    CulpritError,
+    FloodError,
+    GapError,
+    HaltError,
+    MendableError,
+    UnplannableError,
+)
 from processor.feed import Feed
-from processor.flood import Window, is_flood, slid
+from processor.flood import Windows, courier_of, flooding, last_of_others, slid
 from processor.outputs import NO_TIME, Output, batch_messages, told_by
 from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
-from processor.plan import Plan, Read, Reading, Unreadable, plan, read
+from processor.plan import Plan, Read, Reading, Unreadable, authorized, plan, read
 from processor.shipment import Shipment
 from processor.steps import Reached, Step
 from processor.store import Store
@@ -52,9 +61,9 @@ from processor.waiting import Oldest, Waiting
 from runtime import postgres
 from runtime.errors import UnreachableError
 from runtime.metrics import ClaimReason, PartitionState, ProcessorMetrics, StoreName
-from runtime.settings import DLQ_WINDOW_RECORDS, Settings
+from runtime.settings import DLQ_WINDOW_WEBHOOKS, Settings
 from schemas.partitioning import uneven
-from schemas.records import RawRecord, UnreadableError
+from schemas.records import RawRecord, UnforeseenError, UnreadableError
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason
 
@@ -122,10 +131,15 @@ class Worker:
         self._emitter: Emitter | None = None
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
-        self._window = Window()
+        self._windows: Windows = {}
+        self._holding = False
+        """Whether a courier is held back."""
+        self._others_until = 0
+        """Up to here other couriers' records stand behind the dead letters of one that is held back."""
         self._refused = False
         """Whether the brokers have refused the time that outputs were stamped with: the next claim stamps none."""
         self._timeless = False
+        self._told: set[str] = set()
         self._reason = ClaimReason.ASSIGNED
         self._claimed_at: float | None = None
         self._attempts = 0
@@ -163,8 +177,9 @@ class Worker:
                 self._reason, self._attempts, self._doubts = ClaimReason.MENDED, 0, Doubts()
             except HaltError as error:
                 self._halt(str(error))
-                with suppress(*DOUBTS):  # what is stored is published; else the next claim does it
-                    await self._remember()
+                if self._cursor is not None:
+                    with suppress(*DOUBTS):  # what is stored is published; else the next claim does it
+                        await self._remember()
                 await self._drop_claim()
                 await self._stopping.wait()
             except DOUBTS as error:
@@ -317,7 +332,10 @@ class Worker:
             records = await self._fetch()
             self._in_hand = len(records)
             if records:
-                await self._process(records)
+                try:
+                    await self._process(records)
+                except FloodError as flood:
+                    await self._hold_back(flood)
                 last_batch = monotonic()
             elif monotonic() - last_batch > REMEMBER_SECONDS:
                 await self._pass_markers()
@@ -342,6 +360,13 @@ class Worker:
         self._emitted = behind
 
     async def _fetch(self) -> list[RawRecord]:
+        records = await self._fetch_on()
+        if records:
+            self.waiting.oldest = Oldest(records[0].offset, records[0].timestamp_ms / 1000)
+        return records
+
+    async def _fetch_on(self) -> list[RawRecord]:
+        """Fetch what comes next, whether it is to be applied or only looked at."""
         assert self.position is not None
         try:
             records = await self._feed.fetch(self.position, self._batch_size)
@@ -350,7 +375,6 @@ class Worker:
             raise
         if records:
             self.position = records[-1].offset + 1
-            self.waiting.oldest = Oldest(records[0].offset, records[0].timestamp_ms / 1000)
         if (end := self._feed.end) is not None:
             self.waiting.log_end = max(self.waiting.log_end, end)
         return records
@@ -358,6 +382,7 @@ class Worker:
     async def _process(self, records: Sequence[RawRecord]) -> None:
         zone_of = self._shared.settings.assumed_zone
         readings = [read(record, zone_of, self._stream.partitions) for record in records]
+        self._tell_faults(readings)
         if any(is_misrouted(reading) for reading in readings):
             stream, _ = await self._topics_now()
             if stream != self._stream:
@@ -365,19 +390,56 @@ class Worker:
                     f"{self._raw.topic} has {stream.partitions} partitions now, not {self._stream.partitions}, and "
                     f"records come by the new count: {MEND}"
                 )
-        await store_piecewise(self._store, readings)
+        awaited = [each for each in readings if each.record.offset < self._others_until]
+        for part in (awaited, readings[len(awaited) :]):
+            if part:
+                await store_piecewise(self._store, part)
+
+    async def _hold_back(self, flood: FloodError) -> None:
+        """Stand still before a flood, until a record of another courier is seen behind it."""
+        self._in_hand = 0
+        await self._remember()
+        assert self._cursor is not None
+        start, self._holding = self._cursor.next_offset, True
+        if self.halted != str(flood):
+            self.halted = str(flood)
+            log.error("partition halted", partition=self.partition, why=self.halted)
+        self._go_back(start)
+        while not self._stopping.is_set():
+            last = last_of_others(await self._fetch_on(), flood.couriers)
+            if last is not None:
+                log.warning("dead letters after all: others' records stand behind", partition=self.partition)
+                self._others_until = last + 1
+                self._go_back(start)
+                return
+
+    def _go_back(self, offset: int) -> None:
+        self.position = offset
+        self._feed.go_on(offset)
+
+    def _tell_faults(self, readings: Iterable[Reading]) -> None:
+        """Log each kind of our own faults once, with its traceback. Each record's dead letter names the kind."""
+        for reading in readings:
+            if isinstance(reading, Unreadable) and isinstance(reading.error, UnforeseenError):
+                cause = reading.error.__cause__
+                kind = place_of(cause)
+                if kind not in self._told:
+                    self._told.add(kind)
+                    log.error("a record cannot be read: a fault of ours", record=reading.record.at, exc_info=cause)
 
     async def _store(self, readings: Sequence[Reading]) -> None:
         """Store a batch, then publish it while the next one is stored."""
         shared, cursor, began = self._shared, self._cursor, monotonic()
         assert cursor is not None
+        readings = authorized(readings, await shared.store.written_down(readings))
         named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         loaded = await shared.store.load(named - self._shipments.keys())
         applied, roots = await shared.store.recall(readings)
         now = await shared.store.now()
         shipments = ChainMap(loaded, self._shipments)
-        planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
-        window = self._judge(planned, len(readings))
+        with unplannable():
+            planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
+        windows = self._judge(readings)
         if planned.retired:
             await self._emission_done()  # what is not known to be published stays stored
         shared.reached(Step.PLANNED)
@@ -386,24 +448,39 @@ class Worker:
         await shared.store.apply(self.partition, cursor, moved, planned, now)
         shared.metrics.commit_duration.labels(StoreName.POSTGRES).observe(monotonic() - started)
         shared.reached(Step.STORED)
-        self._cursor, self._window = moved, window
+        self._cursor, self._windows = moved, windows
         self.waiting.applied(moved.next_offset, readings[-1].record.timestamp_ms / 1000)
+        if self._holding and not flooding(windows, DLQ_WINDOW_WEBHOOKS, shared.settings.dlq_max_ratio):
+            self._holding, self.halted = False, None
         self._keep(planned.shipments)
         stored_in = monotonic() - began
         await self._emission_done()
         self._emission = asyncio.create_task(self._emit(planned, moved, now, len(readings), stored_in))
 
-    def _judge(self, planned: Plan, records: int) -> Window:
-        """Halt before a flood of dead letters is stored."""
-        window = slid(self._window, records, len(planned.dead_letters), DLQ_WINDOW_RECORDS)
-        ratio = self._shared.settings.dlq_max_ratio
-        if is_flood(window, DLQ_WINDOW_RECORDS, ratio):
-            raise HaltError(
-                f"{window.dead} of the newest {window.records} records would be dead letters, more than "
-                f"WAYBILL_DLQ_MAX_RATIO={ratio:g} allows: roll back what was deployed and start again, or, if they are "
-                "garbage indeed, start again with WAYBILL_DLQ_MAX_RATIO=1"
+    def _judge(self, readings: Sequence[Reading]) -> Windows:
+        """Return the windows with a batch more.
+
+        Raises:
+            FloodError: a courier floods, and nobody else's records stand behind its dead letters here.
+
+        """
+        size, ratio = DLQ_WINDOW_WEBHOOKS, self._shared.settings.dlq_max_ratio
+        windows = slid(self._windows, readings, size)
+        couriers = flooding(windows, size, ratio)
+        held = couriers & {
+            courier_of(each.record)
+            for each in readings
+            if isinstance(each, Unreadable) and each.record.offset >= self._others_until
+        }
+        if held:
+            named = " and ".join(each or "no known courier" for each in sorted(held))
+            raise FloodError(
+                held,
+                f"of the newest {size} webhooks of {named} more would be dead letters than "
+                f"WAYBILL_DLQ_MAX_RATIO={ratio:g} allows; other couriers' records go on: roll back what was deployed "
+                "and start again, or, if they are garbage indeed, start again with WAYBILL_DLQ_MAX_RATIO=1",
             )
-        return window
+        return windows
 
     def _keep(self, shipments: Mapping[str, Shipment]) -> None:
         """Keep the newest shipments in memory; the oldest go first."""
@@ -466,7 +543,7 @@ class Worker:
 
 
 async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]], readings: Sequence[Reading]) -> None:
-    """Store a batch. One that the database refuses is cut in two until the culprit stands alone: a dead letter.
+    """Store a batch. One that cannot be stored is cut in two until the culprit stands alone: a dead letter.
 
     Raises:
         HaltError: a dead letter cannot be stored either.
@@ -474,7 +551,7 @@ async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]],
     """
     try:
         await store(readings)
-    except UnstorableError as error:
+    except CulpritError as error:
         if len(readings) > 1:
             half = len(readings) // 2
             await store_piecewise(store, readings[:half])
@@ -484,8 +561,30 @@ async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]],
         at = reading.record.at
         if isinstance(reading, Unreadable):
             raise HaltError(f"the record {at} cannot even be stored as it is: {error}") from error
-        log.warning("unstorable record", record=at)
-        await store([Unreadable(reading.record, UnreadableError(DeadLetterReason.UNSTORABLE, str(error)))])
+        fault = isinstance(error, UnplannableError)
+        log.log(ERROR if fault else WARNING, "a record cannot be stored", record=at, why=str(error), exc_info=fault)
+        letter = UnreadableError(error.reason, str(error))
+        await store([Unreadable(reading.record, letter, reading.command_id)])
+
+
+@contextmanager
+def unplannable() -> Iterator[None]:
+    """Turn whatever goes wrong in planning into `UnplannableError`: some record of the batch causes it."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UnplannableError(f"applying it failed with {type(error).__name__}") from error
+
+
+def place_of(error: BaseException | None) -> str:
+    """Name the kind of an error and the line it comes from."""
+    trace = error.__traceback__ if error else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__} {line}"
 
 
 async def committed_offset(admin: AIOKafkaAdminClient, stream: Stream, partition: int) -> Committed | None:

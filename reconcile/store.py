@@ -15,7 +15,7 @@ from runtime import postgres
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
-from schemas.observation import Observation
+from schemas.observation import Observation, readable
 
 PAGE: Final = 500
 """Shipments that wait to be asked about, held in memory for each courier."""
@@ -33,7 +33,6 @@ LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Before every shipment."""
 
 _Q: Final = load_queries("reconcile")
-_read_observation: Final = msgspec.json.Decoder(Observation).decode
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,10 +104,13 @@ class Store:
         return None if row is None else _due(row)
 
     async def known(self, shipment_id: str) -> list[Observation]:
-        """Return the observations of a shipment that are kept."""
+        """Return the observations of a shipment that are kept.
+
+        One that this version cannot read is left out: what is therefore appended again, the processor knows.
+        """
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_Q["known"], shipment_id)
-        return [_read_observation(row["reading"]) for row in rows]
+        return [each for row in rows if (each := readable(row["reading"])) is not None]
 
 
 class Ledger:

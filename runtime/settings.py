@@ -27,8 +27,8 @@ MAX_BODY_BYTES: Final = (100 * 1024 * 1024 - MESSAGE_OVERHEAD_BYTES) // 2
 record may be twice the body and its overhead."""
 
 
-DLQ_WINDOW_RECORDS: Final = 1_000
-"""Over how many of a partition's newest records the dead letters' share is judged: enough that a courier's bad hour
+DLQ_WINDOW_WEBHOOKS: Final = 1_000
+"""Over how many of a courier's newest webhooks in a partition the dead letters' share is judged: enough that a bad hour
 or a handful of garbage is no flood, few enough that a bad deploy spoils little."""
 
 
@@ -165,7 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Setting(
             "0.5",
-            f"stops a partition when more of its newest {DLQ_WINDOW_RECORDS} records give no observation; 1: never",
+            f"holds a courier back when more of its newest {DLQ_WINDOW_WEBHOOKS} webhooks give nothing; 1: never",
             values.ratio,
         ),
     ]

@@ -11,6 +11,8 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
+from schemas.records import ACCOUNT
+
 MASK: Final = "********"
 
 MAX_PREFIX_CHARS: Final = 200
@@ -34,7 +36,6 @@ _UNITS: Final = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KAFKA_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/@\[\]]+):(\d{1,5})", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -201,7 +202,7 @@ def api_secret(text: str) -> str | None:
 def account(text: str) -> str | None:
     """Read a merchant's account; an empty one is none."""
     stripped = text.strip()
-    if stripped and not _ACCOUNT.fullmatch(stripped):
+    if stripped and not ACCOUNT.fullmatch(stripped):
         raise ValueError("may have letters, digits, - and _ only, at most 64: it becomes part of the shipment_id")
     return stripped or None
 

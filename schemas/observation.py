@@ -1,7 +1,7 @@
 """What one raw record says about one shipment."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
@@ -61,18 +61,16 @@ class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     proofs: tuple[Proof, ...] = ()
 
 
-MAX_DECIDED: Final = 2_000
-"""Characters of each text of a decision: the event that shows it must fit into a message."""
-
-_Short = Annotated[str, msgspec.Meta(max_length=MAX_DECIDED)]
-
-
 class _Decided(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="command"):
-    """Which shipment it is about, who decided it, and why."""
+    """Which shipment it is about, who decided it, and why.
 
-    shipment_id: _Short
-    by: _Short
-    reason: _Short
+    Stored with its observation for good, so nothing is checked here that yesterday's code did not check: what may be
+    decided is `schemas.decisions`' affair.
+    """
+
+    shipment_id: str
+    by: str
+    reason: str
 
 
 class SetStatus(_Decided, frozen=True, gc=False, kw_only=True, tag="set_status"):
@@ -84,15 +82,15 @@ class SetStatus(_Decided, frozen=True, gc=False, kw_only=True, tag="set_status")
 class Accept(_Decided, frozen=True, gc=False, kw_only=True, tag="accept"):
     """A refused observation counts at its position, whatever the table says."""
 
-    anomaly_id: _Short
-    record: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    anomaly_id: str
+    record: str
     """The record digest of the observation, in hexadecimal."""
 
 
 class Dismiss(_Decided, frozen=True, gc=False, kw_only=True, tag="dismiss"):
     """An anomaly needs nothing done."""
 
-    anomaly_id: _Short
+    anomaly_id: str
 
 
 class Erase(_Decided, frozen=True, gc=False, kw_only=True, tag="erase"):
@@ -102,7 +100,7 @@ class Erase(_Decided, frozen=True, gc=False, kw_only=True, tag="erase"):
 class Retire(_Decided, frozen=True, gc=False, kw_only=True, tag="retire"):
     """The shipment's history goes, if it is silent, and final or `unfinished` too; its row stays."""
 
-    silent_since: Annotated[datetime, msgspec.Meta(tz=True)]
+    silent_since: datetime
     """It is silent if its newest event was recorded before."""
     unfinished: bool = False
     """It goes although no final status ever came."""
@@ -159,3 +157,15 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def received(self) -> Stamp:
         """The time received, as the last fallback of `occurred_at`."""
         return Stamp(self.received_at, TimeSource.RECEIVED)
+
+
+_read: Final = msgspec.json.Decoder(Observation).decode
+
+
+def readable(reading: str) -> Observation | None:
+    """Read a stored observation; None: it is of a form that this version cannot read."""
+    try:
+        found: Observation = _read(reading)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
+        return None
+    return found

@@ -1,16 +1,34 @@
 """The raw record: one courier body, or one item of it, with the headers that tell where it comes from."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
-from schemas.times import format_time, read_time
+from schemas.times import EARLIEST, LATEST, format_time, moment_of, read_time
 from schemas.vocabulary import DeadLetterReason, Source
 
 Headers = list[tuple[str, bytes]]
-"""Kafka's record headers."""
+"""Kafka's record headers, as we write them."""
+
+AnyHeaders = Sequence[tuple[str, bytes | None]]
+"""Kafka's record headers, as anybody may: a value may be null, a name may come again."""
+
+MAX_NAME_BYTES: Final = 512
+"""The longest `webhook-id` and `command-id`: ours have at most some 250 bytes, and the database indexes command ids."""
+
+MAX_PARTITION: Final = 2**31 - 1
+MAX_OFFSET: Final = 2**63 - 1
+"""The largest numbers that Kafka and the database have for them."""
+
+ACCOUNT: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""What a merchant's account may be: it becomes part of the shipment_id."""
+
+_ITEM: Final = re.compile("([0-9]{1,9})/([0-9]{1,9})", re.ASCII)
+_COORDINATES: Final = re.compile("([0-9]{1,10}):([0-9]{1,19})", re.ASCII)
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 
 ITEM: Final = "item"
 """The header that says which of its webhook's items a record is."""
@@ -24,6 +42,15 @@ class UnreadableError(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class UnforeseenError(UnreadableError):
+    """Reading one record failed in a way nobody foresaw: a fault of ours. `__cause__` tells where."""
+
+    def __init__(self, cause: Exception) -> None:
+        """Keep the cause. The detail names its kind, never its words: these may quote the record."""
+        super().__init__(DeadLetterReason.UNKNOWN_SHAPE, f"reading it failed with {type(cause).__name__}")
+        self.__cause__ = cause
 
 
 class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -71,13 +98,16 @@ def coordinates(text: str) -> tuple[int, int]:
     """Read `<partition>:<offset>`.
 
     Raises:
-        ValueError: it is of another form.
+        ValueError: it is of another form, or a number is larger than any partition or offset.
 
     """
-    partition, _, offset = text.partition(":")
-    if not (partition.isdecimal() and offset.isdecimal()):
+    match = _COORDINATES.fullmatch(text)
+    if match is None:
         raise ValueError(f"{text!r} is no <partition>:<offset>")
-    return int(partition), int(offset)
+    partition, offset = int(match[1]), int(match[2])
+    if partition > MAX_PARTITION or offset > MAX_OFFSET:
+        raise ValueError(f"{text!r} is beyond every partition or offset")
+    return partition, offset
 
 
 class RawRecord(msgspec.Struct, frozen=True, gc=False):
@@ -86,8 +116,8 @@ class RawRecord(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
     timestamp_ms: int
 
     @property
@@ -96,24 +126,34 @@ class RawRecord(msgspec.Struct, frozen=True, gc=False):
         return f"{self.partition}:{self.offset}"
 
 
-def _checked(replay_of: str | None) -> str | None:
-    if replay_of is not None:
-        coordinates(replay_of)
-    return replay_of
+def header_texts(headers: AnyHeaders) -> dict[str, str]:
+    """Return headers as texts, by name. Of repeated ones the last with a value counts; what is no UTF-8 is replaced."""
+    return {name: str(value, "utf-8", "replace") for name, value in headers if value is not None}
 
 
 def reread_headers(root: RawRecord, command_id: str) -> Headers:
-    """Write the headers of a record that makes `root` be read again. A root that was one itself names its own root."""
-    headers = dict(root.headers)
+    """Write the headers of a record that makes `root` be read again. A root that was one itself names its own root.
+
+    Only headers that mean something are taken over, each once.
+    """
+    headers = {name: value for name, value in root.headers if name in _KNOWN and value is not None}
     if "replay-of" not in headers:
         source = headers.get("source", Source.PUSH.encode())
-        headers |= {"replay-of": root.at.encode()}
+        headers["replay-of"] = root.at.encode()
         if source != Source.PUSH.encode():
-            headers |= {"root-source": source}
+            headers["root-source"] = source
     return list((headers | {"source": Source.REPLAY.encode(), "command-id": command_id.encode()}).items())
 
 
-def read_provenance(headers: Iterable[tuple[str, bytes]], timestamp_ms: int) -> Provenance:
+_KNOWN: Final = frozenset(
+    (
+        *("courier", "account", "webhook-id", "item", "received-at", "source"),
+        *("replay-of", "root-source", "command-id", "content-type"),
+    )
+)
+
+
+def read_provenance(headers: AnyHeaders, timestamp_ms: int) -> Provenance:
     """Read a raw record's headers.
 
     Without a readable `received-at` the record's own timestamp counts (milliseconds since the epoch).
@@ -122,26 +162,72 @@ def read_provenance(headers: Iterable[tuple[str, bytes]], timestamp_ms: int) -> 
         UnreadableError: the courier is missing, or a header is not of its form.
 
     """
-    texts = {name: str(value, "utf-8", "replace") for name, value in headers if value is not None}
+    texts = header_texts(headers)
+    if not texts.get("courier"):
+        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the record has no courier header")
+    item, items = _item(texts)
+    return Provenance(
+        courier=texts["courier"],
+        received_at=_received_at(texts, timestamp_ms),
+        source=_source(texts, "source"),
+        account=_account(texts),
+        webhook_id=_name(texts, "webhook-id"),
+        item=item,
+        items=items,
+        replay_of=_replay_of(texts),
+        root_source=_source(texts, "root-source"),
+        command_id=_name(texts, "command-id"),
+        content_type=texts.get("content-type"),
+    )
+
+
+def _received_at(texts: Mapping[str, str], timestamp_ms: int) -> datetime:
     received = read_time(texts.get("received-at"), UTC)
-    item, _, items = texts.get("item", "1/1").partition("/")
+    if received and EARLIEST <= received[0] < LATEST:
+        return received[0]
+    moment = moment_of(timestamp_ms)
+    if moment is None:
+        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "neither received-at nor the timestamp can be a time")
+    return moment
+
+
+def _item(texts: Mapping[str, str]) -> tuple[int, int]:
+    match = _ITEM.fullmatch(texts.get("item", "1/1"))
+    if match is None:
+        raise _odd("item")
+    return int(match[1]), int(match[2])
+
+
+def _source(texts: Mapping[str, str], name: str) -> Source:
     try:
-        return Provenance(
-            courier=texts["courier"],
-            received_at=received[0] if received else datetime.fromtimestamp(timestamp_ms / 1000, UTC),
-            source=Source(texts.get("source", Source.PUSH)),
-            account=texts.get("account") or None,
-            webhook_id=texts.get("webhook-id"),
-            item=int(item),
-            items=int(items),
-            replay_of=_checked(texts.get("replay-of")),
-            root_source=Source(texts.get("root-source", Source.PUSH)),
-            command_id=texts.get("command-id"),
-            content_type=texts.get("content-type"),
-        )
-    except KeyError as error:
-        raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the record has no courier header") from error
-    except ValueError as error:
-        raise UnreadableError(
-            DeadLetterReason.UNKNOWN_SHAPE, "the record's source, item, root or timestamp is odd"
-        ) from error
+        return Source(texts.get(name) or Source.PUSH)
+    except ValueError:
+        raise _odd(name) from None
+
+
+def _account(texts: Mapping[str, str]) -> str | None:
+    account = texts.get("account") or None
+    if account is not None and not ACCOUNT.fullmatch(account):
+        raise _odd("account")
+    return account
+
+
+def _replay_of(texts: Mapping[str, str]) -> str | None:
+    root = texts.get("replay-of") or None
+    if root is not None:
+        try:
+            coordinates(root)
+        except ValueError:
+            raise _odd("replay-of") from None
+    return root
+
+
+def _name(texts: Mapping[str, str], name: str) -> str | None:
+    text = texts.get(name) or None
+    if text is not None and (len(text.encode()) > MAX_NAME_BYTES or _CONTROL.search(text)):
+        raise _odd(name)
+    return text
+
+
+def _odd(name: str) -> UnreadableError:
+    return UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, f"the record's {name} is odd")

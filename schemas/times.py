@@ -18,6 +18,26 @@ BELIEVED_AHEAD: Final = timedelta(days=1)
 beyond it."""
 
 
+EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""Between these lies every time that a record can have been received. Near the ends of the calendar neither Python's
+arithmetic nor the database's is safe."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_of(timestamp_ms: int) -> datetime | None:
+    """Return the moment of a Kafka timestamp (milliseconds since the epoch); None: it can be no time of ours.
+
+    Brokers take any number.
+    """
+    try:
+        moment = _EPOCH + timedelta(milliseconds=timestamp_ms)
+    except OverflowError:
+        return None
+    return moment if EARLIEST <= moment < LATEST else None
+
+
 def format_time(moment: datetime) -> str:
     """Write a moment given in UTC as RFC 3339 with microseconds."""
     return f"{moment.isoformat(timespec='microseconds')[:26]}Z"

@@ -135,6 +135,8 @@ class DeadLetterReason(StrEnum):
     TOO_DEEP = "too_deep"
     UNSTORABLE = "unstorable"
     MISROUTED = "misrouted"
+    UNAUTHORIZED = "unauthorized"
+    """A decision that no operator's command wrote into the operators' log."""
 
 
 class Outcome(StrEnum):

@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+from operators import journal
+from runtime.postgres import open_pool
+from schemas.observation import Decision
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.integration.commands import run_here
@@ -59,6 +62,12 @@ async def process_broken(system: System, word: str) -> None:
     finally:
         process.terminate()
         assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
+
+
+async def write_down(system: System, *decisions: tuple[str, Decision]) -> None:
+    """Write decisions into the operators' log, each with its command id, as commands do before they append them."""
+    async with await open_pool(system.settings, "test", 1) as pool, pool.acquire() as connection:
+        await journal.write_down(connection, "a test", decisions)
 
 
 def misrouted(record: Raw) -> Raw:

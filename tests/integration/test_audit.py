@@ -23,6 +23,7 @@ from schemas.observation import Decision, Erase, Retire, SetStatus
 from schemas.records import reread_headers
 from schemas.topics import Topic
 from schemas.vocabulary import Status
+from tests.integration.operating import write_down
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
 from tests.integration.system import START, Raw, dash, lives, raw_records, until
 
@@ -133,8 +134,9 @@ async def decided(lab: Lab) -> None:
         Retire(shipment_id="dash:DE-1", silent_since=now + timedelta(days=1), unfinished=False, **why),
     ]
     appended = [decision_record(each, "dash", None, f"decision-{at}", now) for at, each in enumerate(decisions)]
+    await write_down(lab.system, *((f"decision-{at}", each) for at, each in enumerate(decisions)))
     again = [
-        Raw(each.key or b"", each.value, reread_headers(each, f"job/{each.at}"), each.timestamp_ms)
+        Raw(each.key or b"", each.value or b"", reread_headers(each, f"job/{each.at}"), each.timestamp_ms)
         for each in map(raw_record, await lab.system.read(Topic.RAW))
     ]
     later = [

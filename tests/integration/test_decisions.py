@@ -21,6 +21,7 @@ from tests.integration.operating import (
     newest_states,
     running,
     waybill,
+    write_down,
 )
 from tests.integration.system import START, Raw, System, dash, open_system, raw_records, until
 
@@ -127,7 +128,8 @@ async def test_a_decision_that_is_appended_twice_applies_once(system: System) ->
         async with await open_pool(system.settings, "test", 1) as pool, pool.acquire() as connection:
             known = await known_shipment(connection, "dash:TWICE")
         decision = SetStatus(shipment_id=known.shipment_id, by="dewi", reason="twice", status=Status.VERIFIED)
-        _, record = write(known, decision)
+        name, record = write(known, decision)
+        await write_down(system, (name, decision))
         async with open_appender(system.settings) as appender:
             await appender.append([record])
             await until(system.caught_up)

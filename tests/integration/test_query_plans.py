@@ -37,6 +37,7 @@ JOB: Final = "job"
 
 PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "log_deed": ("ani", "command", "{}"),
+    "log_decisions": (["ani"], "command", ["{}"]),
     "find_shipment": (S, 20),
     "page_of_log": (MONTH_AGO, "ani", PAGE),
     "page_of_log_of_shipment": (None, None, PAGE, S),

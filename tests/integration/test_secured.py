@@ -420,7 +420,7 @@ ALLOWED_IN_SQL: Final = [
     ("waybill-retention", "select from cursors for update"),
     ("waybill-retention", "update cursors set rowless = 0 where false"),
     *[("waybill-retention", f"delete from {table} where false") for table in RETAINED],
-    ("waybill-processor", "insert into operator_log (operator, command, detail) values ('me', 'recover', '{}')"),
+    ("waybill-processor", "select detail from operator_log"),
     ("waybill-reconcile", "select shipment_id from shipments where not final"),
     ("waybill-reconcile", "select reading from observations"),
     ("waybill-reconcile", "delete from reconcile_asks"),
@@ -431,6 +431,7 @@ REFUSED_IN_SQL: Final = [
     ("waybill-processor", "truncate observations"),
     ("waybill-processor", "alter table shipments drop column personal"),
     ("waybill-processor", "insert into replay_positions select"),
+    ("waybill-processor", "insert into operator_log (operator, command, detail) values ('me', 'recover', '{}')"),
     ("waybill-processor", "update operator_log set operator = ''"),
     ("waybill-processor", "delete from schema_migrations"),
     *[

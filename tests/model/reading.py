@@ -148,7 +148,7 @@ class Model:
         if (state.cursor.epoch, state.cursor.next_offset) != (held.epoch, held.next_offset):
             return _set(state, me, Worker())
         moved = advanced(held, worker.fetched[-1], 0)
-        numbers = tuple(int(record.value) for record in worker.fetched)
+        numbers = tuple(int(record.value or b"") for record in worker.fetched)
         after = state._replace(cursor=moved, applied=(*state.applied, *numbers))
         return _set(after, me, worker._replace(held=moved, fetched=()))
 

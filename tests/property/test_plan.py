@@ -123,7 +123,9 @@ def _check_messages(outputs: Sequence[object]) -> None:
     for output in outputs:
         for message in messages(output):  # type: ignore[arg-type]
             assert message.value is not None
-            size = len(message.value) + len(message.key or b"") + sum(len(k) + len(v) for k, v in message.headers)
+            size = (
+                len(message.value) + len(message.key or b"") + sum(len(k) + len(v or b"") for k, v in message.headers)
+            )
             if message.topic is not Topic.DEAD_LETTERS:
                 message.value.decode()
                 decoded(message.value)

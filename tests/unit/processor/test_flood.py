@@ -1,53 +1,95 @@
 """When dead letters are a flood, and when they are not."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from processor.flood import Window, is_flood, slid
+from processor.flood import NOBODY, Windows, flooding, last_of_others, slid
+from processor.plan import Reading, Unreadable, read
+from schemas.records import RawRecord, UnreadableError
+from schemas.vocabulary import DeadLetterReason
+from tests.property.driving import zone_of
 
 SIZE = 1_000
+GOOD = b'{"deliveryID":"DE-1","status":"FAILED"}'
 
 
-def after(*batches: tuple[int, int]) -> Window:
-    window = Window()
-    for records, dead in batches:
-        window = slid(window, records, dead, SIZE)
-    return window
+def record(offset: int, webhook: str | None = None, courier: str = "dash", value: bytes = b"{") -> RawRecord:
+    named = [("webhook-id", webhook.encode())] if webhook else []
+    return RawRecord(0, offset, b"k", value, (("courier", courier.encode()), *named), 0)
+
+
+def readings(records: Sequence[RawRecord]) -> list[Reading]:
+    return [read(each, zone_of, 1) for each in records]
+
+
+def batch(good: int, bad: int, courier: str = "dash", start: int = 0) -> list[Reading]:
+    """Webhooks of one record each."""
+    found = readings([record(start + n, courier=courier, value=GOOD) for n in range(good)])
+    error = UnreadableError(DeadLetterReason.INVALID_JSON, "")
+    return found + [Unreadable(record(start + good + n, courier=courier), error) for n in range(bad)]
+
+
+def after(*batches: list[Reading]) -> Windows:
+    windows: Windows = {}
+    for each in batches:
+        windows = slid(windows, each, SIZE)
+    return windows
+
+
+def test_one_body_is_one_webhook_however_many_items_it_has() -> None:
+    items = readings([record(n, "w1") for n in range(14_000)])
+    windows = after(items[:4_000], items[4_000:8_000], items[8_000:])
+    assert windows["dash"] == {b"w1": True}
+    assert not flooding(windows, SIZE, 0.5)
+
+
+def test_a_webhook_with_one_good_item_is_not_dead() -> None:
+    windows = after(readings([record(0, "w1"), record(1, "w1", value=GOOD)]), readings([record(2, "w1")]))
+    assert windows["dash"] == {b"w1": False}
 
 
 @pytest.mark.parametrize(
-    "batches",
+    ("batches", "floods"),
     [
-        [(5, 5)],
-        [(999, 999)],
-        [(2_000, 1_000)],
-        [(500, 500), (500, 0)],
-        [(1, 1), (9, 0)] * 500,
-        [(300, 300), *[(100, 0)] * 30],
+        ([batch(0, 999)], False),
+        ([batch(500, 500)], False),
+        ([batch(499, 501)], True),
+        ([batch(0, 5_000)], True),
+        ([batch(0, 1, start=n) for n in range(1_000)], True),
+        ([batch(0, 1_000), batch(500, 0, start=1_000)], False),
+        ([batch(0, 1_000), batch(400, 0, start=1_000)], True),
     ],
 )
-def test_garbage_and_bursts_are_no_flood(batches: list[tuple[int, int]]) -> None:
-    for end in range(1, len(batches) + 1):
-        assert not is_flood(after(*batches[:end]), SIZE, 0.5)
+def test_more_than_the_share_of_a_full_window_is_a_flood(batches: list[list[Reading]], floods: bool) -> None:
+    windows = after(*batches)
+    assert len(windows["dash"]) <= SIZE
+    assert flooding(windows, SIZE, 0.5) == (frozenset({"dash"}) if floods else frozenset())
 
 
-@pytest.mark.parametrize(
-    "batches",
-    [[(1_000, 501)], [(2_000, 2_000)], [(100_000, 0), *[(100, 100)] * 6, (400, 0), (1, 1)][1:], [(1, 1)] * 1_000],
-)
-def test_a_full_window_of_mostly_dead_letters_is(batches: list[tuple[int, int]]) -> None:
-    assert is_flood(after(*batches), SIZE, 0.5)
+def test_couriers_are_judged_apart() -> None:
+    windows = after(batch(0, 1_500, "kiriminaja"), batch(1_500, 0, "dash", start=1_500))
+    assert flooding(windows, SIZE, 0.5) == {"kiriminaja"}
+    windows = after(batch(0, 600, "kiriminaja"), batch(0, 600, "dash", start=1_500))
+    assert not flooding(windows, SIZE, 0.5)
 
 
-def test_old_batches_are_let_go() -> None:
-    window = after((100_000, 0), *[(100, 100)] * 10)
-    assert (window.records, window.dead) == (1_000, 1_000)
-    assert is_flood(window, SIZE, 0.5)
+def test_records_of_nobody_are_judged_together() -> None:
+    nameless = readings([RawRecord(0, n, None, None, (("courier", f"c{n}".encode()),), 0) for n in range(1_000)])
+    assert flooding(after(nameless), SIZE, 0.5) == {NOBODY}
 
 
-def test_one_never_halts() -> None:
-    assert not is_flood(after((5_000, 5_000)), SIZE, 1.0)
+def test_one_never_holds_back() -> None:
+    assert not flooding(after(batch(0, 5_000)), SIZE, 1.0)
 
 
-def test_nought_halts_at_the_first_in_a_full_window() -> None:
-    assert is_flood(after((5_000, 1)), SIZE, 0.0)
-    assert not is_flood(after((5_000, 0)), SIZE, 0.0)
+def test_nought_holds_back_at_the_first_in_a_full_window() -> None:
+    assert flooding(after(batch(4_999, 1)), SIZE, 0.0)
+    assert not flooding(after(batch(5_000, 0)), SIZE, 0.0)
+
+
+def test_what_of_others_stands_behind() -> None:
+    records = [record(5), record(6, courier="kiriminaja"), record(7), record(8, courier="nobody"), record(9)]
+    assert last_of_others(records, {"dash"}) == 8
+    assert last_of_others(records, {"dash", NOBODY}) == 6
+    assert last_of_others(records, {"dash", NOBODY, "kiriminaja"}) is None

@@ -19,7 +19,7 @@ from schemas.couriers.base import shipment_id
 from schemas.events import SCHEMA_VERSION
 from schemas.export import FOLDER, ROOT
 from schemas.partitioning import partition_of
-from schemas.records import Headers, Provenance, RawRecord
+from schemas.records import AnyHeaders, Provenance, RawRecord
 from schemas.topics import Topic
 
 EXAMPLES = ROOT / FOLDER / "examples"
@@ -35,8 +35,8 @@ def examples() -> dict[str, bytes]:
     now = START + timedelta(hours=2)
     readings = [read(record, lambda courier, source: ZoneInfo("Asia/Jakarta"), PARTITIONS) for record in records]
     for record in records:
-        made[Topic.RAW] = record.value
-        made[f"{Topic.RAW}.headers"] = _as_json(list(record.headers))
+        made[Topic.RAW] = record.value or b""
+        made[f"{Topic.RAW}.headers"] = _as_json(record.headers)
     for output in plan(readings, {}, Topic.RAW, now).outputs:
         for message in messages(output):
             made[message.topic] = message.value or b""
@@ -103,8 +103,8 @@ def _records() -> Iterator[RawRecord]:
         )
 
 
-def _as_json(headers: Headers) -> bytes:
-    return msgspec.json.encode({name: value.decode() for name, value in headers})
+def _as_json(headers: AnyHeaders) -> bytes:
+    return msgspec.json.encode({name: (value or b"").decode() for name, value in headers})
 
 
 def _write() -> None:

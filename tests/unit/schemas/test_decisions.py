@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from schemas.decisions import read_decision, write_decision
-from schemas.observation import MAX_DECIDED, Accept, Decision, Dismiss, Erase, Retire, SetStatus
+from schemas.decisions import MAX_DECIDED, read_decision, write_decision
+from schemas.observation import Accept, Decision, Dismiss, Erase, Retire, SetStatus
 from schemas.records import Provenance, UnreadableError
 from schemas.vocabulary import DeadLetterReason, Source, Status
 

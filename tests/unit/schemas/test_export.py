@@ -193,7 +193,7 @@ def test_headers_are_the_contracts(name: str, headers: list[str]) -> None:
 
 def test_dead_letter_reasons_are_the_contracts() -> None:
     assert schema_of("courier.webhooks.raw.dlq.headers")["properties"]["dlq-reason"]["anyOf"][0]["enum"] == [
-        "invalid_json", "unknown_shape", "no_shipment", "too_deep", "unstorable", "misrouted",
+        "invalid_json", "unknown_shape", "no_shipment", "too_deep", "unstorable", "misrouted", "unauthorized",
     ] == [*DeadLetterReason]  # fmt: skip
     assert [*Source] == ["push", "pull", "replay", "operator"]
 
