@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from devstack.couriers import dash, kiriminaja
-from devstack.couriers.lives import LONGEST, Life, lives, so_far, untold
+from devstack.couriers.lives import LONGEST, Life, lives, so_far, truth, untold
 from devstack.couriers.misbehaviour import BROKEN, THROTTLED, UNAVAILABLE, Fickleness, Slow
 from devstack.couriers.server import serving
 from devstack.couriers.simulator import SIGN_IN, Account, Simulator
@@ -100,9 +100,15 @@ CANCELLABLE: Final = {"CREATED", "ALLOCATING", "PENDING_PICKUP", "PICKING_UP"}
 
 
 def cannot_heal(life: Life, before: str) -> bool:
-    """CANCELLED is reached only by an edge of its own, never by a jump: a reassignment nobody heard of bars it."""
-    cancelled = life.moves[-1].word == "CANCELLED"
-    return life.service == "express" and life.courier == "dash" and cancelled and before not in CANCELLABLE
+    """Whether asking leaves it as it is: nobody asks about what was told to be final, though it was not the end.
+
+    And CANCELLED is reached only by an edge of its own, never by a jump: a reassignment nobody heard of bars it.
+    """
+    express = (life.courier, life.service) == ("dash", "express")
+    told_final = before in {"DELIVERED", "CANCELLED"} or (express and before == "FAILED")
+    if told_final and before != truth(life):
+        return True
+    return express and life.moves[-1].word == "CANCELLED" and before not in CANCELLABLE
 
 
 def healing(known: Sequence[Life], before: dict[str, str], truth: dict[str, str | None]) -> dict[str, str | None]:
