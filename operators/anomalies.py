@@ -11,7 +11,7 @@ import msgspec
 from operators.decisions import account_of
 from operators.errors import OperatorError
 from processor.errors import StoredRowError
-from processor.shipment import Shipment
+from processor.state import Shipment
 from processor.steps import no_one
 from processor.store import Store
 from runtime.postgres import Pool
@@ -79,6 +79,10 @@ INSTEAD: Final = {
         "`waybill shipment set-status`"
     ),
     AnomalyKind.SERVICE_CONFLICT: "the observations count already; `waybill anomalies dismiss` it",
+    AnomalyKind.HISTORY_LIMIT: (
+        "it is not kept: raise WAYBILL_SHIPMENT_MAX_OBSERVATIONS and `waybill replay run` it, or "
+        "`waybill anomalies dismiss` it"
+    ),
     AnomalyKind.SHIPMENT_CHANGED: "the record stays with its first shipment; `waybill anomalies dismiss` it",
 }
 """What to do about an anomaly that cannot be accepted."""

@@ -303,7 +303,7 @@ class _Audit:
                 self._unchecked += 1
             else:
                 self._from_raw += facts.row is not None
-                self._add(compare_raw(facts, raw.refold(facts.shipment_id)))
+                self._add(compare_raw(facts, raw.refold(facts.shipment_id, page.beyond.get(facts.shipment_id, ()))))
 
     async def _count(self, partition: int, cursor: Cursor) -> None:
         """Check the sums. Retention takes an observation first and its anomaly next: counted again, all is well."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from time import monotonic
@@ -30,7 +30,7 @@ from processor.errors import StoredRowError, UnstorableError
 from processor.feed import raw_record
 from processor.pacing import MAX_BATCH
 from processor.plan import Read, Reading, authorized, read
-from processor.shipment import Past, Shipment, forgotten, rebuild
+from processor.state import Past, Shipment, forgotten, rebuild
 from processor.steps import no_one
 from processor.store import Store
 from runtime.postgres import Connection, Pool
@@ -38,11 +38,11 @@ from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.events import Event, State
-from schemas.observation import Carrier, Charges, Details, Driver, Erase, Proof
+from schemas.observation import Carrier, Charges, Details, Driver, Erase, Observation, Proof
 from schemas.records import AnyHeaders
 from schemas.times import format_time
 from schemas.topics import Topic
-from schemas.vocabulary import DeadLetterReason, Phase, Service, Status, TimeSource
+from schemas.vocabulary import AnomalyKind, DeadLetterReason, Phase, Service, Status, TimeSource
 
 STALL_SECONDS: Final = 30.0
 """How long a topic may give no record before its end is reached: a broker's new leader is there by then."""
@@ -160,7 +160,7 @@ class Raw:
         self._partition = partition
         self._cursor = cursor
         self._holds: Callable[[str], bool] = lambda _: True
-        self._histories: dict[str, list[Past]] = {}
+        self._histories: dict[str, list[tuple[int, Observation]]] = {}
 
     async def begin(self, holds: Callable[[str], bool]) -> None:
         """Begin again at the log's start, for the shipments of another share."""
@@ -182,7 +182,7 @@ class Raw:
     def _keep(self, reading: Reading) -> None:
         """Keep what a record says. One read again says what its root says: the fold knows it for a repeat."""
         if isinstance(reading, Read) and self._holds(reading.observation.shipment_id):
-            self._histories[reading.observation.shipment_id].append(Past(reading.observation))
+            self._histories[reading.observation.shipment_id].append((reading.record.offset, reading.observation))
 
     async def _unstorable(self, start: int, end: int) -> set[int]:
         async with self._pool.acquire() as connection:
@@ -190,15 +190,14 @@ class Raw:
         reason = ("dlq-reason", DeadLetterReason.UNSTORABLE.encode())
         return {row["cause_offset"] for row in rows if reason in _unpack_headers(row["headers"])}
 
-    def refold(self, shipment_id: str) -> Content | None:
-        """Return what the records read so far come to."""
-        history = self._histories.get(shipment_id)
-        if not history:
+    def refold(self, shipment_id: str, beyond: Container[int]) -> Content | None:
+        """Return what the records read so far come to, but for those at offsets `beyond` the shipment's limit."""
+        said = [each for offset, each in self._histories.get(shipment_id, ()) if offset not in beyond]
+        if not said:
             return None
-        if any(isinstance(past.observation.decision, Erase) for past in history):
-            history = [Past(forgotten(past.observation)) for past in history]
-        courier = COURIERS[history[0].observation.courier]
-        return _folded(rebuild(courier, shipment_id, 0, history))
+        if any(isinstance(each.decision, Erase) for each in said):
+            said = [forgotten(each) for each in said]
+        return _folded(rebuild(COURIERS[said[0].courier], shipment_id, 0, map(Past, said)))
 
     async def start(self) -> int:
         """Return the log's first offset."""
@@ -217,6 +216,8 @@ class Page(msgspec.Struct, frozen=True):
     next_offset: int
     coordinates: Mapping[str, list[tuple[int, int, int]]]
     """Incarnation, partition and offset of each stored observation, by shipment."""
+    beyond: Mapping[str, frozenset[int]]
+    """Of shipments that have reached their limit: the offsets of this log's records that they did not keep."""
 
 
 class Comparing(msgspec.Struct, frozen=True):
@@ -281,7 +282,17 @@ async def read_page(connection: Connection, comparing: Comparing, names: Sequenc
         name: [(row["incarnation"], row["raw_partition"], row["raw_offset"]) for row in found]
         for name, found in observations.items()
     }
-    return Page(facts, next_offset, coordinates)
+    beyond = {name: _not_kept(found, cursor) for name, found in observations.items() if _is_full(found)}
+    return Page(facts, next_offset, coordinates, beyond)
+
+
+def _is_full(observations: Sequence[Any]) -> bool:
+    return any(row["anomaly_kind"] == AnomalyKind.HISTORY_LIMIT for row in observations)
+
+
+def _not_kept(observations: Sequence[Any], cursor: Cursor) -> frozenset[int]:
+    here = (row for row in observations if row["incarnation"] == cursor.incarnation)
+    return frozenset(row["raw_offset"] for row in here if not row["kept"])
 
 
 async def _load(store: Store, names: Sequence[str]) -> dict[str, Shipment]:

@@ -20,7 +20,7 @@ from operators.outcomes import APPLY_SECONDS, outcomes
 from operators.rereading import reread
 from processor.fold import Snapshot, Verdict, judge
 from processor.plan import Read, ZoneOf, plan, read
-from processor.shipment import Shipment
+from processor.state import Shipment
 from processor.steps import no_one
 from processor.store import Store
 from runtime.appending import Appended, Appender

@@ -462,7 +462,7 @@ select shipment_id, courier, account, service, courier_ref, order_id, awb, statu
 from shipments where shipment_id = any ($1::text[])
 
 -- name: audit_observations
-select shipment_id, incarnation, raw_partition, raw_offset, version, recorded_at
+select shipment_id, incarnation, raw_partition, raw_offset, version, kept, anomaly_kind, recorded_at
 from observations where shipment_id = any ($1::text[])
 
 -- name: audit_events

@@ -3,7 +3,7 @@
 Shipments come from the database chunk by chunk. Only those that the replay would change are kept in memory.
 """
 
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from operators.selection import Selection, Stretch
 from processor.fold import Snapshot
 from processor.outputs import Output
 from processor.plan import Read, Reading, plan
-from processor.shipment import Shipment
+from processor.state import Shipment
 from processor.steps import no_one
 from processor.store import Store, personal
 from runtime.postgres import Pool
@@ -46,6 +46,16 @@ class Values(msgspec.Struct, frozen=True):
 
     old: Any
     new: Any
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What the world sees of a shipment."""
+
+    version: int
+    snapshot: Snapshot | None
+
+
+NEW: Final = Shown(0, None)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -104,14 +114,18 @@ class ReplayPlan(msgspec.Struct, frozen=True):
 class Planner:
     """Applies re-readings to a copy of the world that holds only what differs from the database."""
 
-    def __init__(self, store: Store, topic: str, applied: Mapping[int, Applied], now: datetime) -> None:
-        """Keep where shipments come from. `now` is when the records are planned to be applied."""
+    def __init__(self, store: Store, topic: str, applied: Mapping[int, Applied], now: datetime, limit: int) -> None:
+        """Keep where shipments come from. `now` is when the records are planned to be applied.
+
+        `limit` is how many observations a shipment keeps.
+        """
+        self._limit = limit
         self._store = store
         self._topic = topic
         self._applied = applied
         self._now = now
         self._overlay: dict[str, Shipment] = {}
-        self._before: dict[str, Shipment | None] = {}
+        self._before: dict[str, Shown] = {}
         self.shipments: set[str] = set()
         self.outcomes: Counter[str] = Counter()
         self.events: list[ComingEvent] = []
@@ -124,15 +138,14 @@ class Planner:
         _, roots = await self._store.recall(readings)
         for home, group in _by_partition(readings).items():
             incarnation = self._applied[home].incarnation if home in self._applied else 0
-            known = ChainMap(self._overlay, loaded)
-            planned = plan(group, known, self._topic, self._now, incarnation, frozenset(), roots)
+            known = loaded | self._overlay
+            before = {name: Shown(each.version, each.snapshot) for name, each in known.items()}
+            planned = plan(group, known, self._topic, self._now, incarnation, frozenset(), roots, self._limit)
             self.outcomes.update(str(command.outcome) for command in planned.commands)
             self._foresee(planned.outputs)
-            for name, after in planned.shipments.items():
-                before = known.get(name)
-                if after is not before and after != before:
-                    self._before.setdefault(name, before)
-                    self._overlay[name] = after
+            for name in {row.observation.shipment_id for row in planned.observations if row.stored}:
+                self._before.setdefault(name, before.get(name, NEW))
+                self._overlay[name] = loaded[name] = planned.shipments[name]
         self.shipments |= named
 
     def _foresee(self, outputs: Sequence[Output]) -> None:
@@ -144,7 +157,10 @@ class Planner:
 
     def changes(self) -> list[Change]:
         """Return what would change, by shipment."""
-        found = (_change(name, before, self._overlay[name]) for name, before in sorted(self._before.items()))
+        found = (
+            _change(name, before, Shown(self._overlay[name].version, self._overlay[name].snapshot))
+            for name, before in sorted(self._before.items())
+        )
         return [change for change in found if change.fields or change.version.old != change.version.new]
 
 
@@ -157,7 +173,7 @@ async def plan_replay(
         OperatorError: the log gives nothing for too long.
 
     """
-    planner = Planner(Store(pool, no_one), log.topic, await log.applied(), now)
+    planner = Planner(Store(pool, no_one), log.topic, await log.applied(), now, settings.shipment_max_observations)
     rereadings = decisions = unreadable = records = 0
     async for chunk in log.chunks(selection, found.stretches, found.belongs, PLANNED):
         readings = [
@@ -209,17 +225,16 @@ def _by_partition(readings: Sequence[Reading]) -> dict[int, list[Reading]]:
     return found
 
 
-def _change(name: str, before: Shipment | None, after: Shipment) -> Change:
-    old, new = fields_of(name, before), fields_of(name, after)
+def _change(name: str, before: Shown, after: Shown) -> Change:
+    old, new = fields_of(name, before.snapshot), fields_of(name, after.snapshot)
     fields = {field: Values(old.get(field), value) for field, value in new.items() if old.get(field) != value}
-    return Change(name, Values(before.version if before else 0, after.version), fields)
+    return Change(name, Values(before.version, after.version), fields)
 
 
-def fields_of(name: str, shipment: Shipment | None) -> dict[str, Any]:
+def fields_of(name: str, snapshot: Snapshot | None) -> dict[str, Any]:
     """Return a shipment's row, field by field."""
-    if shipment is None or shipment.snapshot is None:
+    if snapshot is None:
         return {}
-    snapshot: Snapshot = shipment.snapshot
     courier = COURIERS[name.partition(":")[0].partition(".")[0]]
     details = snapshot.details
     fields = {

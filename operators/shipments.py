@@ -9,7 +9,7 @@ import msgspec
 from operators.errors import OperatorError
 from operators.personal import masked
 from processor.outputs import anomaly_id
-from processor.shipment import Shipment, new_shipment
+from processor.state import Shipment, new_shipment
 from processor.steps import no_one
 from processor.store import Store, read_reading
 from runtime.postgres import Connection, Pool

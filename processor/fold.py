@@ -2,10 +2,9 @@
 
 The first observation is accepted whatever it says. Each later one is judged from the status before it, by the
 transition table of the shipment's service. A refused one is kept, gives no details and may be accepted later, when an
-earlier observation arrives.
+earlier observation arrives. `processor/timeline.py` keeps the fold of a growing shipment up to date.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
@@ -15,10 +14,11 @@ import msgspec
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.lifecycle import ALWAYS_FINAL, SCANS, Lifecycle
-from schemas.observation import Details, Observation, Stamp
-from schemas.vocabulary import Service, Source, Status, Transition
+from schemas.observation import NO_DETAILS, Details, Observation, Stamp
+from schemas.vocabulary import Service, Source, Status, TimeSource, Transition
 
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
+_NO_TIME: Final = Stamp(_OLDEST, TimeSource.RECEIVED)
 _UNDER_WAY: Final = frozenset({Status.PENDING_PICKUP, Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
 _SETBACKS: Final = frozenset({Status.FAILED, Status.LOST})
 
@@ -46,6 +46,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     moved: bool = False
     passed: tuple[Status, ...] = ()
     forced: bool = False
+
+
+Basis = tuple[Status, int]
+"""All of a snapshot that the judgement of what follows it depends on: its status and its count of failures."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -87,21 +91,6 @@ def sort_key(courier: Courier, service: Service, observation: Observation) -> Po
     )
 
 
-def fold(courier: Courier, service: Service, entries: Iterable[Entry]) -> tuple[Snapshot | None, tuple[Entry, ...]]:
-    """Fold entries given in order; return the snapshot and the entries with their verdicts."""
-    snapshot: Snapshot | None = None
-    background = Details()
-    judged = []
-    for entry in entries:
-        if entry.observation.status is None:
-            background = _merge(background, entry.observation.details, moved=False)
-            judged.append(entry)
-            continue
-        snapshot, verdict = advance(courier, service, snapshot, entry.observation, background, forced=entry.forced)
-        judged.append(msgspec.structs.replace(entry, verdict=verdict) if verdict != entry.verdict else entry)
-    return snapshot, tuple(judged)
-
-
 def advance(
     courier: Courier,
     service: Service,
@@ -119,15 +108,41 @@ def advance(
         verdict = _forced(verdict, snapshot, observation)
     if not verdict.accepted:
         return snapshot, verdict
-    before = snapshot.details if snapshot else background or Details()
+    before = snapshot.details if snapshot else background or NO_DETAILS
     return Snapshot(
         service=service,
         status=observation.status if verdict.moved or snapshot is None else snapshot.status,
         courier_status=observation.word,
         failed_count=_failed_count(lifecycle, snapshot, observation, verdict),
         occurred=courier.occurred(observation, service),
-        details=_merge(before, observation.details, moved=verdict.moved),
+        details=merge(before, observation.details, moved=verdict.moved),
     ), verdict
+
+
+def basis_of(lifecycle: Lifecycle, snapshot: Snapshot) -> Basis:
+    """Return what judging depends on. Failures that the fold counts itself play no part in it."""
+    return snapshot.status, 0 if lifecycle.counts_entries else snapshot.failed_count
+
+
+def bare(service: Service, basis: Basis) -> Snapshot:
+    """Return a snapshot that has this basis and nothing else: what follows it in the fold is what follows adds."""
+    status, count = basis
+    return Snapshot(service, status, "", count, _NO_TIME, NO_DETAILS)
+
+
+def joined(lifecycle: Lifecycle, before: Snapshot, added: Snapshot, *, moved: bool) -> Snapshot:
+    """Return a snapshot with what entries behind it added, folded from its bare basis.
+
+    `moved`: the status moved on the way, if only to come back.
+    """
+    return Snapshot(
+        added.service,
+        added.status,
+        added.courier_status,
+        added.failed_count + before.failed_count if lifecycle.counts_entries else added.failed_count,
+        added.occurred,
+        merge(before.details, added.details, moved=moved),
+    )
 
 
 def judge(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observation) -> Verdict:
@@ -182,7 +197,7 @@ def _failed_count(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: 
     return entered + (snapshot.failed_count if snapshot else 0)
 
 
-def _merge(old: Details, new: Details, *, moved: bool) -> Details:
+def merge(old: Details, new: Details, *, moved: bool) -> Details:
     """Take the newer value of each field that is given. A move, the first status too, empties what belongs to one."""
     return Details(
         order_id=new.order_id or old.order_id,

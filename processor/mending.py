@@ -7,7 +7,8 @@ import msgspec
 
 from processor.claims import Cursor, Halt, Sight, Trouble, decide, emission, is_anew, is_restored
 from processor.outputs import Origin, Output, event_output
-from processor.shipment import Changed, Shipment
+from processor.shipment import Changed
+from processor.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.events import RawCoordinates, State, state_after
 from schemas.observation import Observation

@@ -11,20 +11,11 @@ from typing import Final, TypeGuard, assert_never
 import msgspec
 
 from processor.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
-from processor.shipment import (
-    Applied,
-    Changed,
-    Duplicate,
-    Refused,
-    Shipment,
-    Unchanged,
-    apply,
-    forgotten,
-    new_shipment,
-)
+from processor.shipment import Applied, Changed, Duplicate, Refused, Unchanged, apply
+from processor.state import Shipment, forgotten, new_shipment
 from schemas.couriers import COURIERS
 from schemas.decisions import decision_digest, read_decision
-from schemas.observation import Erase, Observation
+from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, read_provenance
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome, Source
@@ -96,7 +87,7 @@ class AppliedCommand(msgspec.Struct, frozen=True, gc=False):
 class Plan(msgspec.Struct, frozen=True, gc=False):
     """What a batch comes to.
 
-    `shipments` are those touched, as they are afterwards; `changed` the ids of those with a new version, each with
+    `shipments` are those touched, which are changed; `changed` the ids of those with a new version, each with
     the observation that gave it. `erased` and `retired` are the ids of those whose stored rows have to follow.
     """
 
@@ -190,50 +181,112 @@ def plan(
     incarnation: int = 0,
     applied: Set[str] = frozenset(),
     roots: Roots = MappingProxyType({}),
+    limit: int = KEPT_OBSERVATIONS,
 ) -> Plan:
-    """Plan a batch, in offset order, from the shipments as they are; those not among them are new.
+    """Plan a batch at once: see `Planning`."""
+    planning = Planning(readings, shipments, raw_topic, now, incarnation, applied, roots, limit)
+    while planning.taken < len(readings):
+        planning.take()
+    return planning.done()
 
-    `incarnation` tells the records' coordinates from those of another log under the topic's name. `applied` holds
-    those of the batch's command ids that were applied before, `roots` what is known of the roots it reads again.
-    """
-    touched: dict[str, Shipment] = {}
-    changed: dict[str, Observation] = {}
-    rows: list[ObservationRow] = []
-    outputs: list[Output] = []
-    dead_letters: list[Unreadable] = []
-    commands: dict[str, AppliedCommand] = {}
-    erased: set[str] = set()
-    retired: set[str] = set()
-    said = _Said(readings, roots)
-    for reading in readings:
+
+class Planning:
+    """A batch being planned, reading by reading, in offset order. It changes the shipments it is given."""
+
+    def __init__(
+        self,
+        readings: Sequence[Reading],
+        shipments: Mapping[str, Shipment],
+        raw_topic: str,
+        now: datetime,
+        incarnation: int = 0,
+        applied: Set[str] = frozenset(),
+        roots: Roots = MappingProxyType({}),
+        limit: int = KEPT_OBSERVATIONS,
+    ) -> None:
+        """Begin from the shipments as they are; those not among them are new.
+
+        `incarnation` tells the records' coordinates from those of another log under the topic's name. `applied` holds
+        those of the batch's command ids that were applied before, `roots` what is known of the roots it reads again.
+        `limit`: how many observations a shipment keeps.
+        """
+        self.taken = 0
+        """How many readings are planned so far."""
+        self.output_bytes = 0
+        """How much they publish."""
+        self._readings = readings
+        self._shipments = shipments
+        self._raw_topic = raw_topic
+        self._now = now
+        self._incarnation = incarnation
+        self._applied = applied
+        self._said = _Said(readings, roots)
+        self._limit = limit
+        self._touched: dict[str, Shipment] = {}
+        self._changed: dict[str, Observation] = {}
+        self._rows: list[ObservationRow] = []
+        self._outputs: list[Output] = []
+        self._dead_letters: list[Unreadable] = []
+        self._commands: dict[str, AppliedCommand] = {}
+        self._erased: set[str] = set()
+        self._retired: set[str] = set()
+
+    def take(self) -> None:
+        """Plan the next reading."""
+        reading = self._readings[self.taken]
+        self.taken += 1
         record, command = reading.record, reading.command_id
-        repeated = command is not None and (command in applied or command in commands)
+        repeated = command is not None and (command in self._applied or command in self._commands)
         if isinstance(reading, Unreadable):
-            outputs.append(dead_letter(Origin(raw_topic, record, now, incarnation), reading.error))
-            dead_letters.append(reading)
-            if command is not None and not repeated:
-                commands[command] = AppliedCommand(command, record, None)
-            continue
-        origin = Origin(raw_topic, record, now, incarnation, reading.root)
+            self._publish(dead_letter(Origin(self._raw_topic, record, self._now, self._incarnation), reading.error))
+            self._dead_letters.append(reading)
+            outcome = None
+        else:
+            row = self._repeated(reading) if repeated else self._apply(reading)
+            self._rows.append(row)
+            outcome = row.outcome
+        if command is not None and not repeated:
+            self._commands[command] = AppliedCommand(command, record, outcome)
+
+    def done(self) -> Plan:
+        """Return what the readings taken come to."""
+        return Plan(
+            self._touched,
+            self._changed,
+            self._rows,
+            self._outputs,
+            self._dead_letters,
+            list(self._commands.values()),
+            self._erased,
+            self._retired,
+        )
+
+    def _repeated(self, reading: Read) -> ObservationRow:
+        return _row(reading, reading.observation, Applied(Duplicate(), kept=False), Outcome.DUPLICATE)
+
+    def _apply(self, reading: Read) -> ObservationRow:
         observation = reading.observation
         name = observation.shipment_id
-        before = touched.get(name) or shipments.get(name) or new_shipment(COURIERS[observation.courier], name)
-        if repeated:
-            rows.append(_row(reading, observation, Applied(before, Duplicate(), kept=False), Outcome.DUPLICATE))
-            continue
-        row, after, published = _plan_one(origin, reading, before, said)
-        touched[name] = after
+        shipment = self._touched.get(name) or self._shipments.get(name)
+        if shipment is None:
+            shipment = new_shipment(COURIERS[observation.courier], name)
+        self._touched[name] = shipment
+        retired = shipment.retired
+        origin = Origin(self._raw_topic, reading.record, self._now, self._incarnation, reading.root)
+        row, published = _plan_one(origin, reading, shipment, self._said, self._limit)
         if row.version is not None:
-            changed[name] = row.observation
-        rows.append(row)
-        outputs.extend(published)
-        if command is not None:
-            commands[command] = AppliedCommand(command, record, row.outcome)
+            self._changed[name] = row.observation
+        for output in published:
+            self._publish(output)
         if isinstance(observation.decision, Erase):
-            erased.add(name)
-        if after.retired and not before.retired:
-            retired.add(name)
-    return Plan(touched, changed, rows, outputs, dead_letters, list(commands.values()), erased, retired)
+            self._erased.add(name)
+        if shipment.retired and not retired:
+            self._retired.add(name)
+        return row
+
+    def _publish(self, output: Output) -> None:
+        self._outputs.append(output)
+        self.output_bytes += len(output.value or b"")
 
 
 class _Said:
@@ -259,20 +312,20 @@ class _Said:
 
 
 def _plan_one(
-    origin: Origin, reading: Read, before: Shipment, said: _Said
-) -> tuple[ObservationRow, Shipment, list[Output]]:
-    observation = forgotten(reading.observation) if before.erased else reading.observation
+    origin: Origin, reading: Read, shipment: Shipment, said: _Said, limit: int
+) -> tuple[ObservationRow, list[Output]]:
+    observation = forgotten(reading.observation) if shipment.erased else reading.observation
     courier = COURIERS[observation.courier]
-    applied = _applied(origin, reading, observation, before, said)
-    after = applied.shipment
-    status = after.snapshot.status if after.snapshot else None
-    occurred = courier.occurred(observation, after.service)
+    was_retired = shipment.retired
+    applied = _applied(origin, reading, observation, shipment, said, limit)
+    status = shipment.snapshot.status if shipment.snapshot else None
+    occurred = courier.occurred(observation, shipment.service)
     published: list[Output] = []
     match applied.effect:
         case Changed() as change:
-            assert after.snapshot is not None
-            row = _row(reading, observation, applied, Outcome.EVENT, version=after.version)
-            published.append(event_output(courier, origin, observation, after.snapshot, change, after.version))
+            assert shipment.snapshot is not None
+            row = _row(reading, observation, applied, Outcome.EVENT, version=shipment.version)
+            published.append(event_output(courier, origin, observation, shipment.snapshot, change, shipment.version))
         case Refused(kind):
             row = _row(reading, observation, applied, Outcome.ANOMALY, kind=kind)
             published.append(anomaly_output(origin, observation, occurred, kind, status, ordinal=0))
@@ -286,24 +339,32 @@ def _plan_one(
         published.append(
             anomaly_output(origin, observation, occurred, AnomalyKind.SERVICE_CONFLICT, status, len(published))
         )
-    if after.retired and (published or not before.retired):
-        published.append(tombstone(origin, after.shipment_id, len(published)))
+    if shipment.retired and (published or not was_retired):
+        published.append(tombstone(origin, shipment.shipment_id, len(published)))
     said.note(reading, refused=applied.effect == Refused(AnomalyKind.SHIPMENT_CHANGED))
-    return row, after, published
+    return row, published
 
 
-def _applied(origin: Origin, reading: Read, observation: Observation, before: Shipment, said: _Said) -> Applied:
+def _applied(
+    origin: Origin, reading: Read, observation: Observation, shipment: Shipment, said: _Said, limit: int
+) -> Applied:
     """Apply a reading. One that names another shipment than its root did is refused, and said so once."""
-    root = reading.root
+    root, name = reading.root, shipment.shipment_id
     at = root or (origin.record.partition, origin.record.offset)
-    if root is not None and said.owner(root) not in {None, before.shipment_id}:
-        known = said.has_refused(root, before.shipment_id)
-        return Applied(before, Unchanged() if known else Refused(AnomalyKind.SHIPMENT_CHANGED), kept=False)
+    owner = said.owner(root) if root else None
+    if root is not None and owner not in {None, name}:
+        known = said.has_refused(root, name)
+        return Applied(Unchanged() if known else Refused(AnomalyKind.SHIPMENT_CHANGED), kept=False)
 
     def name_anomaly(kind: AnomalyKind) -> str:
-        return anomaly_id(before.shipment_id, at, origin.incarnation, kind)
+        return anomaly_id(name, at, origin.incarnation, kind)
 
-    return apply(COURIERS[observation.courier], before, observation, name_anomaly, again=root is not None)
+    applied = apply(
+        COURIERS[observation.courier], shipment, observation, name_anomaly, again=root is not None, limit=limit
+    )
+    if owner is not None and applied.effect == Refused(AnomalyKind.HISTORY_LIMIT):
+        return Applied(Unchanged(), kept=False)  # it was refused so when it came, and is told once
+    return applied
 
 
 def _row(

@@ -52,16 +52,22 @@ select shipment_id, courier, version, retired_at is not null as retired
 from shipments where shipment_id = any ($1::text[])
 
 -- name: load_retired
-select shipment_id, version, service, status, courier_status, failed_count, occurred_at, occurred_at_source,
+select shipment_id, courier, version, service, status, courier_status, failed_count, occurred_at, occurred_at_source,
     order_id, awb, carrier, charges, reason
 from shipments where shipment_id = any ($1::text[]) and retired_at is not null
 
--- name: load_observations
-select shipment_id, incarnation, raw_partition, raw_offset, coalesce(replay_of_partition, raw_partition) as root_partition,
-    coalesce(replay_of_offset, raw_offset) as root_offset, replay_of_offset is not null as again, anomaly_kind, reading
-from observations
-where shipment_id = any ($1::text[]) and kept
-order by incarnation, raw_partition, raw_offset
+-- name: load_histories
+-- In the order of the ids: a lateral subquery in order is joined row by row. One without observations has one row.
+select wanted.shipment_id, history.*
+from unnest($1::text[]) as wanted (shipment_id)
+left join lateral (
+    select incarnation, raw_partition, raw_offset, coalesce(replay_of_partition, raw_partition) as root_partition,
+        coalesce(replay_of_offset, raw_offset) as root_offset, replay_of_offset is not null as again, anomaly_kind,
+        reading
+    from observations
+    where observations.shipment_id = wanted.shipment_id and kept
+    order by incarnation, raw_partition, raw_offset
+) as history on true
 
 -- name: upsert_shipments
 insert into shipments (

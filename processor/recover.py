@@ -17,6 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from processor.cache import Cache
 from processor.claims import Committed, Cursor, Log, Sight, Stream, advanced, digest
 from processor.cursors import Cursors
 from processor.emitter import KAFKA_ERRORS, Emitter
@@ -25,12 +26,13 @@ from processor.feed import gap_at, raw_record
 from processor.mending import Mend, correction, mend
 from processor.outputs import Output, batch_messages
 from processor.pacing import MAX_BATCH
-from processor.plan import Read, Reading, authorized, is_unauthorized, plan, read
+from processor.pieces import plan_piece, read_all
+from processor.plan import Reading, authorized, is_unauthorized
 from processor.published import Published, published
 from processor.recovery_store import PAGE, RecoveryStore
 from processor.steps import Reached, Step, no_one
 from processor.store import Store
-from processor.worker import committed_offset, store_piecewise, unplannable
+from processor.worker import committed_offset, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.holding import held
@@ -204,9 +206,9 @@ class Recovery:
             records = [raw_record(record) for record in fetched[raw] if record.offset < until]
             if not records:
                 break
-            zone_of = self._settings.assumed_zone
-            applying = _Applying(self._store, partition, cursor)
-            await store_piecewise(applying.store, [read(record, zone_of, cursor.partitions) for record in records])
+            applying = _Applying(self._store, partition, cursor, self._settings.shipment_max_observations)
+            readings = await read_all(records, self._settings.assumed_zone, cursor.partitions)
+            await store_piecewise(applying.store, readings)
             cursor = applying.cursor
             if applying.unauthorized:
                 say(
@@ -370,24 +372,23 @@ class Recovery:
 class _Applying:
     """Applies batches of a partition without publishing."""
 
-    def __init__(self, store: Store, partition: int, cursor: Cursor) -> None:
+    def __init__(self, store: Store, partition: int, cursor: Cursor, limit: int) -> None:
         self._store = store
         self._partition = partition
+        self._limit = limit
         self.cursor = cursor
         self.unauthorized: list[str] = []
 
-    async def store(self, readings: Sequence[Reading]) -> None:
-        cursor, now = self.cursor, await self._store.now()
+    async def store(self, readings: Sequence[Reading]) -> int:
+        cursor, now, nothing = self.cursor, await self._store.now(), Cache(0)
         readings = authorized(readings, await self._store.written_down(readings))
-        self.unauthorized += [each.record.at for each in readings if is_unauthorized(each)]
-        loaded = await self._store.load({each.observation.shipment_id for each in readings if isinstance(each, Read)})
-        applied, roots = await self._store.recall(readings)
-        with unplannable():
-            planned = plan(readings, loaded, cursor.raw_topic, now, cursor.incarnation, applied, roots)
-        last = readings[-1].record
+        piece = await plan_piece(self._store, nothing, readings, cursor.raw_topic, now, cursor.incarnation, self._limit)
+        self.unauthorized += [each.record.at for each in readings[: piece.taken] if is_unauthorized(each)]
+        last = readings[piece.taken - 1].record
         moved = advanced(cursor, last, last.offset + 1)
-        await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(planned, outputs=()), now)
+        await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(piece.plan, outputs=()), now)
         self.cursor = moved
+        return piece.taken
 
 
 @asynccontextmanager

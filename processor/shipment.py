@@ -1,73 +1,37 @@
-"""What one observation does to its shipment. Pure.
+"""What one observation does to its shipment, which is changed in place, and what came of it. Pure."""
 
-A shipment is known by its observations; applying another returns the shipment after it and what came of it.
-"""
-
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
-from itertools import takewhile
-from typing import Final
+from collections.abc import Callable
 
 import msgspec
 
-from processor.fold import Entry, Snapshot, advance, fold, sort_key, transition_of
+from processor.fold import Snapshot, Verdict, transition_of
+from processor.state import (
+    Shipment,
+    counts_before,
+    forget_personal,
+    forgotten,
+    learn,
+    refuse,
+    retire,
+    under_its_former_name,
+    which_record,
+)
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
-from schemas.observation import Accept, Details, Dismiss, Erase, Observation, Retire, SetStatus
+from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation, Retire
 from schemas.vocabulary import AnomalyKind, EventType, Service, Source, Status, Transition
 
 NameAnomaly = Callable[[AnomalyKind], str]
 """Gives the id of the anomaly that the record at hand would become."""
 
-NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
 
-
-class Shipment(msgspec.Struct, frozen=True, gc=False):
-    """Everything the next observation is judged by.
-
-    `records` holds the observation of each raw record, by the record's digest; `kept` those that count, one for each
-    reading, by its digest; `entries` these in order, but for those that take no part in the fold. `anomalies` are the
-    ids of those that refused a record.
-    """
-
-    shipment_id: str
-    service: Service
-    snapshot: Snapshot | None = None
-    version: int = 0
-    entries: tuple[Entry, ...] = ()
-    proven: frozenset[Service] = NOTHING_PROVEN
-    hinted: frozenset[Service] = NOTHING_PROVEN
-    records: dict[bytes, Observation] = {}
-    kept: dict[bytes, Observation] = {}
-    anomalies: dict[bytes, str] = {}
-    decided: bool = False
-    """An operator has set its status, or made a refused observation count."""
-    dismissed: frozenset[str] = frozenset()
-    """The ids of anomalies that an operator has dismissed."""
-    erased: bool = False
-    """Its personal data was erased, and none is taken in."""
-    retired: bool = False
-    """Its history was given up: only the snapshot is left."""
-
-
-class Past(msgspec.Struct, frozen=True, gc=False):
-    """One kept observation of a shipment, in the order of arrival.
-
-    `anomaly` is the id of the anomaly that refused it, if one did. `again`: its record was read again, and this is the
-    newer reading.
-    """
-
-    observation: Observation
-    anomaly: str | None = None
-    again: bool = False
-
-
-class Folded(msgspec.Struct, frozen=True, gc=False):
-    """The fold with one more observation."""
+class Before(msgspec.Struct, frozen=True, gc=False):
+    """A shipment as it was shown before an observation."""
 
     service: Service
     snapshot: Snapshot | None
-    entries: tuple[Entry, ...]
+    conflicting: bool
+    """Two services were proven."""
 
 
 class Changed(msgspec.Struct, frozen=True, gc=False):
@@ -99,196 +63,143 @@ Effect = Changed | Duplicate | Refused | Unchanged
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
-    """The shipment after an observation, and what came of it.
+    """What came of an observation.
 
     `conflict`: the observation completed the proof of two services. `kept`: the observation takes part from now on,
     in the fold or in telling repeats.
     """
 
-    shipment: Shipment
     effect: Effect
     conflict: bool = False
     kept: bool = True
 
 
-def new_shipment(courier: Courier, shipment_id: str) -> Shipment:
-    """Return a shipment nothing is known of yet."""
-    return Shipment(shipment_id, courier.service(NOTHING_PROVEN, NOTHING_PROVEN))
-
-
-def retired_shipment(shipment_id: str, version: int, snapshot: Snapshot) -> Shipment:
-    """Return a shipment of which only the row is left."""
-    return Shipment(shipment_id, snapshot.service, snapshot, version, retired=True)
-
-
-def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[Past]) -> Shipment:
-    """Return a shipment from its kept observations, in the order of arrival."""
-    records: dict[bytes, Observation] = {}
-    anomalies: dict[bytes, str] = {}
-    for past in history:
-        name, observation = past.observation.record_digest, past.observation
-        if past.again and (former := _under_its_former_name(records, observation)) is not None:
-            del records[former.record_digest]
-        if past.again or name not in records or _counts_before(observation, records[name]):
-            records[name] = observation
-        if past.anomaly:
-            anomalies[name] = past.anomaly
-    empty = msgspec.structs.replace(new_shipment(courier, shipment_id), version=version, anomalies=anomalies)
-    return _assembled(courier, empty, records)
-
-
 def apply(
-    courier: Courier, shipment: Shipment, observation: Observation, name_anomaly: NameAnomaly, *, again: bool = False
+    courier: Courier,
+    shipment: Shipment,
+    observation: Observation,
+    name_anomaly: NameAnomaly,
+    *,
+    again: bool = False,
+    limit: int = KEPT_OBSERVATIONS,
 ) -> Applied:
-    """Apply one observation.
+    """Apply one observation to a shipment.
 
     `again`: its record is read again with today's code. The reading replaces the one that the record gave, if it gave
-    one, and there is an event only where the snapshot changes.
+    one, and there is an event only where the snapshot changes. `limit`: how many observations of its couriers a
+    shipment keeps. Beyond it nothing of them changes it any more; what operators decide does, and so does a newer
+    reading of what is kept.
     """
     if shipment.erased:
         observation = forgotten(observation)
     if shipment.retired:
         return _apply_to_retired(shipment, observation, again=again)
-    name = observation.record_digest
-    known = shipment.records.get(name)
+    known = shipment.records.get(observation.record_digest)
     if again:
-        return _apply_again(courier, shipment, observation, name_anomaly)
-    if known is not None:
-        if not _counts_before(observation, known):
-            return Applied(shipment, Duplicate(), kept=False)
-        return _apply_copy(courier, shipment, observation)
-    if observation.reading_digest in shipment.kept:
-        if observation.known and _counts_before(observation, shipment.kept[observation.reading_digest]):
+        known = under_its_former_name(shipment.records, observation) or known
+    full = shipment.held >= limit and observation.decision is None
+    if known is None:
+        applied = _apply_first(courier, shipment, observation, name_anomaly, again=again, full=full)
+    elif again:
+        applied = _apply_again(courier, shipment, observation, known, name_anomaly)
+    elif full or not counts_before(observation, known):
+        applied = Applied(Duplicate(), kept=False)
+    else:
+        applied = _apply_copy(courier, shipment, observation)
+    if applied.kept and observation.decision is None and not (again and known is not None):
+        shipment.held += 1
+    return applied
+
+
+def _apply_first(
+    courier: Courier,
+    shipment: Shipment,
+    observation: Observation,
+    name_anomaly: NameAnomaly,
+    *,
+    again: bool,
+    full: bool,
+) -> Applied:
+    """Take a record that the shipment does not know."""
+    copies = shipment.kept.get(observation.reading_digest)
+    if copies is not None:
+        if full:
+            return Applied(Duplicate(), kept=False)
+        if observation.known and counts_before(observation, copies[0]):
             return _apply_copy(courier, shipment, observation)
-        return Applied(_remembering(shipment, observation), Duplicate())
+        learn(courier, shipment, observation)
+        return Applied(Duplicate())
     if observation.decision is not None and observation.status is None:
         return _apply_decision(courier, shipment, observation)
+    if full:
+        return Applied(Refused(AnomalyKind.HISTORY_LIMIT), kept=False)
+    before = _mark(shipment)
+    learn(courier, shipment, observation)
     if not observation.known:
-        unknown = AnomalyKind.UNKNOWN_STATUS
-        return Applied(
-            _refusing(_remembering(shipment, observation), observation, name_anomaly(unknown)), Refused(unknown)
-        )
-    return _apply_new(courier, shipment, observation, name_anomaly)
-
-
-def forgotten(observation: Observation) -> Observation:
-    """Return an observation without personal data. The scan text goes too: couriers write names into it."""
-    details = _impersonal(observation.details)
-    return observation if details == observation.details else msgspec.structs.replace(observation, details=details)
-
-
-def _impersonal(details: Details) -> Details:
-    return msgspec.structs.replace(details, driver=None, signed_by=None, tracking_url=None, description=None, proofs=())
-
-
-def _apply_new(courier: Courier, shipment: Shipment, observation: Observation, name_anomaly: NameAnomaly) -> Applied:
-    folded, after = _with(courier, shipment, observation)
-    effect = _effect(courier, shipment, folded, observation)
-    if isinstance(effect, Changed):
-        after = msgspec.structs.replace(after, version=shipment.version + 1)
-    elif isinstance(effect, Refused):
-        after = _refusing(after, observation, name_anomaly(effect.kind))
-    return Applied(after, effect, conflict=len(after.proven) > 1 >= len(shipment.proven))
-
-
-def _with(courier: Courier, shipment: Shipment, observation: Observation) -> tuple[Folded, Shipment]:
-    """Return the fold and the shipment with a new observation, put in its place where that is all there is to do."""
-    if shipment.decided or observation.decision is not None:
-        after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
-        return Folded(after.service, after.snapshot, after.entries), after
-    proven, hinted = shipment.proven.union(observation.proves), shipment.hinted.union(observation.hints)
-    folded = _insert(courier, shipment, observation, courier.service(proven, hinted))
-    return folded, Shipment(
-        shipment.shipment_id,
-        folded.service,
-        folded.snapshot,
-        shipment.version,
-        folded.entries,
-        proven,
-        hinted,
-        {**shipment.records, observation.record_digest: observation},
-        {**shipment.kept, observation.reading_digest: observation},
-        shipment.anomalies,
-        dismissed=shipment.dismissed,
-        erased=shipment.erased,
-    )
+        effect: Effect = Refused(AnomalyKind.UNKNOWN_STATUS)
+    else:
+        effect = _effect(courier, before, shipment, observation)
+    if again:
+        effect = _only_differences(before, shipment, effect)
+    _note(shipment, observation, effect, name_anomaly)
+    return Applied(effect, _conflict(before, shipment))
 
 
 def _apply_copy(courier: Courier, shipment: Shipment, observation: Observation) -> Applied:
     """Take a copy of what is known that was received earlier: of two copies it counts."""
-    after = _assembled(courier, shipment, {**shipment.records, observation.record_digest: observation})
-    if after.snapshot == shipment.snapshot:
-        return Applied(after, Duplicate())
-    return _correcting(shipment, after)
+    before = _mark(shipment)
+    learn(courier, shipment, observation)
+    if shipment.snapshot == before.snapshot:
+        return Applied(Duplicate())
+    return _correcting(before, shipment)
 
 
-def _apply_again(courier: Courier, shipment: Shipment, observation: Observation, name_anomaly: NameAnomaly) -> Applied:
+def _apply_again(
+    courier: Courier, shipment: Shipment, observation: Observation, old: Observation, name_anomaly: NameAnomaly
+) -> Applied:
     """Take a record's newer reading."""
-    records = shipment.records
-    old = _under_its_former_name(records, observation)
-    if old is not None:
-        records = {name: each for name, each in records.items() if each is not old}
-    else:
-        old = records.get(observation.record_digest)
-        if old is None:
-            return _only_differences(shipment, apply(courier, shipment, observation, name_anomaly))
-        if observation == old or _record(observation) != _record(old):
-            return Applied(shipment, Unchanged(), kept=False)
-    after = _assembled(courier, shipment, {**records, observation.record_digest: observation})
-    if after.snapshot is None and shipment.snapshot is not None:
-        return Applied(shipment, Unchanged(), kept=False)  # a row is never taken back
-    counted = any(entry.accepted and entry.observation is old for entry in shipment.entries)
-    counts = observation.takes_part and after.kept[observation.reading_digest] is observation
-    conflict = len(after.proven) > 1 >= len(shipment.proven)
+    renamed = old.record_digest != observation.record_digest
+    if not renamed and (observation == old or which_record(observation) != which_record(old)):
+        return Applied(Unchanged(), kept=False)
+    before = _mark(shipment)
+    entry = shipment.timeline.find(old.reading_digest)
+    counted = entry is not None and entry.accepted and entry.observation is old
+    learn(courier, shipment, observation, old)
+    if shipment.snapshot is None and before.snapshot is not None:
+        learn(courier, shipment, old, observation)  # a row is never taken back
+        return Applied(Unchanged(), kept=False)
+    counts = observation.takes_part and shipment.kept[observation.reading_digest][0] is observation
     if counted or not counts:
-        if after.snapshot == shipment.snapshot:
-            return Applied(after, Unchanged(), conflict)
-        return _correcting(shipment, after)
-    effect = _effect(courier, shipment, Folded(after.service, after.snapshot, after.entries), observation)
-    if isinstance(effect, Refused):
-        refusal = name_anomaly(effect.kind)
-        if refusal == shipment.anomalies.get(observation.record_digest):
-            return Applied(after, Unchanged(), conflict)
-        return Applied(_refusing(after, observation, refusal), effect, conflict)
-    if isinstance(effect, Changed):
-        after = msgspec.structs.replace(after, version=shipment.version + 1)
-    return _only_differences(shipment, Applied(after, effect, conflict))
-
-
-def _under_its_former_name(records: Mapping[bytes, Observation], observation: Observation) -> Observation | None:
-    """Return what the same record gave when it was identified otherwise."""
-    known = records.get(observation.former_digest) if observation.former_digest else None
-    if known is None or _record(known)[:-1] != _record(observation)[:-1]:
-        return None
-    return known
-
-
-def _only_differences(before: Shipment, applied: Applied) -> Applied:
-    """Leave out an event that shows no difference."""
-    if not isinstance(applied.effect, Changed) or applied.shipment.snapshot != before.snapshot:
-        return applied
-    silent = msgspec.structs.replace(applied.shipment, version=before.version)
-    return msgspec.structs.replace(applied, shipment=silent, effect=Unchanged())
+        if shipment.snapshot == before.snapshot:
+            return Applied(Unchanged(), _conflict(before, shipment))
+        return _correcting(before, shipment)
+    effect = _effect(courier, before, shipment, observation)
+    if isinstance(effect, Refused) and name_anomaly(effect.kind) == shipment.anomalies.get(observation.record_digest):
+        effect = Unchanged()
+    effect = _only_differences(before, shipment, effect)
+    _note(shipment, observation, effect, name_anomaly)
+    return Applied(effect, _conflict(before, shipment))
 
 
 def _apply_decision(courier: Courier, shipment: Shipment, observation: Observation) -> Applied:
     """Take an operator's decision that is no status."""
-    records = {**shipment.records, observation.record_digest: observation}
     decision = observation.decision
     if isinstance(decision, Retire):
-        after = _retired(shipment) if _may_retire(courier, shipment, decision) else shipment
-        return Applied(after, Unchanged(), kept=False)
+        if _may_retire(courier, shipment, decision):
+            retire(courier, shipment)
+        return Applied(Unchanged(), kept=False)
+    before = _mark(shipment)
+    learn(courier, shipment, observation)
     if isinstance(decision, Erase):
-        records = {name: forgotten(each) for name, each in records.items()}
-    after = _assembled(courier, shipment, records)
-    if after.snapshot != shipment.snapshot:
-        return _correcting(shipment, after)
-    resolves = _resolved(shipment, Folded(after.service, after.snapshot, after.entries))
+        forget_personal(courier, shipment)
+    if shipment.snapshot != before.snapshot:
+        return _correcting(before, shipment)
+    resolves = shipment.timeline.resolved()
     if not resolves:
-        return Applied(after, Unchanged())
+        return Applied(Unchanged())
     assert shipment.snapshot is not None
-    told = Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True, resolves=resolves)
-    return Applied(msgspec.structs.replace(after, version=shipment.version + 1), told)
+    shipment.version += 1
+    return Applied(Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True, resolves=resolves))
 
 
 def _may_retire(courier: Courier, shipment: Shipment, decision: Retire) -> bool:
@@ -301,169 +212,72 @@ def _may_retire(courier: Courier, shipment: Shipment, decision: Retire) -> bool:
     return all(each.received_at < decision.silent_since for each in shipment.records.values())
 
 
-def _retired(shipment: Shipment) -> Shipment:
-    snapshot = shipment.snapshot
-    assert snapshot is not None
-    bare = msgspec.structs.replace(snapshot, details=_impersonal(snapshot.details))
-    return retired_shipment(shipment.shipment_id, shipment.version, bare)
-
-
 def _apply_to_retired(shipment: Shipment, observation: Observation, *, again: bool) -> Applied:
     """Take what comes for a shipment whose history is gone: nothing can be told from it any more."""
     assert shipment.snapshot is not None
     if again or observation.decision is not None:
-        return Applied(shipment, Unchanged(), kept=False)
-    told = Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True)
-    return Applied(msgspec.structs.replace(shipment, version=shipment.version + 1), told, kept=False)
+        return Applied(Unchanged(), kept=False)
+    shipment.version += 1
+    return Applied(Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True), kept=False)
 
 
-def _assembled(courier: Courier, shipment: Shipment, records: dict[bytes, Observation]) -> Shipment:
-    """Return a shipment folded anew from the observations of its records."""
-    kept: dict[bytes, Observation] = {}
-    proven = hinted = NOTHING_PROVEN
-    accepted: set[bytes] = set()
-    dismissed: set[str] = set()
-    erased = decided = False
-    for observation in records.values():
-        reading = observation.reading_digest
-        if reading not in kept or _counts_before(observation, kept[reading]):
-            kept[reading] = observation
-        proven, hinted = proven.union(observation.proves), hinted.union(observation.hints)
-        decision = observation.decision
-        if isinstance(decision, Accept):
-            accepted.add(bytes.fromhex(decision.record))
-        elif isinstance(decision, Dismiss):
-            dismissed.add(decision.anomaly_id)
-        erased = erased or isinstance(decision, Erase)
-        decided = decided or isinstance(decision, SetStatus | Accept)
-    service = courier.service(proven, hinted)
-    refused = {records[name].reading_digest: each for name, each in shipment.anomalies.items() if name in records}
-    forced = {records[name].reading_digest for name in accepted if name in records}
-    entries = _in_order(courier, service, kept, refused, forced)
-    snapshot, judged = fold(courier, service, entries)
-    return Shipment(
-        shipment.shipment_id,
-        service,
-        snapshot,
-        shipment.version,
-        judged,
-        proven,
-        hinted,
-        records,
-        kept,
-        shipment.anomalies,
-        decided,
-        frozenset(dismissed),
-        erased,
-    )
+def _mark(shipment: Shipment) -> Before:
+    """Begin to watch what changes."""
+    shipment.timeline.mark()
+    return Before(shipment.service, shipment.snapshot, len(shipment.proven) > 1)
 
 
-def _in_order(
-    courier: Courier,
-    service: Service,
-    kept: Mapping[bytes, Observation],
-    refused: Mapping[bytes, str],
-    forced: set[bytes],
-) -> list[Entry]:
-    """Put observations in order. An operator's stands behind everything received before it."""
-    told = [each for each in kept.values() if each.takes_part]
-    decisions = sorted((each for each in told if each.decision), key=_copy_order)
-
-    def entry(key: Position, observation: Observation) -> Entry:
-        reading = observation.reading_digest
-        force = observation.decision is not None or reading in forced
-        return Entry(key, observation, anomaly=refused.get(reading), forced=force)
-
-    entries = [entry(sort_key(courier, service, each), each) for each in told if not each.decision]
-    for decision in decisions:
-        before = [each.key for each in entries if each.observation.received_at <= decision.received_at]
-        behind: Position = max(before, default=((),))
-        entries.append(entry((*behind, decision.received_at, decision.reading_digest), decision))
-    return sorted(entries, key=_by_key)
+def _conflict(before: Before, shipment: Shipment) -> bool:
+    return len(shipment.proven) > 1 and not before.conflicting
 
 
-def _remembering(shipment: Shipment, observation: Observation) -> Shipment:
-    """Return a shipment that knows one more record, and its reading, but folds as before."""
-    kept = shipment.kept
-    if observation.reading_digest not in kept:
-        kept = {**kept, observation.reading_digest: observation}
-    records = {**shipment.records, observation.record_digest: observation}
-    return msgspec.structs.replace(shipment, records=records, kept=kept)
+def _only_differences(before: Before, shipment: Shipment, effect: Effect) -> Effect:
+    """Leave out an event that shows no difference."""
+    silent = isinstance(effect, Changed) and shipment.snapshot == before.snapshot
+    return Unchanged() if silent else effect
 
 
-def _refusing(shipment: Shipment, observation: Observation, anomaly_id: str) -> Shipment:
-    entries = tuple(
-        msgspec.structs.replace(entry, anomaly=anomaly_id) if entry.observation is observation else entry
-        for entry in shipment.entries
-    )
-    anomalies = {**shipment.anomalies, observation.record_digest: anomaly_id}
-    return msgspec.structs.replace(shipment, entries=entries, anomalies=anomalies)
+def _note(shipment: Shipment, observation: Observation, effect: Effect, name_anomaly: NameAnomaly) -> None:
+    """Count an event, remember an anomaly."""
+    if isinstance(effect, Changed):
+        shipment.version += 1
+    elif isinstance(effect, Refused):
+        refuse(shipment, observation, name_anomaly(effect.kind))
 
 
-def _correcting(before: Shipment, after: Shipment) -> Applied:
-    change = _corrected(before, Folded(after.service, after.snapshot, after.entries))
-    conflict = len(after.proven) > 1 >= len(before.proven)
-    return Applied(msgspec.structs.replace(after, version=before.version + 1), change, conflict)
+def _correcting(before: Before, shipment: Shipment) -> Applied:
+    shipment.version += 1
+    return Applied(_corrected(before, shipment), _conflict(before, shipment))
 
 
-def _counts_before(one: Observation, other: Observation) -> bool:
-    """Which of two copies counts: the one received earlier; the rest only makes the choice the same every time."""
-    return _copy_order(one) < _copy_order(other)
-
-
-def _copy_order(observation: Observation) -> tuple[object, ...]:
-    return (*_record(observation), msgspec.json.encode(observation.details))
-
-
-def _record(observation: Observation) -> tuple[object, ...]:
-    """Return which raw record it is, whatever was read in it."""
-    pushed = observation.source is not Source.PULL
-    return (observation.received_at, pushed, observation.item, observation.record_digest)
-
-
-def _insert(courier: Courier, shipment: Shipment, observation: Observation, service: Service) -> Folded:
-    """Put a new observation in its place; judge it alone where it stands last, else fold anew."""
-    key = sort_key(courier, service, observation)
-    entries = shipment.entries
-    if service is not shipment.service:
-        moved = [msgspec.structs.replace(old, key=sort_key(courier, service, old.observation)) for old in entries]
-        ordered = sorted([*moved, Entry(key, observation)], key=_by_key)
-    elif shipment.snapshot and observation.status and entries[-1].key < key:
-        snapshot, verdict = advance(courier, service, shipment.snapshot, observation)
-        return Folded(service, snapshot, (*entries, Entry(key, observation, verdict)))
-    else:
-        place = bisect_left(entries, key, key=_by_key)
-        ordered = [*entries[:place], Entry(key, observation), *entries[place:]]
-    return Folded(service, *fold(courier, service, ordered))
-
-
-def _effect(courier: Courier, before: Shipment, after: Folded, observation: Observation) -> Effect:
-    """Say what a new observation led to, from the shipment without and with it."""
-    if after.snapshot is None:
+def _effect(courier: Courier, before: Before, shipment: Shipment, observation: Observation) -> Effect:
+    """Say what a new observation led to, from the shipment as it was shown and as it is with it."""
+    snapshot = shipment.snapshot
+    if snapshot is None:
         return Unchanged()
-    resolves = _resolved(before, after)
     if observation.status is None:
-        if after.service is not before.service:
-            return _corrected(before, after)
-        return Changed(EventType.UPDATED, previous=after.snapshot.status, resolves=resolves)
-    if after.snapshot == before.snapshot and _pulled_again(courier, before, after.service, observation):
+        if shipment.service is not before.service:
+            return _corrected(before, shipment)
+        return Changed(EventType.UPDATED, previous=snapshot.status, resolves=shipment.timeline.resolved())
+    unmoved = snapshot == before.snapshot
+    if unmoved and _pulled_again(shipment, observation):
         return Duplicate()
-    entry = next(entry for entry in reversed(after.entries) if entry.observation is observation)
-    verdict = entry.verdict
+    place, verdict = shipment.timeline.judged(observation.reading_digest)
     assert verdict is not None
-    if verdict.forced and verdict.moved and after.snapshot != before.snapshot:
-        return _corrected(before, after)
-    if _in_turn(before, after, entry):
+    if verdict.forced and verdict.moved and not unmoved:
+        return _corrected(before, shipment)
+    if _in_turn(before, place, verdict, shipment):
         previous = before.snapshot.status if before.snapshot else None
+        resolves = shipment.timeline.resolved()
         if not verdict.moved:
             return Changed(EventType.UPDATED, previous=previous, resolves=resolves)
         return Changed(
             EventType.STATUS_CHANGED,
             previous=previous,
             transition=transition_of(
-                courier.lifecycles[after.service],
+                courier.lifecycles[shipment.service],
                 verdict,
-                after.snapshot.status,
+                snapshot.status,
                 from_final=before.snapshot is not None
                 and courier.lifecycles[before.service].is_final(before.snapshot.status),
             ),
@@ -471,60 +285,36 @@ def _effect(courier: Courier, before: Shipment, after: Folded, observation: Obse
             resolves=resolves,
         )
     assert before.snapshot is not None
-    if after.snapshot != before.snapshot:
-        return _corrected(before, after)
+    if not unmoved:
+        return _corrected(before, shipment)
     if verdict.accepted:
+        resolves = shipment.timeline.resolved()
         return Changed(EventType.HISTORY_ADDED, previous=before.snapshot.status, late=True, resolves=resolves)
     return Refused(AnomalyKind.ILLEGAL_TRANSITION)
 
 
-def _pulled_again(courier: Courier, before: Shipment, service: Service, observation: Observation) -> bool:
+def _pulled_again(shipment: Shipment, observation: Observation) -> bool:
     """Whether a pulled entry's status and time are there already."""
-    if observation.source is not Source.PULL:
-        return False
-    moment = courier.occurred(observation, service).at
-    return any(
-        old.observation.status is observation.status and courier.occurred(old.observation, service).at == moment
-        for old in before.entries
-    )
+    return observation.source is Source.PULL and shipment.timeline.at_the_time(observation) > 1
 
 
-def _in_turn(before: Shipment, after: Folded, entry: Entry) -> bool:
+def _in_turn(before: Before, place: Position, verdict: Verdict, shipment: Shipment) -> bool:
     """Whether an observation came in its turn.
 
     That is: behind all accepted before, itself accepted, the last accepted now, judged from the status shown before.
     """
     shown = before.snapshot.status if before.snapshot else None
-    if not entry.accepted or entry.verdict is None or entry.verdict.before is not shown:
-        return False
-    behind = list(takewhile(lambda later: later is not entry, reversed(after.entries)))
-    accepted_before = {old.observation.reading_digest for old in before.entries if old.accepted} if behind else ()
-    return not any(late.accepted or late.observation.reading_digest in accepted_before for late in behind)
+    return verdict.accepted and verdict.before is shown and shipment.timeline.is_last(place)
 
 
-def _corrected(before: Shipment, after: Folded) -> Changed:
+def _corrected(before: Before, shipment: Shipment) -> Changed:
     assert before.snapshot is not None
-    assert after.snapshot is not None
-    moved = after.snapshot.status is not before.snapshot.status
+    assert shipment.snapshot is not None
+    moved = shipment.snapshot.status is not before.snapshot.status
     return Changed(
         EventType.CORRECTED,
         previous=before.snapshot.status,
         transition=Transition.CORRECTION if moved else None,
         late=True,
-        resolves=_resolved(before, after),
+        resolves=shipment.timeline.resolved(),
     )
-
-
-def _resolved(before: Shipment, after: Folded) -> tuple[str, ...]:
-    """Return the anomalies whose observations did not count before and count now."""
-    if not before.anomalies:
-        return ()
-    settled = {entry.anomaly for entry in before.entries if entry.accepted}
-    open_before = set(before.anomalies.values()) - settled
-    return tuple(
-        entry.anomaly for entry in after.entries if entry.anomaly and entry.accepted and entry.anomaly in open_before
-    )
-
-
-def _by_key(entry: Entry) -> tuple[object, ...]:
-    return entry.key

@@ -13,13 +13,13 @@ from processor.errors import ClaimLostError, StoredRowError, UnstorableError
 from processor.fold import Snapshot
 from processor.outputs import Output, anomaly_id, chunk_end, forgotten_event
 from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
-from processor.shipment import Past, Shipment, forgotten, rebuild, retired_shipment
+from processor.state import Past, Shipment, forgotten, rebuild, retired_shipment
 from processor.steps import Reached, Step
 from runtime.postgres import Connection, Connections
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
 from schemas.decisions import decision_digest
-from schemas.observation import Carrier, Charges, Decision, Details, Observation, Stamp
+from schemas.observation import NO_DETAILS, Carrier, Charges, Decision, Details, Observation, Stamp
 from schemas.records import AnyHeaders
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Service, Status, TimeSource
@@ -31,6 +31,9 @@ STORED_CHUNK: Final = 2_000
 STORED_BYTES: Final = 8 * 1024 * 1024
 """Stored outputs, and their bytes, published in one Kafka transaction by a claim. They are in memory a few times over,
 and all partitions may be claimed at once; only what one cause has left is never cut."""
+
+LOADED_ROWS: Final = 1_000
+"""Observations fetched at once: some milliseconds to decode, and the loop is free in between."""
 
 _Q: Final = load_queries("processor")
 _REFUSED: Final = ("22", "54", "23502", "23514")
@@ -77,26 +80,34 @@ class Store:
             StoredRowError: something stored about one of them cannot be read.
 
         """
-        ids = sorted(shipment_ids)
-        if not ids:
-            return {}
+        found, _ = await self.load_some(sorted(shipment_ids), None)
+        return found
+
+    async def load_some(self, shipment_ids: Sequence[str], most: int | None) -> tuple[dict[str, Shipment], int]:
+        """Load shipments in this order until they weigh more than `most` bytes.
+
+        Return those that anything is known of, and for how many of the ids that speaks. Raises as `load` does.
+        """
+        found: dict[str, Shipment] = {}
+        if not shipment_ids:
+            return found, 0
+        weight = seen = 0
         with blaming_data():
-            async with self._pool.acquire() as connection:
-                known = await connection.fetch(_Q["load_versions"], ids)
-                rows = await connection.fetch(_Q["load_observations"], ids)
-                gone = [shipment_id for shipment_id, _, _, retired in known if retired]
+            async with self._pool.acquire() as connection, connection.transaction():
+                known = {row["shipment_id"]: row for row in await connection.fetch(_Q["load_versions"], shipment_ids)}
+                gone = [shipment_id for shipment_id, row in known.items() if row["retired"]]
                 retired = await connection.fetch(_Q["load_retired"], gone) if gone else []
-        versions = {shipment_id: version for shipment_id, _, version, _ in known}
-        couriers = {shipment_id: courier for shipment_id, courier, _, _ in known}
-        histories: dict[str, list[Past]] = {shipment_id: [] for shipment_id in versions}
-        for row in rows:
-            name = row["shipment_id"]
-            past = read_past(row)
-            couriers[name] = past.observation.courier
-            histories.setdefault(name, []).append(past)
-        return {
-            name: _rebuilt(couriers[name], name, versions.get(name, 0), history) for name, history in histories.items()
-        } | {row["shipment_id"]: _retired(row) for row in retired}
+                bare = {row["shipment_id"]: _retired(row) for row in retired}
+                cursor = await connection.cursor(_Q["load_histories"], shipment_ids)
+                async for name, history in _histories(cursor):
+                    shipment = bare.get(name) or _rebuilt(name, history, known.get(name))
+                    if shipment is not None:
+                        found[name] = shipment
+                        weight += shipment.weight
+                    seen += 1
+                    if most is not None and weight > most:
+                        break
+        return found, seen
 
     async def recall(self, readings: Iterable[Reading]) -> tuple[frozenset[str], Roots]:
         """Return which of a batch's command ids were applied, and what is known of the roots it reads again.
@@ -252,7 +263,7 @@ def read_reading(row: Any) -> Observation:
 
 
 def read_past(row: Any) -> Past:
-    """Read a row of `load_observations`.
+    """Read a row of `load_histories`.
 
     Raises:
         StoredRowError: it is of a form that this version cannot read.
@@ -273,10 +284,13 @@ def _named(row: Any) -> str:
     return f"the observation of shipment {row['shipment_id']} from raw record {place}"
 
 
-def _rebuilt(courier: str, name: str, version: int, history: Sequence[Past]) -> Shipment:
-    """Fold a shipment from what is stored."""
+def _rebuilt(name: str, history: Sequence[Past], row: Any) -> Shipment | None:
+    """Fold a shipment from what is stored. `row` is that of `load_versions`; None: it has none."""
+    if row is None and not history:
+        return None
+    courier = history[-1].observation.courier if history else row["courier"]
     try:
-        return rebuild(COURIERS[courier], name, version, history)
+        return rebuild(COURIERS[courier], name, row["version"] if row else 0, history)
     except MemoryError:
         raise
     except Exception as error:
@@ -296,10 +310,25 @@ def _event_forgotten(row: Any) -> tuple[Any, ...]:
         raise StoredRowError(what, error) from error
 
 
+async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[Past]]]:
+    """Give the rows of `load_histories` shipment by shipment. One of which nothing is known has a single empty row."""
+    name, history = None, list[Past]()
+    while rows := await cursor.fetch(LOADED_ROWS):
+        for row in rows:
+            if row["shipment_id"] != name:
+                if name is not None:
+                    yield name, history
+                name, history = row["shipment_id"], []
+            if row["reading"] is not None:
+                history.append(read_past(row))
+    if name is not None:
+        yield name, history
+
+
 def _retired(row: Any) -> Shipment:
     try:
-        return retired_shipment(row["shipment_id"], row["version"], _left(row))
-    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+        return retired_shipment(COURIERS[row["courier"]], row["shipment_id"], row["version"], _left(row))
+    except (msgspec.DecodeError, UnicodeError, ValueError, LookupError) as error:
         raise StoredRowError(f"the row of shipment {row['shipment_id']}", error) from error
 
 
@@ -434,11 +463,16 @@ def _observation_record(row: ObservationRow, incarnation: int, now: datetime) ->
         row.anomaly_kind,
         row.version,
         row.kept,
-        _text(row.observation),
+        _text(row.observation if row.kept else _bare(row.observation)),
         now,
         *(row.root or (None, None)),
         row.command_id,
     )
+
+
+def _bare(observation: Observation) -> Observation:
+    """Leave out the details of what is not kept: a repeat's are stored already, and no fold looks at the others'."""
+    return msgspec.structs.replace(observation, details=NO_DETAILS)
 
 
 def _command_record(command: AppliedCommand, now: datetime) -> tuple[Any, ...]:

@@ -7,11 +7,9 @@ be published then comes from the database, never from memory.
 
 import asyncio
 import random
-from collections import ChainMap
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import islice
 from logging import ERROR, WARNING
 from time import monotonic, time
 from typing import Final
@@ -22,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import InvalidTimestampError, UnknownError
 
+from processor.cache import Cache
 from processor.claims import (
     MEND,
     Committed,
@@ -53,8 +52,8 @@ from processor.feed import Feed
 from processor.flood import Windows, courier_of, flooding, last_of_others, slid
 from processor.outputs import NO_TIME, Output, batch_messages, told_by
 from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
-from processor.plan import Plan, Read, Reading, Unreadable, authorized, plan, read
-from processor.shipment import Shipment
+from processor.pieces import plan_piece, read_all
+from processor.plan import Plan, Reading, Unreadable, authorized
 from processor.steps import Reached, Step
 from processor.store import Store
 from processor.waiting import Oldest, Waiting
@@ -73,8 +72,8 @@ ANSWER_SECONDS: Final = 15.0
 REMEMBER_SECONDS: Final = 1.0
 """When idle so long, the database is told how far is published."""
 
-CACHED_SHIPMENTS: Final = 4_000
-"""Shipments a worker keeps in memory: those of the last minutes, some 20 kB each at most."""
+CACHED_BYTES: Final = 64 * 1024 * 1024
+"""How much a worker keeps of shipments in memory: some 5,000 of the last minutes, or one hot one."""
 
 STEADY_SECONDS: Final = 2.0
 """A claim that held so long was a good one: the next is tried at once, and told."""
@@ -127,7 +126,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stream = shared.stream
         self._cursor: Cursor | None = None
-        self._shipments: dict[str, Shipment] = {}
+        self._shipments = Cache(CACHED_BYTES)
         self._emitter: Emitter | None = None
         self._emission: asyncio.Task[int] | None = None
         self._emitted = 0
@@ -160,7 +159,7 @@ class Worker:
         return self.position is not None
 
     def stop(self) -> None:
-        """Ask for an orderly end: the batch in hand is finished. Nothing is fetched any more."""
+        """Ask for an orderly end: the piece in hand is finished. Nothing is fetched any more."""
         self._stopping.set()
         self._feed.close()
 
@@ -380,8 +379,7 @@ class Worker:
         return records
 
     async def _process(self, records: Sequence[RawRecord]) -> None:
-        zone_of = self._shared.settings.assumed_zone
-        readings = [read(record, zone_of, self._stream.partitions) for record in records]
+        readings = await read_all(records, self._shared.settings.assumed_zone, self._stream.partitions)
         self._tell_faults(readings)
         if any(is_misrouted(reading) for reading in readings):
             stream, _ = await self._topics_now()
@@ -427,35 +425,45 @@ class Worker:
                     self._told.add(kind)
                     log.error("a record cannot be read: a fault of ours", record=reading.record.at, exc_info=cause)
 
-    async def _store(self, readings: Sequence[Reading]) -> None:
-        """Store a batch, then publish it while the next one is stored."""
+    async def _store(self, readings: Sequence[Reading]) -> int:
+        """Store the first piece of a batch, then publish it while the next one is stored; return how long it is.
+
+        A worker that is to stop gives up the rest of its batch: the next claim begins behind what is stored.
+        """
+        if self._stopping.is_set():
+            return len(readings)
         shared, cursor, began = self._shared, self._cursor, monotonic()
         assert cursor is not None
         readings = authorized(readings, await shared.store.written_down(readings))
-        named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
-        loaded = await shared.store.load(named - self._shipments.keys())
-        applied, roots = await shared.store.recall(readings)
         now = await shared.store.now()
-        shipments = ChainMap(loaded, self._shipments)
-        with unplannable():
-            planned = plan(readings, shipments, self._raw.topic, now, cursor.incarnation, applied, roots)
-        windows = self._judge(readings)
+        piece = await plan_piece(
+            shared.store,
+            self._shipments,
+            readings,
+            self._raw.topic,
+            now,
+            cursor.incarnation,
+            shared.settings.shipment_max_observations,
+        )
+        planned, last = piece.plan, readings[piece.taken - 1].record
+        windows = self._judge(readings[: piece.taken])
         if planned.retired:
             await self._emission_done()  # what is not known to be published stays stored
         shared.reached(Step.PLANNED)
         started = monotonic()
-        moved = advanced(cursor, readings[-1].record, self._emitted)
+        moved = advanced(cursor, last, self._emitted)
         await shared.store.apply(self.partition, cursor, moved, planned, now)
         shared.metrics.commit_duration.labels(StoreName.POSTGRES).observe(monotonic() - started)
         shared.reached(Step.STORED)
         self._cursor, self._windows = moved, windows
-        self.waiting.applied(moved.next_offset, readings[-1].record.timestamp_ms / 1000)
+        self.waiting.applied(moved.next_offset, last.timestamp_ms / 1000)
         if self._holding and not flooding(windows, DLQ_WINDOW_WEBHOOKS, shared.settings.dlq_max_ratio):
             self._holding, self.halted = False, None
-        self._keep(planned.shipments)
+        self._shipments.put(piece.shipments)
         stored_in = monotonic() - began
         await self._emission_done()
-        self._emission = asyncio.create_task(self._emit(planned, moved, now, len(readings), stored_in))
+        self._emission = asyncio.create_task(self._emit(planned, moved, now, piece.taken, stored_in))
+        return piece.taken
 
     def _judge(self, readings: Sequence[Reading]) -> Windows:
         """Return the windows with a batch more.
@@ -481,15 +489,6 @@ class Worker:
                 "and start again, or, if they are garbage indeed, start again with WAYBILL_DLQ_MAX_RATIO=1",
             )
         return windows
-
-    def _keep(self, shipments: Mapping[str, Shipment]) -> None:
-        """Keep the newest shipments in memory; the oldest go first."""
-        kept = self._shipments
-        for name, shipment in shipments.items():
-            kept.pop(name, None)
-            kept[name] = shipment
-        for name in list(islice(kept, max(0, len(kept) - CACHED_SHIPMENTS))):
-            del kept[name]
 
     async def _emit(self, done: Plan, moved: Cursor, now: datetime, records: int, stored_in: float) -> int:
         """Publish a batch of so many records, which was planned at `now` and stored within `stored_in` seconds."""
@@ -542,40 +541,36 @@ class Worker:
                 metrics.anomalies.labels(*told_by(output)).inc()
 
 
-async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[None]], readings: Sequence[Reading]) -> None:
-    """Store a batch. One that cannot be stored is cut in two until the culprit stands alone: a dead letter.
+async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[int]], readings: Sequence[Reading]) -> None:
+    """Store a batch. `store` stores its first piece and returns how many readings that are.
+
+    What cannot be stored is cut in two until the culprit stands alone: a dead letter.
 
     Raises:
         HaltError: a dead letter cannot be stored either.
 
     """
-    try:
-        await store(readings)
-    except CulpritError as error:
-        if len(readings) > 1:
+    while readings:
+        try:
+            stored = await store(readings)
+            readings = readings[stored:]
+        except CulpritError as error:
             half = len(readings) // 2
-            await store_piecewise(store, readings[:half])
-            await store_piecewise(store, readings[half:])
-            return
-        (reading,) = readings
-        at = reading.record.at
-        if isinstance(reading, Unreadable):
-            raise HaltError(f"the record {at} cannot even be stored as it is: {error}") from error
-        fault = isinstance(error, UnplannableError)
-        log.log(ERROR if fault else WARNING, "a record cannot be stored", record=at, why=str(error), exc_info=fault)
-        letter = UnreadableError(error.reason, str(error))
-        await store([Unreadable(reading.record, letter, reading.command_id)])
+            if half:
+                await store_piecewise(store, readings[:half])
+                readings = readings[half:]
+            else:
+                readings = [_dead(readings[0], error)]
 
 
-@contextmanager
-def unplannable() -> Iterator[None]:
-    """Turn whatever goes wrong in planning into `UnplannableError`: some record of the batch causes it."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise UnplannableError(f"applying it failed with {type(error).__name__}") from error
+def _dead(reading: Reading, error: CulpritError) -> Unreadable:
+    """Return the dead letter of a record that cannot be stored."""
+    at = reading.record.at
+    if isinstance(reading, Unreadable):
+        raise HaltError(f"the record {at} cannot even be stored as it is: {error}") from error
+    fault = isinstance(error, UnplannableError)
+    log.log(ERROR if fault else WARNING, "a record cannot be stored", record=at, why=str(error), exc_info=fault)
+    return Unreadable(reading.record, UnreadableError(error.reason, str(error)), reading.command_id)
 
 
 def place_of(error: BaseException | None) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from runtime import values
 from runtime.errors import SettingsError
 from schemas.couriers import COURIERS, Courier
+from schemas.observation import KEPT_OBSERVATIONS
 from schemas.topics import Topic
 from schemas.vocabulary import Source
 
@@ -160,6 +161,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ]
     processor_group_id: Annotated[
         str, Setting("waybill-processor", "the consumer group that shares the partitions", values.group)
+    ]
+    shipment_max_observations: Annotated[
+        int,
+        Setting(
+            str(KEPT_OBSERVATIONS),
+            "kept of one shipment; beyond it an observation is an anomaly `history_limit`, and changes nothing",
+            values.whole(1, 100_000),
+        ),
     ]
     dlq_max_ratio: Annotated[
         float,

@@ -61,6 +61,13 @@ class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     proofs: tuple[Proof, ...] = ()
 
 
+NO_DETAILS: Final = Details()
+
+KEPT_OBSERVATIONS: Final = 5_000
+"""Observations of its couriers that a shipment keeps, unless WAYBILL_SHIPMENT_MAX_OBSERVATIONS says otherwise: a
+hundred times the longest life seen, and few enough to be read and folded in a twentieth of a second."""
+
+
 class _Decided(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="command"):
     """Which shipment it is about, who decided it, and why.
 
@@ -142,7 +149,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What it speaks for where nothing is proven: the courier's `service` weighs hints."""
     jumps_through: Status | None = None
     """The one status, otherwise closed to jumps, that a jump to this one passes last (703: LOST, 704: DAMAGED)."""
-    details: Details = Details()
+    details: Details = NO_DETAILS
     former_digest: bytes | None = None
     """The record digest that an older edition of the rules gave the same record, where it gave another."""
     decision: Decision | None = None

@@ -124,6 +124,7 @@ class AnomalyKind(StrEnum):
     UNKNOWN_STATUS = "unknown_status"
     SERVICE_CONFLICT = "service_conflict"
     SHIPMENT_CHANGED = "shipment_changed"
+    HISTORY_LIMIT = "history_limit"
 
 
 class DeadLetterReason(StrEnum):

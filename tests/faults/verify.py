@@ -8,7 +8,7 @@ import msgspec
 
 from processor.outputs import messages
 from processor.plan import plan, read
-from processor.shipment import Shipment
+from processor.state import Shipment
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from tests.faults.courier import Answered

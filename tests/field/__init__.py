@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from processor.outputs import messages
 from processor.plan import plan, read
-from processor.shipment import Shipment
+from processor.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.couriers.base import Piece
 from schemas.couriers.pulling import news
@@ -75,7 +75,7 @@ class Played:
         found = courier.pulled(json.dumps(answer).encode(), reference)
         assert isinstance(found, list), found
         asked = Provenance(courier=name, received_at=received_at, source=Source.PULL)
-        known = self.shipments[shipment].kept.values() if shipment in self.shipments else ()
+        known = self.shipments[shipment].records.values() if shipment in self.shipments else ()
         fresh = news(courier, found, list(known), asked, zone_of(name, Source.PULL))
         return [self._take(piece, provenance) for piece, provenance in fresh]
 

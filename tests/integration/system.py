@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 
 from processor.plan import plan, read
-from processor.shipment import Shipment
+from processor.state import Shipment
 from processor.steps import Step
 from runtime import kafka, migrations, topics
 from runtime.settings import Settings, load_settings

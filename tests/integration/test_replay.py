@@ -23,7 +23,7 @@ from operators.selection import Selection
 from processor.feed import raw_record
 from processor.plan import plan as planned
 from processor.plan import read
-from processor.shipment import Shipment
+from processor.state import Shipment
 from runtime.postgres import open_pool
 from schemas.times import format_time
 from schemas.topics import Topic
@@ -186,7 +186,7 @@ async def _expected(system: System) -> dict[str, dict[str, Any]]:
         if "replay-of" not in dict(record.headers):
             reading = read(record, system.settings.assumed_zone, PARTITIONS)
             shipments.update(planned([reading], shipments, "raw", START).shipments)
-    found = {name: fields_of(name, each) for name, each in shipments.items() if each.snapshot}
+    found = {name: fields_of(name, each.snapshot) for name, each in shipments.items() if each.snapshot}
     return msgspec.json.decode(msgspec.json.encode(found), type=dict[str, dict[str, Any]])
 
 

@@ -1,6 +1,6 @@
 """Driving the real code with raw records, without a broker."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import partial
 from itertools import pairwise
@@ -11,7 +11,8 @@ import msgspec
 from processor.fold import Snapshot
 from processor.outputs import anomaly_id
 from processor.plan import ObservationRow, Plan, Read, Reading, plan, read
-from processor.shipment import Applied, Past, Shipment, apply, new_shipment, rebuild
+from processor.shipment import Effect, apply
+from processor.state import Past, Shipment, new_shipment, rebuild
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord
@@ -34,16 +35,25 @@ def observations_of(records: Iterable[RawRecord]) -> list[Observation]:
     return [reading.observation for reading in readings_of(records) if isinstance(reading, Read)]
 
 
-def apply_all(observations: Iterable[Observation]) -> tuple[dict[str, Shipment], list[Applied]]:
+class Arrived(msgspec.Struct, frozen=True):
+    """What came of an observation, and the shipment's snapshot and version then."""
+
+    effect: Effect
+    conflict: bool
+    snapshot: Snapshot | None
+    version: int
+
+
+def apply_all(observations: Iterable[Observation]) -> tuple[dict[str, Shipment], list[Arrived]]:
     """Apply in this order; return each shipment and what came of each observation."""
     shipments: dict[str, Shipment] = {}
-    applied = []
+    arrived = []
     for number, observation in enumerate(observations):
         name, courier = observation.shipment_id, COURIERS[observation.courier]
-        before = shipments.get(name) or new_shipment(courier, name)
-        applied.append(apply(courier, before, observation, partial(_numbered, number)))
-        shipments[name] = applied[-1].shipment
-    return shipments, applied
+        shipment = shipments.setdefault(name, new_shipment(courier, name))
+        applied = apply(courier, shipment, observation, partial(_numbered, number))
+        arrived.append(Arrived(applied.effect, applied.conflict, shipment.snapshot, shipment.version))
+    return shipments, arrived
 
 
 def _numbered(number: int, _kind: AnomalyKind) -> str:
@@ -56,13 +66,25 @@ def snapshots(observations: Iterable[Observation]) -> dict[str, Snapshot | None]
 
 def plan_in_batches(readings: Sequence[Reading], cuts: Iterable[int]) -> list[Plan]:
     """Plan in batches that end before the cuts, each from where the one before it left the shipments."""
+    return list(plans_in_turn(readings, cuts))
+
+
+def plans_in_turn(readings: Sequence[Reading], cuts: Iterable[int]) -> Iterator[Plan]:
+    """The same, batch by batch: the next one changes the same shipments."""
     edges = [0, *sorted(cuts), len(readings)]
     shipments: dict[str, Shipment] = {}
-    plans = []
     for start, end in pairwise(edges):
-        plans.append(plan(readings[start:end], shipments, RAW_TOPIC, NOW))
-        shipments.update(plans[-1].shipments)
-    return plans
+        made = plan(readings[start:end], shipments, RAW_TOPIC, NOW)
+        shipments.update(made.shipments)
+        yield made
+
+
+def seen(shipment: Shipment) -> tuple[object, ...]:
+    """All that is known of a shipment now."""
+    return (
+        *(shipment.service, shipment.snapshot, shipment.version, shipment.entries, dict(shipment.records)),
+        *(shipment.proven, dict(shipment.anomalies), frozenset(shipment.dismissed), shipment.erased, shipment.retired),
+    )
 
 
 def refolded(shipment: Shipment, rows: Iterable[ObservationRow]) -> Shipment:

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.fold import Snapshot
-from processor.shipment import Applied, Changed, Duplicate, Refused, Unchanged
+from processor.shipment import Changed, Duplicate, Refused, Unchanged
 from schemas.observation import Observation
 from tests.model.reference import Arrival, ReferenceShipment
-from tests.property.driving import apply_all, observations_of
+from tests.property.driving import Arrived, apply_all, observations_of
 from tests.strategies import WEBHOOKS, raw_records
 
 
-def real_arrival(applied: Applied) -> Arrival:
+def real_arrival(applied: Arrived) -> Arrival:
     match applied.effect:
         case Changed() as change:
             return Arrival(
@@ -46,8 +46,8 @@ def agree(observations: Sequence[Observation]) -> None:
         model = models.setdefault(one.shipment_id, ReferenceShipment(one.courier))
         expected = model.arrive(one, f"a{number}")
         assert real_arrival(applied) == expected, f"arrival {number}"
-        assert plain(applied.shipment.snapshot) == model.fold().snapshot, f"arrival {number}"
-        assert applied.shipment.version == model.version
+        assert plain(applied.snapshot) == model.fold().snapshot, f"arrival {number}"
+        assert applied.version == model.version
 
 
 @pytest.mark.parametrize("kind", WEBHOOKS)

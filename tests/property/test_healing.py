@@ -95,8 +95,8 @@ def test_where_nothing_was_lost_the_status_does_not_move(kind: str, data: st.Dat
     expected = status_after(before)
     _, applied = apply_all([*before, *learned(before, parcel.answers[-1])])
     for each in applied[len(before) :]:
-        assert each.shipment.snapshot is not None
-        assert each.shipment.snapshot.status == expected
+        assert each.snapshot is not None
+        assert each.snapshot.status == expected
         if isinstance(each.effect, Changed):
             assert each.effect.type is not EventType.STATUS_CHANGED
 
@@ -129,8 +129,8 @@ def test_a_pulled_final_status_confirms_the_same_whatever_its_time(
     answer = tracking_answer([history_entry(code, created_at)], at + 1000 * MINUTE)
     before = observations_of(raw_records(pushed))
     _, (*_, last, confirmed) = apply_all([*before, *learned(before, answer)])
-    assert last.shipment.snapshot is not None
-    assert confirmed.shipment.snapshot is not None
-    assert confirmed.shipment.snapshot.status == last.shipment.snapshot.status
+    assert last.snapshot is not None
+    assert confirmed.snapshot is not None
+    assert confirmed.snapshot.status == last.snapshot.status
     assert isinstance(confirmed.effect, Changed | Duplicate)
     assert not (isinstance(confirmed.effect, Changed) and confirmed.effect.type is EventType.STATUS_CHANGED)

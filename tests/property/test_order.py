@@ -59,6 +59,7 @@ def test_a_state_read_back_is_the_state_that_was_built(kind: str, data: st.DataO
             if observation.shipment_id == name:
                 courier = COURIERS[observation.courier]
                 assert apply(courier, back, observation, str) == apply(courier, shipment, observation, str)
+                assert back == shipment
 
 
 @every_kind

@@ -12,7 +12,7 @@ from processor.plan import Reading
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import AnomalyKind, EventType, Outcome
-from tests.property.driving import decoded, plan_in_batches, readings_of
+from tests.property.driving import decoded, plan_in_batches, plans_in_turn, readings_of
 from tests.strategies import START, WEBHOOKS, Webhook, dash_body, encoded, odd_json, raw_records, renumbered
 
 MAX_MESSAGE_BYTES = 1_048_576
@@ -58,7 +58,7 @@ def test_batches_never_show(data: st.DataObject) -> None:
 def test_a_batch_names_what_it_changed(data: st.DataObject) -> None:
     readings = readings_of(data.draw(logs(), "log"))
     versions: dict[str, int] = {}
-    for plan in plan_in_batches(readings, data.draw(cuts_of(readings), "cuts")):
+    for plan in plans_in_turn(readings, data.draw(cuts_of(readings), "cuts")):
         newer = {name for name, each in plan.shipments.items() if each.version > versions.get(name, 0)}
         assert newer == set(plan.changed)
         versions.update((name, each.version) for name, each in plan.shipments.items())

@@ -14,7 +14,7 @@ import pytest
 from operators.rereading import reread
 from processor.outputs import anomaly_id
 from processor.plan import Plan, Read, Said, plan
-from processor.shipment import Past, Shipment, rebuild
+from processor.state import Past, Shipment, rebuild
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord

@@ -10,7 +10,7 @@ from cli.healing import life_of
 from cli.scenario import Play, Seen, Story, differences, everything_came, load_stories, play
 from devstack.couriers.kiriminaja import tracking
 from processor import plan as planner
-from processor.shipment import Shipment
+from processor.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.couriers.base import NotFound, Piece, shipment_id
 from schemas.couriers.pulling import news
@@ -54,7 +54,7 @@ def perform(scenario: Play, account: str | None = None) -> Performance:
         assert not isinstance(answer, NotFound)
         received_at = NOW + timedelta(seconds=len(scenario.webhooks))
         asked = Provenance(courier=courier.name, received_at=received_at, account=account, source=Source.PULL)
-        known = stage.shipments[healing.shipment_id].kept.values()
+        known = stage.shipments[healing.shipment_id].records.values()
         for piece, provenance in news(courier, answer, known, asked, zone_of(courier.name, Source.PULL)):
             stage.take(piece, provenance)
     return stage.performance

@@ -10,7 +10,7 @@ from operators.anomalies import AnomalyState, shipment_of, state_of
 from operators.decisions import Known, account_of, in_words, observation_of, verdict_on, write
 from operators.errors import OperatorError
 from processor.plan import Plan, plan, read
-from processor.shipment import Shipment
+from processor.state import Shipment
 from schemas.events import Anomaly
 from schemas.observation import Accept, Decision, Dismiss, SetStatus
 from schemas.records import RawRecord

@@ -25,7 +25,7 @@ from operators.comparing import (
     unlike,
 )
 from processor.plan import plan, read
-from processor.shipment import Shipment
+from processor.state import Shipment
 from runtime.values import MASK
 from schemas.events import Event, state_after
 from schemas.records import Provenance, RawRecord

@@ -1,0 +1,45 @@
+"""Thousands of webhooks of one parcel, each older than the one before: nobody else waits for them."""
+
+import msgspec
+
+from schemas.topics import Topic
+from tests.hot_parcels import REFERENCE, hot_records, recoveries, reversed_order
+from tests.integration.crowding import crowded
+from tests.integration.system import PARTITIONS, System, open_system
+
+COUNT = 6_000
+DELAY_SECONDS = 5.0
+
+
+async def test_a_hot_parcel_stops_nobody(kafka_bootstrap_servers: str, database_url: str, topic_prefix: str) -> None:
+    system = await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
+    unlimited = System({**system.environ, "WAYBILL_SHIPMENT_MAX_OBSERVATIONS": "100000"})
+    measured = await crowded(unlimited, hot_records(recoveries, reversed_order(COUNT)), most_seconds=120)
+    assert measured.claims == PARTITIONS, "a partition was lost and claimed again"
+    assert measured.delays
+    assert max(measured.delays) < DELAY_SECONDS
+    events = [msgspec.json.decode(record.value) for record in await system.read(Topic.EVENTS)]
+    versions = [event["version"] for event in events if event["courier_ref"] == REFERENCE]
+    assert versions == list(range(1, len(versions) + 1))
+    rows = await system.rows("select outcome, count(*) from observations where shipment_id ~ 'HOT' group by 1")
+    outcomes = {row["outcome"]: row["count"] for row in rows}
+    assert sum(outcomes.values()) == COUNT
+    assert outcomes["event"] == len(versions)
+
+
+async def test_beyond_the_limit_each_is_an_anomaly(
+    kafka_bootstrap_servers: str, database_url: str, topic_prefix: str
+) -> None:
+    """And their readings are stored without details, as those of plain repeats are."""
+    system = await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
+    limited = System({**system.environ, "WAYBILL_SHIPMENT_MAX_OBSERVATIONS": "30"})
+    records = hot_records(recoveries, [*range(40), *range(20)])
+    await crowded(limited, records, most_seconds=60)
+    anomalies = [msgspec.json.decode(record.value) for record in await system.read(Topic.ANOMALIES)]
+    assert [each["kind"] for each in anomalies if "HOT" in each["shipment_id"]].count("history_limit") == 10
+    rows = await system.rows(
+        "select outcome, anomaly_kind, kept, reading::jsonb ? 'details' as details, count(*) from observations "
+        "where shipment_id ~ 'HOT' group by 1, 2, 3, 4"
+    )
+    beyond = {(row["outcome"], row["anomaly_kind"], row["details"]): row["count"] for row in rows if not row["kept"]}
+    assert beyond == {("anomaly", "history_limit", False): 10, ("duplicate", None, False): 20}
