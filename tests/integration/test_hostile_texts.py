@@ -16,6 +16,8 @@ from unittest.mock import patch
 import msgspec
 
 from cli.main import command_line, main
+from ingest.records import Record
+from ingest.spool_file import SpoolFile
 from schemas.records import Provenance
 from tests.hostile import HOSTILE, commanding
 from tests.integration.system import START, Raw, System, dash, open_system, raw_records, until
@@ -55,6 +57,9 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "shipment list": [(), ("--status", HOSTILE)],
     "shipment set-status": [(SHIPMENT, "LOST", *WHY, "--dry-run"), (SHIPMENT, HOSTILE, *WHY, "--yes")],
     "shipment show": [(SHIPMENT, "--show-personal"), (f"nobody{HOSTILE}",)],
+    "spool drop": [("--dry-run",)],
+    "spool list": [()],
+    "spool retry": [("--dry-run",)],
     "tail": [
         *(
             (*BEGINNING, "--show-personal", "--topic", topic)
@@ -151,6 +156,18 @@ def _names(system: System) -> dict[str, str]:
     }
 
 
+def _refuse_one(spool: Path) -> None:
+    """Leave a record in a spool that a broker is said to have refused."""
+    (record,) = raw_records("dash", dash(f"DE-SPOOLED{HOSTILE}", "PREPARING", 1), START)
+    file = SpoolFile(spool)
+    try:
+        file.append([[Record(record.key, record.value, record.headers, record.timestamp_ms)]], 1 << 20)
+        file.place(1)
+        file.set_aside(0, file.first(0, 1, 1 << 20)[0], f"refused {HOSTILE}")
+    finally:
+        file.close()
+
+
 @contextmanager
 def _processing(system: System) -> Iterator[None]:
     """Run a processor, until which everything appended is applied."""
@@ -181,6 +198,7 @@ def test_no_command_passes_on_what_commands_a_terminal(
         "WAYBILL_KIRIMINAJA_API_KEY": "key",
         f"WAYBILL_ODD{HOSTILE}": HOSTILE,
     }
+    _refuse_one(tmp_path / "spool")
     with _processing(system):
         _run(system, "replay", "run", "--all", "--yes", "--courier", "kiriminaja")
         _run(system, "shipment", "set-status", SHIPMENT, "LOST", *WHY, "--yes")
