@@ -26,7 +26,7 @@ def chaos_outcomes(request: pytest.FixtureRequest) -> Iterator[list[Outcome]]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     outcomes = [
-        msgspec.json.decode(told, type=Outcome)
+        msgspec.json.decode(told, type=Outcome, dec_hook=lambda type_, value: type_(value))
         for report in terminalreporter.getreports("")
         if report.when == "teardown"
         for name, told in report.user_properties

@@ -351,7 +351,7 @@ async def _failing(case: Case) -> None:
     await case.processor.start()
     await case.works()
     case.assert_quiet(30)
-    assert not case.said("unstorable record")
+    assert not case.said("a record cannot be stored")
 
 
 async def _said(case: Case, event: str) -> bool:

@@ -370,13 +370,13 @@ async def _persons_are_masked_unless_asked_for(lab: Lab) -> None:
 BROKEN_DECODER: Final = """
 import sys
 import msgspec
-import processor.worker
+import processor.pieces
 from cli.main import main
 from processor.plan import Read, Unreadable
 from schemas.records import UnreadableError
 from schemas.vocabulary import DeadLetterReason
 
-read = processor.worker.read
+read = processor.pieces.read
 
 
 def broken(*arguments):
@@ -390,7 +390,7 @@ def broken(*arguments):
     return msgspec.structs.replace(reading, observation=msgspec.structs.replace(seen, details=details))
 
 
-processor.worker.read = broken
+processor.pieces.read = broken
 sys.exit(main(["processor"]))
 """
 
