@@ -108,6 +108,9 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "audit_counts": (P,),
     "audit_dead_letters": (P,),
     "audit_refused": (P, 0, 1000, 2000),
+    "audit_holes": (P, 0, 1000, 2000),
+    "audit_standing": (IDS,),
+    "age_of_unpublished": (P, 0, ROWS - 100),
     # looking
     "shipment_row": (S,),
     "observations_of_shipment": (S,),
