@@ -29,7 +29,9 @@ FOREIGN: Final = [
 
 @pytest_asyncio.fixture
 async def system(kafka_bootstrap_servers: str, database_url: str, topic_prefix: str) -> System:
-    return await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
+    system = await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
+    system.environ |= {"WAYBILL_KIRIMINAJA_API_URL": "http://127.0.0.1:9", "WAYBILL_KIRIMINAJA_API_KEY": "key"}
+    return system
 
 
 async def plain(system: System, *arguments: str) -> str:
