@@ -1,6 +1,6 @@
 """Anomalies: which there are and how each stands. That is not stored; it follows from the shipment's observations."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -88,15 +88,21 @@ INSTEAD: Final = {
 """What to do about an anomaly that cannot be accepted."""
 
 
-def state_of(anomaly: Anomaly, shipment: Shipment | None) -> tuple[AnomalyState, bytes | None]:
-    """Say how an anomaly stands, and the digest of the record it refused."""
+def state_of(
+    anomaly: Anomaly, shipment: Shipment | None, *, taken_in: bool = False
+) -> tuple[AnomalyState, bytes | None]:
+    """Say how an anomaly stands, and the digest of the record it refused.
+
+    `taken_in`: the record was read again, and is kept since.
+    """
     if shipment is None:
         return AnomalyState.OPEN, None
     dismissed = AnomalyState.DISMISSED if anomaly.id in shipment.dismissed else AnomalyState.OPEN
     record = next((digest for digest, name in shipment.anomalies.items() if name == anomaly.id), None)
     match anomaly.kind:
         case AnomalyKind.ILLEGAL_TRANSITION:
-            entry = next((each for each in shipment.entries if each.anomaly == anomaly.id), None)
+            refused = shipment.records.get(record) if record else None
+            entry = shipment.timeline.find(refused.reading_digest) if refused else None
             if entry is None:
                 return AnomalyState.SETTLED, record
             if entry.accepted:
@@ -105,6 +111,8 @@ def state_of(anomaly: Anomaly, shipment: Shipment | None) -> tuple[AnomalyState,
         case AnomalyKind.UNKNOWN_STATUS:
             understood = record is None or shipment.records[record].known
             return AnomalyState.SETTLED if understood else dismissed, record
+        case AnomalyKind.HISTORY_LIMIT:
+            return AnomalyState.SETTLED if taken_in else dismissed, record
         case _:
             return dismissed, record
 
@@ -235,11 +243,27 @@ async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Sta
     read = [(_anomaly(row), row["recorded_at"]) for row in rows]
     chosen = [(anomaly, recorded_at) for anomaly, recorded_at in read if wanted.holds(anomaly)]
     shipments = await Store(pool, no_one).load({anomaly.shipment_id for anomaly, _ in chosen})
+    beyond = {_raw(anomaly) for anomaly, _ in chosen if anomaly.kind is AnomalyKind.HISTORY_LIMIT}
+    taken_in = await _taken_in(pool, beyond)
     found = []
     for anomaly, recorded_at in chosen:
-        state, record = state_of(anomaly, shipments.get(anomaly.shipment_id))
+        shipment = shipments.get(anomaly.shipment_id)
+        state, record = state_of(anomaly, shipment, taken_in=_raw(anomaly) in taken_in)
         found.append(Standing(anomaly, state, recorded_at, record))
     return found
+
+
+def _raw(anomaly: Anomaly) -> tuple[int, int]:
+    return anomaly.raw.partition, anomaly.raw.offset
+
+
+async def _taken_in(pool: Pool, raw: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return those of raw records that were read again, and are kept since."""
+    if not raw:
+        return set()
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(_Q["taken_in"], *map(list, zip(*raw, strict=True)))
+    return {(row["raw_partition"], row["raw_offset"]) for row in rows}
 
 
 def _anomaly(row: Any) -> Anomaly:

@@ -163,10 +163,10 @@ def _shown(row: Any, folded: Shipment) -> ShownObservation:
 
 
 def _counts(observation: Observation, folded: Shipment) -> bool | None:
-    for entry in folded.entries:
-        if entry.observation == observation:
-            return None if entry.verdict is None else entry.accepted
-    return None
+    entry = folded.timeline.find(observation.reading_digest)
+    if entry is None or entry.verdict is None or entry.observation != observation:
+        return None
+    return entry.accepted
 
 
 def _decided(observation: Observation) -> Decided | None:

@@ -34,13 +34,14 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def appended(records: Sequence[RawRecord]) -> list[Raw]:
-    """The records as they are appended."""
+    """The records as they are appended: as old as they say, but not so to a broker, which would delete them."""
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
     return [
         Raw(
             each.key or b"",
             each.value or b"",
             [(name, value or b"") for name, value in each.headers],
-            each.timestamp_ms,
+            now_ms,
         )
         for each in records
     ]

@@ -5,10 +5,12 @@ import msgspec
 from schemas.topics import Topic
 from tests.hot_parcels import REFERENCE, hot_records, recoveries, reversed_order
 from tests.integration.crowding import crowded
+from tests.integration.operating import asked, running, waybill
 from tests.integration.system import PARTITIONS, System, open_system
 
 COUNT = 6_000
 DELAY_SECONDS = 5.0
+OPEN = ("anomalies", "list", "--kind", "history_limit")
 
 
 async def test_a_hot_parcel_stops_nobody(kafka_bootstrap_servers: str, database_url: str, topic_prefix: str) -> None:
@@ -30,7 +32,7 @@ async def test_a_hot_parcel_stops_nobody(kafka_bootstrap_servers: str, database_
 async def test_beyond_the_limit_each_is_an_anomaly(
     kafka_bootstrap_servers: str, database_url: str, topic_prefix: str
 ) -> None:
-    """And their readings are stored without details, as those of plain repeats are."""
+    """Their readings are stored without details, as those of plain repeats are. With a raised limit they count."""
     system = await open_system(kafka_bootstrap_servers, database_url, topic_prefix)
     limited = System({**system.environ, "WAYBILL_SHIPMENT_MAX_OBSERVATIONS": "30"})
     records = hot_records(recoveries, [*range(40), *range(20)])
@@ -43,3 +45,10 @@ async def test_beyond_the_limit_each_is_an_anomaly(
     )
     beyond = {(row["outcome"], row["anomaly_kind"], row["details"]): row["count"] for row in rows if not row["kept"]}
     assert beyond == {("anomaly", "history_limit", False): 10, ("duplicate", None, False): 20}
+    assert len(await asked(limited, *OPEN)) == 10
+    assert (await asked(limited, "audit", "--all", "--from-raw"))["found"] == 0
+    raised = System({**system.environ, "WAYBILL_SHIPMENT_MAX_OBSERVATIONS": "40"})
+    async with running(raised):
+        await waybill(raised, "replay", "run", "--all", "--shipment", f"dash:{REFERENCE}", "--yes")
+    assert await asked(raised, *OPEN) == []
+    assert (await asked(raised, "audit", "--all", "--from-raw"))["found"] == 0

@@ -60,6 +60,7 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "stored_of_shipment": (S,),
     "page_of_anomalies": (MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
     "anomalies_of_shipment": (S, MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
+    "taken_in": (PARTS, OFFSETS),
     # retention
     "silent_shipments": (LONG_AGO, LONG_AGO - timedelta(days=5), S, PAGE),
     "count_silent": (LONG_AGO,),
