@@ -112,6 +112,6 @@ class Emitter:
 
 def _append(batch: Any, message: Message) -> bool:
     appended = batch.append(
-        timestamp=message.timestamp_ms, key=message.key, value=message.value, headers=list(message.headers)
+        timestamp=message.timestamp_ms, key=message.key, value=message.value, headers=message.headers
     )
     return appended is not None

@@ -21,7 +21,7 @@ from schemas.events import (
     state_after,
 )
 from schemas.observation import Observation, Stamp
-from schemas.records import AnyHeaders, RawRecord, UnreadableError
+from schemas.records import RawRecord, SentHeaders, UnreadableError
 from schemas.times import format_time
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Source, Status
@@ -65,7 +65,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     recorded_at: datetime
     shipment_id: str | None = None
     version: int | None = None
-    headers: AnyHeaders = ()
+    headers: SentHeaders = []
     event: Event | None = None
     """What the value says, where it has just been written. Not stored."""
 
@@ -81,7 +81,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     topic: Topic
     key: bytes | None
     value: bytes | None
-    headers: AnyHeaders
+    headers: SentHeaders
     timestamp_ms: int
 
 

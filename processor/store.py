@@ -20,7 +20,6 @@ from runtime.queries import load_queries
 from schemas.couriers import COURIERS
 from schemas.decisions import decision_digest
 from schemas.observation import NO_DETAILS, Carrier, Charges, Decision, Details, Observation, Stamp
-from schemas.records import AnyHeaders
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Service, Status, TimeSource
 
@@ -48,7 +47,7 @@ _read_decision: Final = msgspec.json.Decoder(Decision).decode
 _read_carrier: Final = msgspec.json.Decoder(Carrier).decode
 _read_charges: Final = msgspec.json.Decoder(Charges).decode
 _pack_headers: Final = msgspec.msgpack.Encoder().encode
-_unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
+_unpack_headers: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]]).decode
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -16,6 +16,9 @@ Headers = list[tuple[str, bytes]]
 AnyHeaders = Sequence[tuple[str, bytes | None]]
 """Kafka's record headers, as anybody may: a value may be null, a name may come again."""
 
+SentHeaders = Headers | list[tuple[str, bytes | None]]
+"""Headers to be published, ours or anybody's: Kafka's client takes a list, no other sequence."""
+
 MAX_NAME_BYTES: Final = 512
 """The longest `webhook-id` and `command-id`: ours have at most some 250 bytes, and the database indexes command ids."""
 
