@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import count
 from secrets import token_hex
 from typing import Any, Final, NoReturn
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import pytest_asyncio
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 
 from devstack import Docker, Kafka, MissingToolError, Postgres, Stack, StartError, for_tests, progress, services
@@ -174,9 +176,18 @@ async def _execute(server_url: str, statement: str) -> None:
 
 
 def pytest_configure() -> None:
-    """Start the tests' children with default signals: a shell's background job ignores SIGINT, and so would they."""
+    """Undo what one test, or who started them all, would leave to others.
+
+    A shell's background job ignores SIGINT, and so would the tests' children. A logger that is kept at its first use
+    is heard by no test that listens later; commands that run in this process ask for just that.
+    """
+    structlog.configure = partial(_configure_structlog, structlog.configure)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _configure_structlog(configure: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    configure(*arguments, **{**options, "cache_logger_on_first_use": False})
 
 
 @pytest.hookimpl(tryfirst=True)
