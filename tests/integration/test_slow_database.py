@@ -1,13 +1,12 @@
 """A database that is too slow: batches get smaller; where that does not help, the partition halts until it works."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
-from runtime.logging import configure_logging
 from schemas.partitioning import partition_of
 from tests.integration.inside import is_ready, open_inside, partitions_shown, processing, shorten
 from tests.integration.system import System, assert_exactly_once, dash, lives, raw_records, until
@@ -33,32 +32,22 @@ async def system(
     kafka_bootstrap_servers: str, database_url: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> System:
     shorten(monkeypatch, SHORTER)
-    configure_logging("info", "json")
     return await open_inside(kafka_bootstrap_servers, database_url, topic_prefix, PARTITIONS)
 
 
-def halts(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Return the lines of the log that tell of a halt."""
-    lines = [msgspec.json.decode(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == "partition halted"]
-
-
-async def test_batches_get_smaller_until_they_are_done_in_time(
-    system: System, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_batches_get_smaller_until_they_are_done_in_time(system: System) -> None:
     """At first some 1,400 records of a partition are one batch, which would take ten times its limit."""
     await system.execute(SLOW)
     await system.append(lives(400))
-    async with processing(system):
-        await until(system.caught_up)
-        await until(lambda: is_ready(system))
+    with capture_logs() as logs:
+        async with processing(system):
+            await until(system.caught_up)
+            await until(lambda: is_ready(system))
     await assert_exactly_once(system)
-    assert not halts(capfd)
+    assert not [log for log in logs if log["event"] == "partition halted"]
 
 
-async def test_a_doubt_that_repeats_halts_its_partition_until_that_works_again(
-    system: System, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_doubt_that_repeats_halts_its_partition_until_that_works_again(system: System) -> None:
     await system.execute(STUCK)
     now = datetime.now(UTC)
     received = now - timedelta(minutes=10)
@@ -85,22 +74,23 @@ async def test_a_doubt_that_repeats_halts_its_partition_until_that_works_again(
         await look()
         return all(shown["lag_records", str(each)] == 0 for each in range(PARTITIONS))
 
-    async with processing(system):
-        await system.append(raw_records("dash", dash("STUCK", "VERIFIED", 1), received))
-        await until(halted)
-        age = shown["oldest_waiting_seconds", str(stuck)]
-        assert 600 <= age < 660
-        assert not await is_ready(system)
-        await system.append(raw_records("dash", dash("STUCK", "IN_DELIVERY", 2), now))
-        await system.append(more)
-        await until(other_goes_on)
-        assert shown["oldest_waiting_seconds", str(stuck)] > age
-        await system.execute("drop trigger hang on observations")
-        await until(system.caught_up)
-        await until(lambda: is_ready(system))
-        await until(none_waits)
-        assert {shown["oldest_waiting_seconds", str(each)] for each in range(PARTITIONS)} == {0.0}
-        assert {shown["partition_state", str(each), "working"] for each in range(PARTITIONS)} == {1.0}
+    with capture_logs() as logs:
+        async with processing(system):
+            await system.append(raw_records("dash", dash("STUCK", "VERIFIED", 1), received))
+            await until(halted)
+            age = shown["oldest_waiting_seconds", str(stuck)]
+            assert 600 <= age < 660
+            assert not await is_ready(system)
+            await system.append(raw_records("dash", dash("STUCK", "IN_DELIVERY", 2), now))
+            await system.append(more)
+            await until(other_goes_on)
+            assert shown["oldest_waiting_seconds", str(stuck)] > age
+            await system.execute("drop trigger hang on observations")
+            await until(system.caught_up)
+            await until(lambda: is_ready(system))
+            await until(none_waits)
+            assert {shown["oldest_waiting_seconds", str(each)] for each in range(PARTITIONS)} == {0.0}
+            assert {shown["partition_state", str(each), "working"] for each in range(PARTITIONS)} == {1.0}
     await assert_exactly_once(system)
-    (told,) = halts(capfd)
+    (told,) = [log for log in logs if log["event"] == "partition halted"]
     assert told["partition"] == stuck
