@@ -15,6 +15,7 @@ from operators.errors import OperatorError
 from runtime.appending import Appended, open_appender
 from runtime.errors import UnreachableError
 from runtime.settings import Settings
+from schemas.records import header_texts
 
 _WAITING: Final = """
     select count(*), coalesce(sum(length(key) + length(value) + length(headers)), 0), min(timestamp_ms) from spooled
@@ -160,7 +161,7 @@ def _visiting(directory: Path, *, read_only: bool = False) -> Iterator[sqlite3.C
 
 def _refused(db: sqlite3.Connection) -> Iterator[Refused]:
     for seq, key, packed, timestamp_ms, reason, length in db.execute(_REFUSED):
-        headers = {name: str(value, "utf-8", "replace") for name, value in read_headers(packed)}
+        headers = header_texts(read_headers(packed))
         yield Refused(
             seq,
             str(key, "utf-8", "replace"),

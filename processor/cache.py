@@ -42,8 +42,7 @@ class Cache:
 
     def put(self, shipments: Mapping[str, Shipment]) -> None:
         """Put shipments in, as the newest; the oldest go."""
-        for name in self.take(shipments):
-            del name
+        self.take(shipments)
         for name, shipment in shipments.items():
             self._shipments[name] = shipment
             self.weight += weight(shipment)

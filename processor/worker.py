@@ -399,9 +399,7 @@ class Worker:
         await self._remember()
         assert self._cursor is not None
         start, self._holding = self._cursor.next_offset, True
-        if self.halted != str(flood):
-            self.halted = str(flood)
-            log.error("partition halted", partition=self.partition, why=self.halted)
+        self._halt(str(flood))
         self._go_back(start)
         while not self._stopping.is_set():
             last = last_of_others(await self._fetch_on(), flood.couriers)
