@@ -1,7 +1,7 @@
 """What an older Waybill left behind, put onto a broker and into a database. `fill.py` wrote it."""
 
+import asyncio
 import base64
-import itertools
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,10 +51,7 @@ async def restore_topics(settings: Settings, found: Left) -> None:
     await kafka.start(producer)
     try:
         for topic, records in found.topics.items():
-            for few in itertools.batched(records, 500) if hasattr(itertools, "batched") else [records]:
-                sent = [await _send(producer, found.prefix + topic, record) for record in few]
-                for acknowledged in sent:
-                    await acknowledged
+            await asyncio.gather(*[await _send(producer, found.prefix + topic, record) for record in records])
     finally:
         await kafka.stop(producer)
     await _commit(settings, found)
