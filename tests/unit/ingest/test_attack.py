@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -15,17 +14,6 @@ from tests.unit.ingest.doors import DASH, KIRIMINAJA, Answer, FakePublisher, Run
 
 DEADLINE = 10.0
 HEAD = b"POST /webhooks/dash HTTP/1.1\r\nHost: x\r\nX-Dash-Secret: dash-new\r\n"
-
-
-@pytest.fixture
-def publisher() -> FakePublisher:
-    return FakePublisher()
-
-
-@pytest.fixture
-async def door(publisher: FakePublisher) -> AsyncIterator[RunningDoor]:
-    async with running_door(publisher) as running:
-        yield running
 
 
 async def rest_of(reader: asyncio.StreamReader) -> bytes:

@@ -37,19 +37,8 @@ class MemoryStore:
 
 
 @pytest.fixture
-def publisher() -> FakePublisher:
-    return FakePublisher()
-
-
-@pytest.fixture
 def store(publisher: FakePublisher) -> MemoryStore:
     return MemoryStore(publisher)
-
-
-@pytest.fixture
-async def door(publisher: FakePublisher) -> AsyncIterator[RunningDoor]:
-    async with running_door(publisher) as running:
-        yield running
 
 
 class TestDoor(DoorSuite):

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import time
 import tracemalloc
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -14,7 +13,7 @@ import ingest.splitting
 from ingest.splitting import LOOP_TOKENS, MAX_TOKENS, Splitter, tokens
 from schemas.couriers import COURIERS
 from schemas.couriers.base import MAX_ITEMS, Courier, Piece
-from tests.unit.ingest.doors import CREDENTIALS, DASH, KIRIMINAJA, FakePublisher, RunningDoor, running_door
+from tests.unit.ingest.doors import CREDENTIALS, DASH, KIRIMINAJA, FakePublisher, RunningDoor
 
 LIMIT = 1_048_576
 DEADLINE = 10.0
@@ -41,17 +40,6 @@ HUGE = {
     "no JSON after all": filled(b'{"method":"shipped_packages","data":[', b"{},", b"{}]"),
     "short items": filled(b'{"method":"shipped_packages","data":[', b'{"awb":"A"},', b"{}]}"),
 }
-
-
-@pytest.fixture
-def publisher() -> FakePublisher:
-    return FakePublisher()
-
-
-@pytest.fixture
-async def door(publisher: FakePublisher) -> AsyncIterator[RunningDoor]:
-    async with running_door(publisher) as running:
-        yield running
 
 
 @pytest.mark.parametrize("courier", sorted(COURIERS))
