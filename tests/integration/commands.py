@@ -4,8 +4,8 @@ import asyncio
 import io
 import os
 import sys
-import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ import msgspec
 
 from cli.main import main
 
-_ONE_AT_A_TIME: Final = threading.Lock()
+_ONE_AT_A_TIME: Final = ThreadPoolExecutor(1)
 """The environment and the standard streams are the process's."""
 
 
@@ -32,14 +32,19 @@ class Said(msgspec.Struct, frozen=True):
 
 
 async def run_here(environ: Mapping[str, str], *arguments: str, within: float) -> Said:
-    """Run a command to its end in a thread, with nobody at a keyboard. Log lines are not in what it said."""
-    return await asyncio.wait_for(asyncio.to_thread(_run, environ, arguments), within)
+    """Run a command to its end in a thread, with nobody at a keyboard. Log lines are not in what it said.
+
+    It may take `within` seconds from its turn on.
+    """
+    running = _ONE_AT_A_TIME.submit(_run, environ, arguments)
+    while not (running.running() or running.done()):
+        await asyncio.sleep(0.01)
+    return await asyncio.wait_for(asyncio.wrap_future(running), within)
 
 
 def _run(environ: Mapping[str, str], arguments: tuple[str, ...]) -> Said:
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with (
-        _ONE_AT_A_TIME,
         Path(os.devnull).open() as nobody,
         patch.dict(os.environ, environ),
         patch.object(sys, "stdin", nobody),
