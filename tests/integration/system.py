@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any, Final
 
 import asyncpg
@@ -93,6 +94,8 @@ class System:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = dict(environ)
         self.settings: Settings = load_settings(self.environ)
+        self._ends: dict[int, int] = {}
+        self._ends_hold_until = 0.0
 
     def set(self, **environ: str) -> None:
         """Change settings."""
@@ -164,15 +167,23 @@ class System:
         return {name: shipment.version for name, shipment in shipments.items() if shipment.version}
 
     async def caught_up(self) -> bool:
-        """Whether every raw record is applied and published."""
+        """Whether every raw record is applied and published. The ends of the log are looked at once a second."""
+        cursors = dict(await self.rows("select raw_partition, emitted from cursors"))
+        if monotonic() > self._ends_hold_until:
+            self._ends = await self._raw_ends()
+            self._ends_hold_until = monotonic() + 1
+        if any(cursors.get(partition, 0) < end for partition, end in self._ends.items()):
+            return False
+        return all(cursors.get(partition, 0) >= end for partition, end in (await self._raw_ends()).items())
+
+    async def _raw_ends(self) -> dict[int, int]:
         reader = kafka.new_reader(self.settings, "test", self.settings.topic(Topic.RAW))
         await kafka.start(reader)
         try:
             ends = await reader.end_offsets(reader.assignment())
         finally:
             await kafka.stop(reader)
-        cursors = dict(await self.rows("select raw_partition, emitted from cursors"))
-        return all(cursors.get(part.partition, 0) >= end for part, end in ends.items())
+        return {part.partition: end for part, end in ends.items()}
 
     @asynccontextmanager
     async def processor(
