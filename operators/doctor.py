@@ -94,7 +94,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     kafka = [finding async for finding in _guarded("kafka", _of_kafka(settings), KAFKA_MEND)]
     if all(finding.what != "kafka" or finding.level is not Level.FAIL for finding in kafka):
-        kafka += [finding async for finding in _guarded("clocks", _of_brokers_clock(settings), CLOCK_MEND)]
+        kafka += [finding async for finding in _guarded("kafka clock", _of_brokers_clock(settings), CLOCK_MEND)]
     postgres = [finding async for finding in _guarded("postgres", _of_postgres(settings), POSTGRES_MEND)]
     for finding in (*kafka, *postgres):
         yield finding
@@ -197,17 +197,17 @@ async def _of_brokers_clock(settings: Settings) -> AsyncIterator[Finding]:
     try:
         yield of_brokers_clock((await clocks(settings)).ahead)
     except UnreachableError as error:
-        yield Finding(Level.WARN, "clocks", str(error), CLOCK_MEND if isinstance(error, DeniedError) else None)
+        yield Finding(Level.WARN, "kafka clock", str(error), CLOCK_MEND if isinstance(error, DeniedError) else None)
 
 
 def of_brokers_clock(ahead: timedelta) -> Finding:
     """Judge how far this machine's clock is ahead of the brokers'; negative: behind."""
     noticed, _ = SKEW
     if abs(ahead) <= noticed:
-        return Finding(Level.OK, "clocks", "the brokers' and this machine's agree")
+        return Finding(Level.OK, "kafka clock", "the brokers' and this machine's agree")
     found = f"this machine's is {abs(ahead).total_seconds():.0f} s {'ahead of' if ahead > timedelta(0) else 'behind'}"
     refused = f"; beyond {MOST_OFF.total_seconds() / 60:.0f} min a door takes nothing"
-    return Finding(Level.WARN, "clocks", f"{found} the brokers'{refused}", "synchronize them (NTP)")
+    return Finding(Level.WARN, "kafka clock", f"{found} the brokers'{refused}", "synchronize them (NTP)")
 
 
 def _brokers(count: int, settings: Settings) -> Finding:
