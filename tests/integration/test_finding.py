@@ -1,19 +1,14 @@
 """Which shipment a name means, what is done about many anomalies at once, and the log of it all, on the real stack."""
 
-import asyncio
-import io
-import os
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
 from typing import Any
-from unittest.mock import patch
 
 import msgspec
 import pytest_asyncio
 
-from cli.main import main
 from operators.appending import decision_record
 from schemas.observation import Retire
+from tests.integration.commands import run_here
 from tests.integration.operating import running
 from tests.integration.system import DEADLINE, START, Raw, System, dash, open_system, raw_records, until
 
@@ -29,15 +24,9 @@ async def system(kafka_bootstrap_servers: str, database_url: str, topic_prefix: 
 
 async def waybill(system: System, *arguments: str, code: int = 0) -> str:
     """Run a command in this process; return what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-
-    def run() -> int:
-        with patch.dict(os.environ, system.environ), redirect_stdout(out), redirect_stderr(err):
-            return main(arguments)
-
-    found = await asyncio.wait_for(asyncio.to_thread(run), DEADLINE)
-    assert found == code, (arguments, out.getvalue(), err.getvalue())
-    return f"{out.getvalue()}{'' if '--json' in arguments else err.getvalue()}"
+    said = await run_here(system.environ, *arguments, within=DEADLINE)
+    assert said.code == code, (arguments, said)
+    return said.out if "--json" in arguments else f"{said.out}{said.err}"
 
 
 async def asked(system: System, *arguments: str, code: int = 0) -> Any:
