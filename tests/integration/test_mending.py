@@ -51,8 +51,10 @@ async def live_traffic(system: System) -> AsyncIterator[list[str]]:
     """Append webhooks of other parcels until the end; give the ids of the parcels."""
     parcels: list[str] = []
 
+    ended = asyncio.Event()
+
     async def go_on() -> None:
-        while True:
+        while not ended.is_set():
             name = f"L-{len(parcels)}"
             records = [
                 record
@@ -61,15 +63,15 @@ async def live_traffic(system: System) -> AsyncIterator[list[str]]:
             ]
             await system.append(records)
             parcels.append(f"dash:{name}")
-            await asyncio.sleep(LIVE_PAUSE_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), LIVE_PAUSE_SECONDS)
 
     traffic = asyncio.create_task(go_on())
     try:
         yield parcels
     finally:
-        traffic.cancel()
-        with suppress(asyncio.CancelledError):
-            await traffic
+        ended.set()
+        await traffic
 
 
 def told(found: list[Any], names: str) -> list[dict[str, Any]]:
