@@ -44,9 +44,10 @@ WORKERS := --numprocesses=2 --dist=loadgroup
 test-docker: $(INSTALLED)
 	WAYBILL_TEST_STACK=docker $(BIN)/pytest tests/integration tests/docker
 
-# WAYBILL_TEST_CHAOS=2 doubles the faults; WAYBILL_TEST_SEED=n repeats a plan.
+# WAYBILL_TEST_CHAOS=2 doubles the faults; WAYBILL_TEST_SEED=n repeats a plan. A part of tests/faults, run with
+# WAYBILL_TEST_CHAOS=1 WAYBILL_TEST_WRITE_RELIABILITY=part, writes its own sections of the page.
 chaos: $(INSTALLED)
-	WAYBILL_TEST_CHAOS=$${WAYBILL_TEST_CHAOS:-1} WAYBILL_TEST_WRITE_RELIABILITY=1 $(BIN)/pytest tests/faults
+	WAYBILL_TEST_CHAOS=$${WAYBILL_TEST_CHAOS:-1} WAYBILL_TEST_WRITE_RELIABILITY=whole $(BIN)/pytest tests/faults
 	WAYBILL_TEST_REPLAY_KILLS=20 WAYBILL_TEST_RECONCILE_SHIPMENTS=10000 \
 	$(BIN)/pytest tests/integration/test_replay.py tests/integration/test_reconcile.py
 

@@ -1,8 +1,8 @@
-"""The plan of a chaos run: which faults, how many, in which order; and what a run has to tell."""
+"""The plan of a chaos run: which faults, how many, in which order; and what any run of faults has to tell."""
 
 import math
 import random
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -51,41 +51,38 @@ def make_plan(seed: int, scale: float) -> Plan:
 class Recovery(msgspec.Struct, frozen=True):
     """From a fault's end to a subscriber's hearing of a webhook posted after it, on every partition."""
 
-    fault: Fault
+    fault: str
     seconds: float
 
 
-class Outcome(msgspec.Struct, kw_only=True):
-    """What a run did and found."""
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did and found. Each run is a section of docs/reliability.md, under its `title`.
 
-    plan: Plan
-    faults: Counter[str]
-    connections: Counter[str]
-    courier: Counter[str]
-    found: Counter[str]
-    recoveries: list[Recovery]
-    log_lines: Counter[str]
-    seconds: float = 0.0
+    `about` is a paragraph: what was done to which services. `faults` says how often each came, `counts` whatever else
+    was counted, by heading.
+    """
+
+    title: str
+    about: str
+    seconds: float
+    faults: Mapping[str, int]
+    recoveries: Sequence[Recovery]
+    counts: Mapping[str, Mapping[str, int]]
 
     def lines(self) -> list[str]:
         """Tell it in lines for a person."""
         return [
-            f"seed {self.plan.seed}, scale {self.plan.scale:g}, {self.seconds:.0f} s",
+            f"{self.title}: {self.seconds:.0f} s",
             "faults: " + _listed(self.faults),
-            "connections: " + _listed(self.connections),
-            "courier: " + _listed(self.courier),
-            "found: " + _listed(self.found),
-            "log lines: " + _listed(self.log_lines),
-            *(f"recovered after {fault}: {_spread(times)}" for fault in Fault if (times := self.recovery_times(fault))),
+            *(f"{heading}: {_listed(counts)}" for heading, counts in self.counts.items()),
+            *(f"recovered after {fault}: {spread}" for fault in self.faults if (spread := self.recovery(fault))),
         ]
 
-    def recovery_times(self, fault: Fault) -> list[float]:
-        return sorted(recovery.seconds for recovery in self.recoveries if recovery.fault is fault)
+    def recovery(self, fault: str) -> str:
+        """Say how long it took after a fault: the median, the longest, of how many. Empty where nobody measured."""
+        times = sorted(recovery.seconds for recovery in self.recoveries if recovery.fault == fault)
+        return f"{times[len(times) // 2]:.1f} s, {times[-1]:.1f} s ({len(times)})" if times else ""
 
 
-def _listed(counts: Counter[str]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _spread(times: list[float]) -> str:
-    return f"median {times[len(times) // 2]:.1f} s, longest {times[-1]:.1f} s of {len(times)}"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -13,7 +13,7 @@ from tests.faults.report import Test, write_report
 
 OUTCOME: Final = "chaos outcome"
 WRITE: Final = "WAYBILL_TEST_WRITE_RELIABILITY"
-"""Set to write docs/reliability.md."""
+"""Has docs/reliability.md written: `whole`, or `part`, the sections of this run alone."""
 
 
 @pytest.fixture
@@ -25,22 +25,24 @@ def chaos_outcomes(request: pytest.FixtureRequest) -> Iterator[list[Outcome]]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    outcomes = [
-        msgspec.json.decode(told, type=Outcome, dec_hook=lambda type_, value: type_(value))
-        for report in terminalreporter.getreports("")
-        if report.when == "teardown"
-        for name, told in report.user_properties
-        if name == OUTCOME
-    ]
+    outcomes = [outcome for report in terminalreporter.getreports("") for outcome in _told(report)]
     for outcome in outcomes:
-        terminalreporter.section("chaos: nothing lost, nothing twice")
+        terminalreporter.section("nothing lost, nothing twice")
         for line in outcome.lines():
             terminalreporter.write_line(line)
-    if os.environ.get(WRITE):
+    if write := os.environ.get(WRITE):
+        under_load = {report.nodeid for report in terminalreporter.getreports("") if _told(report)}
         tests = [
             Test(report.nodeid, report.outcome, report.duration)
             for kind in ("passed", "failed")
             for report in terminalreporter.getreports(kind)
-            if report.when == "call" and "/faults/" in report.nodeid and "test_chaos" not in report.nodeid
+            if report.when == "call" and "/faults/" in report.nodeid and report.nodeid not in under_load
         ]
-        write_report(outcomes, tests, config.stash.get(STACK_LINES, ()))
+        write_report(outcomes, tests, config.stash.get(STACK_LINES, ()), whole=write != "part")
+
+
+def _told(report: Any) -> list[Outcome]:
+    """Return what the test of a report has to tell."""
+    if report.when != "teardown":
+        return []
+    return [msgspec.json.decode(told, type=Outcome) for name, told in report.user_properties if name == OUTCOME]

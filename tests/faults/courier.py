@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.couriers.base import shipment_id
 from schemas.partitioning import partition_of
-from tests.integration.system import PARTITIONS, START, dash
+from tests.integration.system import START, dash
 
 DASH_SECRET: Final = "d" * 32
 KIRIMINAJA_TOKEN: Final = "k" * 32
@@ -68,12 +68,13 @@ class Answered(msgspec.Struct, frozen=True):
 class Courier:
     """Posts until `stop`, then what is under way; remembers every promise of the door."""
 
-    def __init__(self, door: str, chance: random.Random, rate: float) -> None:
-        """`rate`: new webhooks a second, at most."""
+    def __init__(self, door: str, chance: random.Random, rate: float, partitions: int) -> None:
+        """`rate`: new webhooks a second, at most. `partitions` is how many the topics have."""
         self.answered: list[Answered] = []
         self.counts: Counter[str] = Counter()
         self._door = door
         self._chance = chance
+        self._partitions = partitions
         self._pause = AT_ONCE / rate
         self._parcels = 0
         self._sent: deque[Webhook] = deque(maxlen=200)
@@ -99,10 +100,10 @@ class Courier:
         """Post the first webhook of a new parcel for each partition; return the shipments once answered."""
         found: dict[int, str] = {}
         number = 0
-        while len(found) < PARTITIONS:
+        while len(found) < self._partitions:
             delivery = f"PROBE-{name}-{number}"
             shipment = shipment_id("dash", None, delivery)
-            found.setdefault(partition_of(shipment.encode(), PARTITIONS), delivery)
+            found.setdefault(partition_of(shipment.encode(), self._partitions), delivery)
             number += 1
         await asyncio.gather(
             *(self._post(Webhook("dash", dash(delivery, "VERIFIED", 1))) for delivery in found.values())

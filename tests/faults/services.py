@@ -42,6 +42,10 @@ class Service:
         self.starts += 1
 
     @property
+    def name(self) -> str:
+        return self._log.stem
+
+    @property
     def running(self) -> bool:
         return self.process is not None and self.process.returncode is None
 

@@ -12,7 +12,7 @@ from processor.state import Shipment
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from tests.faults.courier import Answered
-from tests.integration.system import PARTITIONS, START, System, assert_exactly_once
+from tests.integration.system import START, System, assert_exactly_once
 
 
 async def assert_nothing_lost_nothing_twice(system: System, answered: Sequence[Answered]) -> Counter[str]:
@@ -78,7 +78,7 @@ def _planned(system: System, raw: Sequence[Any]) -> Mapping[Topic, list[Any]]:
         found = RawRecord(
             record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp
         )
-        reading = read(found, system.settings.assumed_zone, PARTITIONS)
+        reading = read(found, system.settings.assumed_zone, system.settings.topic_partitions)
         done = plan([reading], shipments, system.settings.topic(Topic.RAW), START)
         shipments.update(done.shipments)
         for output in done.outputs:
