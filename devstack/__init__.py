@@ -2,6 +2,7 @@
 
 from devstack.choice import Choice, Docker, Embedded, Named, for_run, for_tests
 from devstack.errors import DevstackError, InUseError, MissingToolError, StartError, ToolError
+from devstack.kafka_cluster import KafkaCluster, kafka_cluster
 from devstack.progress import progress
 from devstack.stack import Kafka, Postgres, Stack, services
 
@@ -12,6 +13,7 @@ __all__ = [
     "Embedded",
     "InUseError",
     "Kafka",
+    "KafkaCluster",
     "MissingToolError",
     "Named",
     "Postgres",
@@ -20,6 +22,7 @@ __all__ = [
     "ToolError",
     "for_run",
     "for_tests",
+    "kafka_cluster",
     "progress",
     "services",
 ]

@@ -1,4 +1,4 @@
-"""Apache Kafka without Docker: one node in KRaft mode, run from its jars."""
+"""Apache Kafka without Docker: nodes in KRaft mode, run from their jars."""
 
 import asyncio
 import base64
@@ -8,6 +8,8 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from devstack.errors import StartError, ToolError
 from devstack.home import Home
@@ -72,6 +74,34 @@ SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 of a test run starts, and works, on half the processor time."""
 
 
+class Member(msgspec.Struct, frozen=True):
+    """A broker's place in a cluster, which every other member knows.
+
+    `controllers` are the ports at which the members vote, by their number from 1 on; `port` is for clients.
+    """
+
+    cluster_id: str
+    number: int
+    port: int
+    controllers: Sequence[int]
+
+    @property
+    def ports(self) -> list[int]:
+        """The broker's own: for clients, and as a controller."""
+        return [self.port, self.controllers[self.number - 1]]
+
+    def settings(self) -> dict[str, str]:
+        """Return what a broker is told of itself and of the others."""
+        clients, controllers = (f"{HOST}:{port}" for port in self.ports)
+        voters = (f"{number}@{HOST}:{port}" for number, port in enumerate(self.controllers, start=1))
+        return {
+            "node.id": str(self.number),
+            "controller.quorum.voters": ",".join(voters),
+            "listeners": f"CLIENTS://{clients},CONTROLLER://{controllers}",
+            "advertised.listeners": f"CLIENTS://{clients}",
+        }
+
+
 class EmbeddedKafka:
     """A broker in its own directory."""
 
@@ -82,23 +112,27 @@ class EmbeddedKafka:
         home: Home,
         extra: Mapping[str, str] = MappingProxyType({}),
         formatting: Sequence[str] = (),
+        member: Member | None = None,
     ) -> None:
         """`java` is at least version 17, `jars` holds Kafka's libraries.
 
-        `extra` settings go before our own. `formatting` holds more arguments for the storage's formatting.
+        `extra` settings go before our own. `formatting` holds more arguments for the storage's formatting. A broker
+        that is no `member` of a cluster is one by itself, on ports that it finds free.
         """
         self._java = java
         self._jars = jars
         self._home = home
         self._extra = extra
         self._formatting = formatting
-        self._ports: list[int] = []
+        self._given = member
+        self._member: Member | None = member
         self._process: Process | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """Where clients connect."""
-        return f"{HOST}:{self._ports[0]}"
+        assert self._member is not None, "not started"
+        return f"{HOST}:{self._member.port}"
 
     @property
     def line(self) -> str:
@@ -114,16 +148,16 @@ class EmbeddedKafka:
     async def start(self, say: Callable[[str], None]) -> None:
         """Format the storage if it is new, start the broker, wait until it serves. Raises StartError."""
         for attempt in range(1, START_ATTEMPTS + 1):
-            self._ports = kept_ports(self._home.path / "ports", 2)
-            self._write_settings()
+            member = self._member = self._given or self._alone()
+            self._write_settings(member)
             if not self._is_formatted():
                 say("Kafka: preparing the storage")
-                await self._format()
+                await self._format(member.cluster_id)
             say(f"Kafka: starting on {self.bootstrap_servers}")
             try:
                 await self._run()
             except StartError:
-                if attempt == START_ATTEMPTS or all(map(is_free, self._ports)):
+                if self._given or attempt == START_ATTEMPTS or all(map(is_free, member.ports)):
                     raise
             else:
                 return
@@ -173,14 +207,18 @@ class EmbeddedKafka:
             await self._process.stop()
             raise
 
-    async def _format(self) -> None:
+    def _alone(self) -> Member:
+        port, controller = kept_ports(self._home.path / "ports", 2)
+        return Member(new_cluster_id(), 1, port, [controller])
+
+    async def _format(self, cluster_id: str) -> None:
         storage = Process.start(
             self._command(
                 *SHORT_LIVED,
                 *self._classpath(),
                 "kafka.tools.StorageTool",
                 "format",
-                f"--cluster-id={_new_cluster_id()}",
+                f"--cluster-id={cluster_id}",
                 f"--config={self._settings}",
                 *self._formatting,
             )
@@ -211,18 +249,16 @@ class EmbeddedKafka:
     def _is_formatted(self) -> bool:
         return (self._home.path / "data" / "meta.properties").exists()
 
-    def _write_settings(self) -> None:
-        broker, controller = self._ports
+    def _write_settings(self, member: Member) -> None:
         settings = {
             **BROKER_SETTINGS,
-            "controller.quorum.voters": f"1@{HOST}:{controller}",
-            "listeners": f"CLIENTS://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
-            "advertised.listeners": f"CLIENTS://{HOST}:{broker}",
+            **member.settings(),
             "log.dirs": str((self._home.path / "data").resolve()),
             **self._extra,
         }
         self._settings.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
 
-def _new_cluster_id() -> str:
+def new_cluster_id() -> str:
+    """Return an id as Kafka makes them: 16 random bytes."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
