@@ -12,9 +12,10 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
 from processor.claims import Cursor, Log, digest
-from processor.errors import ClaimLostError, GapError, HaltError
+from processor.errors import ClaimLostError, GapError
 from processor.offsets import Span, holes, without
 from runtime import kafka_log
 from schemas.records import RawRecord
@@ -26,10 +27,13 @@ LOOK_SECONDS: Final = 10.0
 """How long may be waited for a record that is there, or for what the log holds at a gap: milliseconds when all is
 well."""
 
-NAMELESS: Final = (
-    "a record soon behind the next offset has a header whose name is no UTF-8, which our Kafka client cannot read: "
-    "`kafka-dump-log` shows it; append it again without that header, delete the log up to there with "
-    "`kafka-delete-records`, then `waybill recover`"
+UNREADABLE: Final = (CorruptRecordException, UnsupportedCodecError)
+"""What our Kafka client says of a record that it cannot take apart, though its broker could."""
+
+PAST_IT: Final = (
+    "the record at offset {} cannot be read by our Kafka client ({}): if that stays so, `kafka-dump-log` shows it; "
+    "append it again in a form that can be read, delete the log up to behind it with `kafka-delete-records`, then "
+    "`waybill recover`"
 )
 
 log = structlog.get_logger(__name__)
@@ -89,10 +93,10 @@ class Feed:
         Raises:
             GapError: the log gives no record at the position, but later ones, and nothing explains it.
             ClaimLostError: a broker ended or the partition has a new leader, so the log may have lost its end; or the
-                records are from before the position.
+                records are from before the position; or the first cannot be read.
 
         """
-        records = await self._getmany(limit)
+        records = await self._getmany(position, limit)
         connection = kafka_log.connection(self._consumer, self._raw)
         if connection is not None and connection is not self._connection:
             raise ClaimLostError("the log is read over a new connection: has it kept what was applied?")
@@ -124,7 +128,7 @@ class Feed:
                 while True:
                     if self._raw in self._consumer.paused():  # at first, and after a rebalance, which moves it too
                         self.go_on(last.offset)
-                    for record in await self._getmany(1):
+                    for record in await self._getmany(last.offset, 1):
                         if record.offset >= last.offset:
                             return digest(record) if record.offset == last.offset else None
         finally:
@@ -135,21 +139,26 @@ class Feed:
         async with asyncio.timeout(LOOK_SECONDS):
             return await gap_at(self._consumer, self._raw, position, end)
 
-    async def _getmany(self, limit: int) -> list[RawRecord]:
-        self._must_be_open()
-        wait = int(FETCH_SECONDS * 1000)
-        fetching = asyncio.create_task(self._consumer.getmany(self._raw, timeout_ms=wait, max_records=limit))
-        self._fetching = fetching
-        try:
-            fetched = await fetching
-        except UnicodeDecodeError as error:
-            raise HaltError(NAMELESS) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not self._closed or (task is not None and task.cancelling()):
-                raise
-            return []
-        return [] if self._closed else [raw_record(record) for record in fetched.get(self._raw, ())]
+    async def _getmany(self, position: int, limit: int) -> list[RawRecord]:
+        while True:
+            self._must_be_open()
+            wait = int(FETCH_SECONDS * 1000)
+            fetching = asyncio.create_task(self._consumer.getmany(self._raw, timeout_ms=wait, max_records=limit))
+            self._fetching = fetching
+            try:
+                fetched = await fetching
+            except UNREADABLE as error:
+                if limit == 1:
+                    raise ClaimLostError(PAST_IT.format(position, error)) from error
+                limit //= 2  # what comes before it is read all the same
+                self.go_on(position)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not self._closed or (task is not None and task.cancelling()):
+                    raise
+                return []
+            else:
+                return [] if self._closed else [raw_record(record) for record in fetched.get(self._raw, ())]
 
     async def _unexplained(self, missing: list[Span]) -> list[Span]:
         async with asyncio.timeout(LOOK_SECONDS):

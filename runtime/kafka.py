@@ -31,6 +31,7 @@ from aiokafka.errors import (
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka_connections import own_connections
 from runtime.kafka_metadata import ask_with_care
+from runtime.kafka_records import read_any_name
 from runtime.settings import Settings
 
 START_SECONDS: Final = 20.0
@@ -75,6 +76,7 @@ DENIALS: Final = (
 log = structlog.get_logger(__name__)
 
 ask_with_care()
+read_any_name()
 
 
 def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:

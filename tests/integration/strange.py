@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from runtime import kafka
 from schemas.observation import Decision
@@ -16,6 +17,23 @@ from tests.integration.system import START, System, dash
 OURS: Final = Provenance(courier="dash", received_at=START).headers()
 BODY: Final = dash("DE-0", "FAILED", 60, failedCount=2)
 KEY: Final = b"dash:DE-0"
+
+
+class Name(str):
+    """A header's name of any bytes. It is written as they are by the one builder of batches that asks it for them."""
+
+    __slots__ = ("_raw",)
+    _raw: bytes
+
+    def __new__(cls, raw: bytes) -> "Name":
+        """Read as a consumer of ours reads it."""
+        name = super().__new__(cls, raw.decode(errors="backslashreplace"))
+        name._raw = raw
+        return name
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """Return the bytes."""
+        return self._raw
 
 
 class Strange(msgspec.Struct, frozen=True):
@@ -44,12 +62,17 @@ def decided(decision: Decision, command_id: str) -> AnyHeaders:
     return Provenance(courier=courier, received_at=START, source=Source.OPERATOR, command_id=command_id).headers()
 
 
+GZIP: Final = _DefaultRecordBatchBuilderPy.CODEC_GZIP
+
 MANY: Final = [(f"x-{number}", b"v" * 20) for number in range(5_000)]
 
 STRANGE: Final = [
     Strange([("courier", None)]),
     Strange([]),
     Strange([*OURS, ("courier", None), ("x", None), ("x", b"1")], reason=None),
+    Strange([*OURS, (Name(b"\xff\xfe"), b"1"), (Name(b"\xed\xa0\x80"), None)], reason=None),
+    Strange([*OURS, (Name(b"courier\xff"), b"x"), ("\0\x1b[31m\u2028", b"1")], value=b"{", reason="invalid_json"),
+    Strange([(Name(b"n\xff" * 1_000), b"")], value=b"{"),
     Strange([*OURS, ("courier", b"kiriminaja")], value=b"[]"),
     Strange([*OURS, ("courier", b"\xff\xfe")]),
     Strange(given(account=b"to\x00ko")),
@@ -88,13 +111,14 @@ async def append(
 ) -> list[tuple[Strange, int]]:
     """Append records to a partition, one after the other, compressed; return each with its offset."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=system.settings.kafka_bootstrap_servers, compression_type="gzip", enable_idempotence=True
+        bootstrap_servers=system.settings.kafka_bootstrap_servers, compression_type="gzip", acks="all"
     )
     await kafka.start(producer)
     try:
         sent: list[Any] = []
         for each in records:
             batch = producer.create_batch()
+            batch._builder = _DefaultRecordBatchBuilderPy(2, GZIP, 0, -1, -1, 0, 2**30)
             batch.append(key=each.key, value=each.value, timestamp=each.timestamp_ms, headers=list(each.headers))
             batch.close()
             delivery = await producer.send_batch(batch, system.settings.topic(topic), partition=partition)

@@ -9,7 +9,7 @@ import pytest_asyncio
 from schemas.topics import Topic
 from tests.integration.commands import run_here
 from tests.integration.operating import assert_conserved, running, waybill
-from tests.integration.strange import STRANGE, Strange, append
+from tests.integration.strange import STRANGE, Name, Strange, append
 from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, open_system, raw_records, until
 
 HOME: Final = 0
@@ -21,6 +21,7 @@ FOREIGN: Final = [
     Strange([], value=b"[1, 2]", key=b"dash:DE-0"),
     Strange([], value=b'{"courier": 5, "status": ["\\u0000"], "version": {}}', key=b"dash:DE-\x00"),
     Strange([("dlq-offset", b"\xff"), ("dlq-reason", None)], value=b'{"raw": null}', key=b"k" * 100_000),
+    Strange([(Name(b"\xff"), b"1"), (Name(b"dlq-offset\xff"), None)]),
     Strange([("dlq-offset", b"9" * 5_000)], value=b'{"kind": null, "raw": {}, "status": {}}'),
     Strange([], value=b"[" * 100_000, timestamp_ms=0),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import CorruptRecordException
 
 from processor.errors import ClaimLostError, GapError
 from processor.feed import Feed, gap_at
@@ -26,11 +27,14 @@ class Consumer:
         self.gate = asyncio.Event()
         self.gate.set()
         self.resting: set[TopicPartition] = set()
+        self.unreadable: int | None = None
 
     async def getmany(self, *_: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         await self.gate.wait()
         ahead = [offset for offset in self.offsets if offset >= self.at][:max_records]
         self.at = ahead[-1] + 1 if ahead else self.at
+        if self.unreadable in ahead:
+            raise CorruptRecordException("no record")
         return {RAW: [_record(offset) for offset in ahead]}
 
     async def beginning_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
@@ -207,3 +211,18 @@ async def test_a_new_connection_is_a_doubt_until_the_log_was_looked_at(broker: B
 async def test_a_gap_is_what_no_marker_explains(broker: Broker, batches: list[Batch], gap: int | None) -> None:
     broker.batches = batches
     assert await gap_at(Consumer([]), RAW, 2, 10) == gap
+
+
+async def test_all_is_read_up_to_the_record_that_cannot_be(broker: Broker) -> None:
+    consumer = Consumer(list(range(100)))
+    consumer.unreadable = 90
+    feed, got = Feed(consumer, RAW), list[int]()
+    await feed.log_range()
+
+    async def go_on() -> None:
+        while not got or got[-1] < 99:
+            got.extend(record.offset for record in await feed.fetch(got[-1] + 1 if got else 0, 64))
+
+    with pytest.raises(ClaimLostError, match=r"offset 90 cannot be read.*no record.*waybill recover"):
+        await go_on()
+    assert got == list(range(90))
