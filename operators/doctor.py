@@ -24,7 +24,7 @@ from runtime import topics
 from runtime.clock import clocks
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka import admin_client
-from runtime.kafka_admin import broker_config
+from runtime.kafka_admin import broker_config, group_state
 from runtime.migrations import require_current_schema
 from runtime.postgres import DATABASE_ERRORS, SESSION, Connection, open_pool
 from runtime.queries import load_queries
@@ -165,7 +165,7 @@ async def _of_kafka(settings: Settings) -> AsyncIterator[Finding]:
         yield _brokers(len(brokers), settings)
         yield of_auto_create(await broker_config(admin, [each["node_id"] for each in brokers], AUTO_CREATE))
         described = {topic["topic"]: topic for topic in await admin.describe_topics()}
-        group = (await admin.describe_consumer_groups([settings.group_id]))[0].groups[0]
+        state, members = await group_state(admin, settings.group_id)
     differences = await topics.check(settings)
     for difference in differences:
         mend = "`waybill topics apply`" if difference.found is None or "." in difference.property else None
@@ -175,7 +175,7 @@ async def _of_kafka(settings: Settings) -> AsyncIterator[Finding]:
     names = [settings.topic(spec.topic) for spec in TOPICS]
     for finding in of_replicas({name: described[name]["partitions"] for name in names if name in described}):
         yield finding
-    yield _group(settings, group[2], len(group[5]))
+    yield _group(settings, state, members)
 
 
 async def _of_spool(settings: Settings) -> AsyncIterator[Finding]:

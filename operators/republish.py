@@ -351,10 +351,9 @@ async def target_partitions(settings: Settings, topic: str) -> int:
 
 
 async def _committed(settings: Settings, group: str, raw: str, partitions: Iterable[int]) -> dict[int, Committed]:
-    parts = [TopicPartition(raw, partition) for partition in partitions]
     async with kafka.admin_client(settings) as admin:
-        found = await admin.list_consumer_group_offsets(group, partitions=parts)
-    return {part.partition: Committed.read(each.metadata) for part, each in found.items() if each.offset >= 0}
+        found = await kafka_admin.committed_offsets(admin, group, raw, partitions)
+    return {partition: Committed.read(metadata) for partition, (_, metadata) in found.items()}
 
 
 def _place(row: Any) -> Place:

@@ -15,7 +15,7 @@ from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
 from processor.waiting import Oldest
 from processor.worker import Shared, Worker
-from runtime import kafka
+from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 
 LOOK_SECONDS: Final = 2.0
@@ -72,11 +72,11 @@ async def _begin(shared: Shared, workers: Collection[Worker]) -> None:
     """Take what is published for what is applied until the first claim knows better: it is the same but for moments."""
     if not workers:
         return
-    raw = [TopicPartition(shared.stream.raw_topic, worker.partition) for worker in workers]
-    committed = await shared.admin.list_consumer_group_offsets(shared.stream.consumer_group, partitions=raw)
-    for place, worker in zip(raw, workers, strict=True):
-        if worker.waiting.next_offset is None and place in committed and committed[place].offset >= 0:
-            worker.waiting.next_offset = committed[place].offset
+    group, topic = shared.stream.consumer_group, shared.stream.raw_topic
+    committed = await kafka_admin.committed_offsets(shared.admin, group, topic, [each.partition for each in workers])
+    for worker in workers:
+        if worker.waiting.next_offset is None and worker.partition in committed:
+            worker.waiting.next_offset, _ = committed[worker.partition]
 
 
 async def _read_oldest(reader: AIOKafkaConsumer, places: Places) -> None:

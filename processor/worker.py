@@ -57,7 +57,7 @@ from processor.plan import Plan, Reading, Unreadable, authorized
 from processor.steps import Reached, Step
 from processor.store import Store
 from processor.waiting import Oldest, Waiting
-from runtime import postgres
+from runtime import kafka_admin, postgres
 from runtime.errors import UnreachableError
 from runtime.metrics import ClaimReason, PartitionState, ProcessorMetrics, StoreName
 from runtime.settings import DLQ_WINDOW_WEBHOOKS, Settings
@@ -582,10 +582,8 @@ def place_of(error: BaseException | None) -> str:
 
 async def committed_offset(admin: AIOKafkaAdminClient, stream: Stream, partition: int) -> Committed | None:
     """Return the group's committed offset for a partition, if it has one."""
-    raw = TopicPartition(stream.raw_topic, partition)
-    found = await admin.list_consumer_group_offsets(stream.consumer_group, partitions=[raw])
-    committed = found.get(raw)
-    return None if committed is None or committed.offset < 0 else Committed(committed.offset, committed.metadata)
+    found = await kafka_admin.committed_offsets(admin, stream.consumer_group, stream.raw_topic, [partition])
+    return Committed(*found[partition]) if partition in found else None
 
 
 def is_misrouted(reading: Reading) -> bool:

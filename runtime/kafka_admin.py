@@ -8,8 +8,15 @@ from typing import Any, Final
 import msgspec
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    NotControllerError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema, String
 
 from runtime.errors import SetupError, UnreachableError
@@ -105,6 +112,45 @@ async def find_topics(admin: Any, names: Iterable[str], configs: list[str]) -> d
     }
 
 
+async def committed_offsets(
+    admin: Any, group: str, topic: str, partitions: Iterable[int]
+) -> dict[int, tuple[int, str]]:
+    """Return what a group has committed, by partition: offset and metadata. Where it has nothing, there is no entry.
+
+    aiokafka's own question takes a coordinator's error for a group that has committed nothing.
+
+    Raises:
+        KafkaError: the group's coordinator cannot say it, or not just now.
+
+    """
+    asked = OffsetFetchRequest(group, [(topic, list(partitions))])
+    response = await admin._send_request(asked, await admin.find_coordinator(group))
+    if code := getattr(response, "error_code", 0):  # protocols before version 2 have it at the partitions alone
+        raise for_code(code)(f"the offsets of {group} are not told")
+    found = {}
+    for _, parts in response.topics:
+        for partition, offset, metadata, code in parts:
+            if code:
+                raise for_code(code)(f"the offset of {group} in {topic}-{partition} is not told")
+            if offset >= 0:
+                found[partition] = offset, metadata or ""
+    return found
+
+
+async def group_state(admin: Any, group: str) -> tuple[str, int]:
+    """Return a consumer group's state in Kafka's word, and how many members it has.
+
+    Raises:
+        KafkaError: the group's coordinator cannot say it, or not just now.
+
+    """
+    (response,) = await admin.describe_consumer_groups([group])
+    ((code, _, state, _, _, members, *_),) = response.groups
+    if code:
+        raise for_code(code)(f"the group {group} is not described")
+    return state, len(members)
+
+
 async def broker_config(admin: Any, brokers: Iterable[int], name: str) -> dict[int, str | None]:
     """Return a config of brokers as it is in force, by their number; None where we may not see it.
 
@@ -130,6 +176,7 @@ async def create_topics(admin: Any, topics: Iterable[tuple[str, int, int, Mappin
 
     """
     async with _answering("create the topics"):
+        await _find_controller(admin)
         response = await admin.create_topics(
             [NewTopic(name, count, factor, topic_configs=dict(configs)) for name, count, factor, configs in topics]
         )
@@ -153,10 +200,20 @@ async def set_configs(admin: Any, configs: Mapping[str, Mapping[str, str]]) -> N
         ]
     )
     async with _answering("alter the topics' configs"):
+        await _find_controller(admin)
         response = await admin._send_to_controller(request)
     for code, message, _, name in response.resources:
         if code != 0:
             raise SetupError(f"Kafka does not alter {name}: {message or for_code(code).description}")
+
+
+async def _find_controller(admin: Any) -> None:
+    """Make sure that the client knows a controller: without one aiokafka fails at a None."""
+    cluster = admin._client.cluster
+    if cluster.controller is None:
+        await admin._client.force_metadata_update()
+    if cluster.controller is None:
+        raise NotControllerError("the brokers have no controller just now")
 
 
 async def _configs(admin: Any, topics: list[str], configs: list[str]) -> dict[str, dict[str, str]]:
