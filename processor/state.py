@@ -294,9 +294,10 @@ def _place(courier: Courier, shipment: Shipment, reading: bytes) -> None:
 
 
 def _place_accepted(courier: Courier, shipment: Shipment, decision: Accept) -> None:
-    accepted = shipment.records.get(bytes.fromhex(decision.record))
-    if accepted is not None:
-        _place(courier, shipment, accepted.reading_digest)
+    """Bring what a decision accepted up to date. It names a record as the edition did by which it was made."""
+    name = bytes.fromhex(decision.record)
+    for each in [each for each in shipment.records.values() if name in (each.record_digest, each.former_digest)]:
+        _place(courier, shipment, each.reading_digest)
 
 
 def _place_among_decisions(courier: Courier, shipment: Shipment, reading: bytes, wanted: Observation | None) -> None:
