@@ -12,6 +12,7 @@ from runtime.postgres import open_pool
 from schemas.observation import SetStatus
 from schemas.topics import Topic
 from schemas.vocabulary import Status
+from tests.field import body_of, load_cases
 from tests.integration.operating import (
     asked,
     assert_conserved,
@@ -90,6 +91,32 @@ async def _still_so_after_a_restart(system: System, accepted: str) -> None:
     corrected, late = [each for each in await events(system) if each["shipment_id"] == "dash:YES"][-2:]
     assert (corrected["type"], corrected["resolves"]) == ("shipment.corrected", [accepted])
     assert (late["type"], late["status"], late["resolves"]) == ("shipment.history_added", "FAILED", [])
+    await assert_conserved(system)
+    await waybill(system, "audit", "--all", "--from-raw")
+
+
+async def test_a_final_status_that_was_none_is_mended_by_hand(system: System) -> None:
+    """EXPRESS has no way from FAILED to PENDING_DELIVERY, but this parcel did go out again: a case from the field."""
+    steps = load_cases()["59-operator_mends_refused_final"]["steps"]
+    for step in steps[:3]:
+        await system.append(raw_records("dash", body_of(step), START))
+    name = "dash:DE-990000214"
+    async with running(system):
+        await until(system.caught_up)
+        assert ((await row(system, name))["status"], (await row(system, name))["final"]) == ("FAILED", True)
+        (anomaly,) = await asked(system, "anomalies", "list", "--shipment", "PO-990000214")
+        assert (anomaly["kind"], anomaly["courier_status"]) == ("illegal_transition", "PENDING_DELIVERY")
+        await waybill(system, "anomalies", "accept", anomaly["id"], "--reason", "it is on the road", "--yes")
+        after = await row(system, name)
+        assert (after["status"], after["final"], after["failed_count"]) == ("PENDING_DELIVERY", False, 1)
+        assert not await asked(system, "anomalies", "list", "--shipment", name)
+        await waybill(system, "shipment", "set-status", name, "DELIVERED", "--reason", "they called", "--yes")
+        after = await row(system, name)
+        assert (after["status"], after["final"]) == ("DELIVERED", True)
+    accepted, mended = (await events(system))[-2:]
+    assert (accepted["type"], accepted["source"]) == ("shipment.corrected", "operator")
+    assert (accepted["status"], accepted["resolves"]) == ("PENDING_DELIVERY", [anomaly["id"]])
+    assert (mended["status"], mended["final"], mended["source"]) == ("DELIVERED", True, "operator")
     await assert_conserved(system)
     await waybill(system, "audit", "--all", "--from-raw")
 
