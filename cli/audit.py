@@ -49,10 +49,14 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     scope = Scope(arguments.shipment, arguments.partition, arguments.from_raw)
     with _progress() as progress:
         report = await audit(settings, scope, progress)
-    if report.found and arguments.show_personal:
+    if arguments.show_personal and (report.differences or report.corrections):
         await _note(settings, report)
-    shown = report.differences if arguments.show_personal else [each.masked() for each in report.differences]
-    report = msgspec.structs.replace(report, differences=shown)
+    if not arguments.show_personal:
+        report = msgspec.structs.replace(
+            report,
+            differences=[each.masked() for each in report.differences],
+            corrections=[each.masked() for each in report.corrections],
+        )
     if arguments.json:
         say_json(report)
     else:
@@ -64,7 +68,8 @@ async def _note(settings: Settings, report: "Report") -> None:
     from operators.journal import note, operator_name  # noqa: PLC0415
     from runtime.postgres import connect  # noqa: PLC0415
 
-    seen = sorted({each.shipment for each in report.differences if each.shipment is not None})
+    told = (*report.differences, *report.corrections)
+    seen = sorted({each.shipment for each in told if each.shipment is not None})
     connection = await connect(settings, "operator")
     try:
         await note(connection, operator_name(settings), "audit", {"show_personal": seen})
@@ -73,6 +78,12 @@ async def _note(settings: Settings, report: "Report") -> None:
 
 
 def _show(report: "Report") -> None:
+    if report.corrections:
+        say_table(("shipment", "where", "field", "by today's rules", "as shown"), map(_cells, report.corrections))
+        say(
+            f"{_many(report.outdated, 'shipment')} read by an older edition of the couriers' words, come out otherwise "
+            "today: no damage. `waybill replay plan --all` tells how, `waybill replay run --all` corrects them."
+        )
     if report.differences:
         say_table(("shipment", "where", "field", "expected", "found"), map(_cells, report.differences))
     if report.found > len(report.differences):
@@ -83,7 +94,7 @@ def _show(report: "Report") -> None:
     parts.append(_many(report.partitions, "partition"))
     if report.from_raw or report.unchecked:
         parts.append(f"{report.from_raw} folded from the raw topic")
-        parts.append(f"{report.unchecked} that reach back before it, or are retired, could not be")
+        parts.append(f"{report.unchecked} that reach back before it, are retired or were named otherwise, could not be")
     if report.derived:
         parts.append(f"{_many(report.derived, 'event')} derived in a recovery, which stores none")
     if report.unread:

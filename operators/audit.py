@@ -31,6 +31,7 @@ from operators.comparing import (
     Late,
     compare,
     compare_counts,
+    compare_outdated,
     compare_raw,
     judge_state,
 )
@@ -89,8 +90,10 @@ class Report(msgspec.Struct, frozen=True):
     """What an audit came to. `found` differences, of which the first `LISTED` stand in `differences`.
 
     `records` counts raw records that the sums were checked for. `unchecked` shipments reach back before the raw topic's
-    first record, or are retired: `--from-raw` cannot check them. `derived` events were derived in a recovery, which
-    stores none. `unread` offsets were gone from the log before they could be applied.
+    first record, are retired, or hold records that name another shipment today: `--from-raw` cannot check them.
+    `derived` events were derived in a recovery, which stores none. `unread` offsets were gone from the log before they
+    could be applied. `outdated` shipments were read by an older edition of the couriers' words and come out otherwise
+    today: `corrections` tell how, the first `LISTED` of them. That is no damage: a replay corrects it.
     """
 
     differences: Sequence[Difference]
@@ -102,6 +105,8 @@ class Report(msgspec.Struct, frozen=True):
     unchecked: int
     derived: int
     unread: int
+    outdated: int
+    corrections: Sequence[Difference]
 
 
 async def audit(settings: Settings, scope: Scope, progress: Progress) -> Report:
@@ -144,6 +149,8 @@ class _Audit:
         self._scope = scope
         self._progress = progress
         self._differences: list[Difference] = []
+        self._outdated: set[str] = set()
+        self._corrections: list[Difference] = []
         self._found = self._shipments = self._records = self._from_raw = self._unchecked = self._derived = (
             self._unread
         ) = 0
@@ -169,6 +176,8 @@ class _Audit:
             self._unchecked,
             self._derived,
             self._unread,
+            len(self._outdated),
+            self._corrections,
         )
 
     async def _cursors(self) -> dict[int, Cursor]:
@@ -254,6 +263,7 @@ class _Audit:
                 self._shipments += facts.row is not None
                 self._derived += len(facts.derived)
                 self._add(compare(facts))
+                self._correct(compare_outdated(facts))
             await self._judge_states(comparing, page.facts)
             if raw is not None:
                 await raw.read_on(page.next_offset)
@@ -301,9 +311,21 @@ class _Audit:
             reaches_back = any((each[:2] != here) or each[2] < start for each in coordinates)
             if facts.row is not None and (facts.row.retired or facts.lost or reaches_back):
                 self._unchecked += 1
-            else:
-                self._from_raw += facts.row is not None
-                self._add(compare_raw(facts, raw.refold(facts.shipment_id, page.beyond.get(facts.shipment_id, ()))))
+                continue
+            found = await self._compare_with_refolded(facts, page, raw)
+            if found and facts.outdated and {each[2] for each in coordinates} - raw.offsets(facts.shipment_id):
+                self._unchecked += 1  # some of its records name another shipment by today's rules
+                continue
+            self._from_raw += facts.row is not None
+            (self._correct if facts.outdated else self._add)(found)
+
+    async def _compare_with_refolded(self, facts: Facts, page: Page, raw: Raw) -> list[Difference]:
+        name = facts.shipment_id
+        beyond = page.beyond.get(name, frozenset())
+        found = compare_raw(facts, raw.refold(name, beyond))
+        if found and (elsewhere := await raw.stored_elsewhere(name)):
+            return compare_raw(facts, raw.refold(name, beyond | elsewhere))
+        return found
 
     async def _count(self, partition: int, cursor: Cursor) -> None:
         """Check the sums. Retention takes an observation first and its anomaly next: counted again, all is well."""
@@ -361,6 +383,13 @@ class _Audit:
             return datetime.min.replace(tzinfo=UTC)
         since = read_time(oldest, UTC)
         return since[0] if since else datetime.max.replace(tzinfo=UTC)
+
+    def _correct(self, differences: Iterable[Difference]) -> None:
+        """Keep what an older edition read otherwise."""
+        for difference in differences:
+            self._outdated.add(str(difference.shipment))
+            if len(self._corrections) < LISTED:
+                self._corrections.append(difference)
 
     def _add(self, differences: Iterable[Difference]) -> None:
         for difference in differences:

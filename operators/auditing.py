@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
-from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
@@ -30,19 +29,19 @@ from processor.errors import StoredRowError, UnstorableError
 from processor.feed import raw_record
 from processor.pacing import MAX_BATCH
 from processor.plan import Read, Reading, authorized, read
-from processor.state import Past, Shipment, forgotten, rebuild
+from processor.state import Past, Shipment, forgotten, is_outdated, rebuild
 from processor.steps import no_one
-from processor.store import Store
+from processor.store import Store, read_snapshot
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.events import Event, State
-from schemas.observation import Carrier, Charges, Details, Driver, Erase, Observation, Proof
+from schemas.observation import Erase, Observation
 from schemas.records import AnyHeaders
 from schemas.times import format_time
 from schemas.topics import Topic
-from schemas.vocabulary import AnomalyKind, DeadLetterReason, Phase, Service, Status, TimeSource
+from schemas.vocabulary import AnomalyKind, DeadLetterReason, Phase
 
 STALL_SECONDS: Final = 30.0
 """How long a topic may give no record before its end is reached: a broker's new leader is there by then."""
@@ -149,6 +148,14 @@ class States:
         return unlike(facts, Topic.STATE, fields(wanted), fields(found))
 
 
+class _Heard(msgspec.Struct, frozen=True, gc=False):
+    """What a raw record says. `root` is the offset of the record that it has read again, else its own."""
+
+    offset: int
+    root: int
+    observation: Observation
+
+
 class Raw:
     """A partition's raw records, read with today's code: what they say about a share of its shipments."""
 
@@ -160,7 +167,7 @@ class Raw:
         self._partition = partition
         self._cursor = cursor
         self._holds: Callable[[str], bool] = lambda _: True
-        self._histories: dict[str, list[tuple[int, Observation]]] = {}
+        self._histories: dict[str, list[_Heard]] = {}
 
     async def begin(self, holds: Callable[[str], bool]) -> None:
         """Begin again at the log's start, for the shipments of another share."""
@@ -182,7 +189,9 @@ class Raw:
     def _keep(self, reading: Reading) -> None:
         """Keep what a record says. One read again says what its root says: the fold knows it for a repeat."""
         if isinstance(reading, Read) and self._holds(reading.observation.shipment_id):
-            self._histories[reading.observation.shipment_id].append((reading.record.offset, reading.observation))
+            offset, root = reading.record.offset, reading.root
+            at = root[1] if root and root[0] == self._partition else offset
+            self._histories[reading.observation.shipment_id].append(_Heard(offset, at, reading.observation))
 
     async def _unstorable(self, start: int, end: int) -> set[int]:
         async with self._pool.acquire() as connection:
@@ -190,14 +199,28 @@ class Raw:
         reason = ("dlq-reason", DeadLetterReason.UNSTORABLE.encode())
         return {row["cause_offset"] for row in rows if reason in _unpack_headers(row["headers"])}
 
-    def refold(self, shipment_id: str, beyond: Container[int]) -> Content | None:
-        """Return what the records read so far come to, but for those at offsets `beyond` the shipment's limit."""
-        said = [each for offset, each in self._histories.get(shipment_id, ()) if offset not in beyond]
+    def refold(self, shipment_id: str, uncounted: Set[int]) -> Content | None:
+        """Return what the records read so far come to, but for those at `uncounted` offsets."""
+        heard = self._histories.get(shipment_id, ())
+        said = [each.observation for each in heard if uncounted.isdisjoint((each.offset, each.root))]
         if not said:
             return None
         if any(isinstance(each.decision, Erase) for each in said):
             said = [forgotten(each) for each in said]
         return _folded(rebuild(COURIERS[said[0].courier], shipment_id, 0, map(Past, said)))
+
+    def offsets(self, shipment_id: str) -> frozenset[int]:
+        """Return where the records lie that say something about a shipment, of those read so far."""
+        return frozenset(each.offset for each in self._histories.get(shipment_id, ()))
+
+    async def stored_elsewhere(self, shipment_id: str) -> frozenset[int]:
+        """Return which of these records are stored as another shipment's: there they stay, whatever they say today."""
+        offsets = list({each.root for each in self._histories.get(shipment_id, ())})
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                _Q["audit_elsewhere"], self._partition, self._cursor.incarnation, offsets, shipment_id
+            )
+        return frozenset(row["raw_offset"] for row in rows)
 
     async def start(self) -> int:
         """Return the log's first offset."""
@@ -273,6 +296,7 @@ async def read_page(connection: Connection, comparing: Comparing, names: Sequenc
             comparing.states.newest.get(name),
             recovered=cursor.recovery > 0,
             forgetting=name in forgetting,
+            outdated=name in shipments and is_outdated(shipments[name]),
         )
         for name in names
     ]
@@ -342,20 +366,6 @@ def _folded(shipment: Shipment) -> Content | None:
     return Content.folded(shipment.entries[0].observation, shipment.snapshot)
 
 
-class _Persons(msgspec.Struct, frozen=True):
-    """The column `personal`."""
-
-    driver: Driver | None
-    signed_by: str | None
-    tracking_url: str | None
-    proofs: tuple[Proof, ...]
-
-
-_read_persons: Final = msgspec.json.Decoder(_Persons).decode
-_read_carrier: Final = msgspec.json.Decoder(Carrier | None).decode
-_read_charges: Final = msgspec.json.Decoder(Charges | None).decode
-
-
 def _row(row: Any) -> Row:
     try:
         content = _content(row)
@@ -365,31 +375,25 @@ def _row(row: Any) -> Row:
 
 
 def _content(row: Any) -> Content:
-    persons = _read_persons(row["personal"])
-    details = Details(
-        driver=persons.driver,
-        signed_by=persons.signed_by,
-        tracking_url=persons.tracking_url,
-        proofs=persons.proofs,
-    )
-    occurred: datetime = row["occurred_at"]
+    snapshot = read_snapshot(row)
+    details = snapshot.details
     return Content(
         courier=row["courier"],
         account=row["account"],
-        service=Service(row["service"]),
+        service=snapshot.service,
         courier_ref=row["courier_ref"],
-        order_id=row["order_id"],
-        awb=row["awb"],
-        status=Status(row["status"]),
+        order_id=details.order_id,
+        awb=details.awb,
+        status=snapshot.status,
         phase=Phase(row["phase"]),
         final=row["final"],
-        courier_status=row["courier_status"],
-        failed_count=row["failed_count"],
-        carrier=_read_carrier(row["carrier"] or "null"),
-        charges=_read_charges(row["charges"] or "null"),
-        reason=row["reason"],
-        description=row["description"],
+        courier_status=snapshot.courier_status,
+        failed_count=snapshot.failed_count,
+        carrier=details.carrier,
+        charges=details.charges,
+        reason=details.reason,
+        description=details.description,
         personal=personal_of(details),
-        occurred_at=format_time(occurred),
-        occurred_at_source=TimeSource(row["occurred_at_source"]),
+        occurred_at=format_time(snapshot.occurred.at),
+        occurred_at_source=snapshot.occurred.source,
     )

@@ -127,8 +127,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """All that is known of one shipment at one cursor.
 
     `folded` comes from its stored observations, `said` counts these, `versions` are those of the observations with an
-    event. `derived` are versions that a recovery derived without storing the events. `forgetting`: a tombstone waits
-    to be published.
+    event. `derived` are versions that a recovery derived without storing the events. `forgetting`: a tombstone waits to
+    be published. `outdated`: an older edition of the couriers' words read some of its observations.
     """
 
     shipment_id: str
@@ -143,6 +143,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     recovered: bool = False
     """`waybill recover` has worked on its partition: versions may have gaps, and a row no history."""
     forgetting: bool = False
+    outdated: bool = False
 
     @property
     def lost(self) -> bool:
@@ -220,6 +221,17 @@ def unlike(facts: Facts, where: str, expected: Mapping[str, Any], found: Mapping
 def compare(facts: Facts) -> list[Difference]:
     """Compare a shipment's row, observations and stored events. What is published is judged by `judge_state`."""
     return [*_row(facts), *_versions(facts), *_newest_event(facts)]
+
+
+def compare_outdated(facts: Facts) -> list[Difference]:
+    """Compare the row of a shipment that an older edition read with what its stored observations come to today.
+
+    What differs is no damage: a replay corrects it.
+    """
+    row, folded = facts.row, facts.folded
+    if not facts.outdated or row is None or row.content is None or row.retired or folded is None:
+        return []
+    return list(unlike(facts, "shipments", fields(folded), fields(row.content)))
 
 
 def compare_raw(facts: Facts, refolded: Content | None) -> list[Difference]:
@@ -301,7 +313,8 @@ def _row(facts: Facts) -> Iterator[Difference]:
     elif row.content is None:
         yield _difference(facts, "shipments", "row", folded and folded.status, "unreadable")
     elif folded is not None and not row.retired:
-        yield from unlike(facts, "shipments", fields(folded), fields(row.content))
+        if not facts.outdated:
+            yield from unlike(facts, "shipments", fields(folded), fields(row.content))
     elif not row.retired and not facts.lost:
         yield _difference(facts, "observations", "history", row.content.status, None)
 
@@ -341,7 +354,7 @@ def _newest_event(facts: Facts) -> Iterator[Difference]:
     row = facts.row
     if row is None or row.retired:
         return
-    wanted = facts.folded or row.content
+    wanted = row.content if facts.outdated else facts.folded or row.content
     newest = next((each.event for each in facts.events if each.version == row.version), None)
     if wanted is not None and newest is not None:
         yield from unlike(facts, "outputs", fields(wanted), fields(Content.told(newest)))

@@ -523,6 +523,10 @@ where cursors.raw_partition = $1
 select incarnation, cause_offset, recorded_at from outputs
 where raw_partition = $1 and topic = 'courier.webhooks.raw.dlq'
 
+-- name: audit_elsewhere
+select raw_offset from observations
+where raw_partition = $1 and incarnation = $2 and raw_offset = any ($3::bigint[]) and shipment_id <> $4
+
 -- name: audit_refused
 -- Dead letters of a stretch of the log: among them are records that PostgreSQL would not take.
 select cause_offset, headers from outputs

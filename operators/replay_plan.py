@@ -139,7 +139,7 @@ class Planner:
         for home, group in _by_partition(readings).items():
             incarnation = self._applied[home].incarnation if home in self._applied else 0
             known = loaded | self._overlay
-            before = {name: Shown(each.version, each.snapshot) for name, each in known.items()}
+            before = {name: Shown(each.version, each.shown) for name, each in known.items()}
             planned = plan(group, known, self._topic, self._now, incarnation, frozenset(), roots, self._limit)
             self.outcomes.update(str(command.outcome) for command in planned.commands)
             self._foresee(planned.outputs)
@@ -158,7 +158,7 @@ class Planner:
     def changes(self) -> list[Change]:
         """Return what would change, by shipment."""
         found = (
-            _change(name, before, Shown(self._overlay[name].version, self._overlay[name].snapshot))
+            _change(name, before, Shown(self._overlay[name].version, self._overlay[name].shown))
             for name, before in sorted(self._before.items())
         )
         return [change for change in found if change.fields or change.version.old != change.version.new]

@@ -47,14 +47,10 @@ returning emitted
 -- name: now
 select clock_timestamp()
 
--- name: load_versions
-select shipment_id, courier, version, retired_at is not null as retired
+-- name: load_rows
+select shipment_id, courier, version, retired_at is not null as retired, service, status, courier_status, failed_count,
+    occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal
 from shipments where shipment_id = any ($1::text[])
-
--- name: load_retired
-select shipment_id, courier, version, service, status, courier_status, failed_count, occurred_at, occurred_at_source,
-    order_id, awb, carrier, charges, reason
-from shipments where shipment_id = any ($1::text[]) and retired_at is not null
 
 -- name: load_histories
 -- In the order of the ids: a lateral subquery in order is joined row by row. One without observations has one row.

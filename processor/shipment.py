@@ -26,12 +26,19 @@ NameAnomaly = Callable[[AnomalyKind], str]
 
 
 class Before(msgspec.Struct, frozen=True, gc=False):
-    """A shipment as it was shown before an observation."""
+    """A shipment before an observation."""
 
     service: Service
     snapshot: Snapshot | None
+    shown: Snapshot | None
+    """The snapshot as an older edition came to it, where nothing was told since; else the same one."""
     conflicting: bool
     """Two services were proven."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether something else was shown than its observations come to by today's rules."""
+        return self.shown is not self.snapshot and self.shown != self.snapshot
 
 
 class Changed(msgspec.Struct, frozen=True, gc=False):
@@ -86,9 +93,9 @@ def apply(
     """Apply one observation to a shipment.
 
     `again`: its record is read again with today's code. The reading replaces the one that the record gave, if it gave
-    one, and there is an event only where the snapshot changes. `limit`: how many observations of its couriers a
-    shipment keeps. Beyond it nothing of them changes it any more; what operators decide does, and so does a newer
-    reading of what is kept.
+    one, and there is an event only where the snapshot is another than was shown. `limit`: how many observations of its
+    couriers a shipment keeps. Beyond it nothing of them changes it any more; what operators decide does, and so does a
+    newer reading of what is kept.
     """
     if shipment.erased:
         observation = forgotten(observation)
@@ -159,9 +166,9 @@ def _apply_again(
 ) -> Applied:
     """Take a record's newer reading."""
     renamed = old.record_digest != observation.record_digest
-    if not renamed and (observation == old or which_record(observation) != which_record(old)):
-        return Applied(Unchanged(), kept=False)
     before = _mark(shipment)
+    if not renamed and (observation == old or which_record(observation) != which_record(old)):
+        return Applied(_differing(before, shipment), kept=False)
     entry = shipment.timeline.find(old.reading_digest)
     counted = entry is not None and entry.accepted and entry.observation is old
     learn(courier, shipment, observation, old)
@@ -170,9 +177,7 @@ def _apply_again(
         return Applied(Unchanged(), kept=False)
     counts = observation.takes_part and shipment.kept[observation.reading_digest][0] is observation
     if counted or not counts:
-        if shipment.snapshot == before.snapshot:
-            return Applied(Unchanged(), _conflict(before, shipment))
-        return _correcting(before, shipment)
+        return Applied(_differing(before, shipment), _conflict(before, shipment))
     effect = _effect(courier, before, shipment, observation)
     if isinstance(effect, Refused) and name_anomaly(effect.kind) == shipment.anomalies.get(observation.record_digest):
         effect = Unchanged()
@@ -192,13 +197,13 @@ def _apply_decision(courier: Courier, shipment: Shipment, observation: Observati
     learn(courier, shipment, observation)
     if isinstance(decision, Erase):
         forget_personal(courier, shipment)
-    if shipment.snapshot != before.snapshot:
-        return _correcting(before, shipment)
     resolves = shipment.timeline.resolved()
+    if shipment.snapshot != before.snapshot or (resolves and before.outdated):
+        return _correcting(before, shipment)
     if not resolves:
         return Applied(Unchanged())
     assert shipment.snapshot is not None
-    shipment.version += 1
+    _count(shipment)
     return Applied(Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True, resolves=resolves))
 
 
@@ -217,14 +222,14 @@ def _apply_to_retired(shipment: Shipment, observation: Observation, *, again: bo
     assert shipment.snapshot is not None
     if again or observation.decision is not None:
         return Applied(Unchanged(), kept=False)
-    shipment.version += 1
+    _count(shipment)
     return Applied(Changed(EventType.HISTORY_ADDED, shipment.snapshot.status, late=True), kept=False)
 
 
 def _mark(shipment: Shipment) -> Before:
     """Begin to watch what changes."""
     shipment.timeline.mark()
-    return Before(shipment.service, shipment.snapshot, len(shipment.proven) > 1)
+    return Before(shipment.service, shipment.snapshot, shipment.shown, len(shipment.proven) > 1)
 
 
 def _conflict(before: Before, shipment: Shipment) -> bool:
@@ -232,22 +237,39 @@ def _conflict(before: Before, shipment: Shipment) -> bool:
 
 
 def _only_differences(before: Before, shipment: Shipment, effect: Effect) -> Effect:
-    """Leave out an event that shows no difference."""
-    silent = isinstance(effect, Changed) and shipment.snapshot == before.snapshot
-    return Unchanged() if silent else effect
+    """Leave out an event that shows no difference, and correct a difference that no event shows."""
+    if isinstance(effect, Changed) and shipment.snapshot == before.shown:
+        return Unchanged()
+    if isinstance(effect, Unchanged) and shipment.snapshot != before.shown:
+        return _corrected(before, shipment)
+    return effect
 
 
 def _note(shipment: Shipment, observation: Observation, effect: Effect, name_anomaly: NameAnomaly) -> None:
     """Count an event, remember an anomaly."""
     if isinstance(effect, Changed):
-        shipment.version += 1
+        _count(shipment)
     elif isinstance(effect, Refused):
         refuse(shipment, observation, name_anomaly(effect.kind))
 
 
-def _correcting(before: Before, shipment: Shipment) -> Applied:
+def _count(shipment: Shipment) -> None:
+    """Count an event, which shows the snapshot."""
     shipment.version += 1
+    shipment.shown = shipment.snapshot
+
+
+def _correcting(before: Before, shipment: Shipment) -> Applied:
+    _count(shipment)
     return Applied(_corrected(before, shipment), _conflict(before, shipment))
+
+
+def _differing(before: Before, shipment: Shipment) -> Effect:
+    """Correct what was shown, if it differs."""
+    if shipment.snapshot == before.shown:
+        return Unchanged()
+    _count(shipment)
+    return _corrected(before, shipment)
 
 
 def _effect(courier: Courier, before: Before, shipment: Shipment, observation: Observation) -> Effect:
@@ -256,7 +278,7 @@ def _effect(courier: Courier, before: Before, shipment: Shipment, observation: O
     if snapshot is None:
         return Unchanged()
     if observation.status is None:
-        if shipment.service is not before.service:
+        if shipment.service is not before.service or before.outdated:
             return _corrected(before, shipment)
         return Changed(EventType.UPDATED, previous=snapshot.status, resolves=shipment.timeline.resolved())
     unmoved = snapshot == before.snapshot
@@ -267,8 +289,8 @@ def _effect(courier: Courier, before: Before, shipment: Shipment, observation: O
     if verdict.forced and verdict.moved and not unmoved:
         return _corrected(before, shipment)
     if _in_turn(before, place, verdict, shipment):
-        previous = before.snapshot.status if before.snapshot else None
-        resolves = shipment.timeline.resolved()
+        previous = before.shown.status if before.shown else None
+        resolves = _resolved(before, shipment)
         if not verdict.moved:
             return Changed(EventType.UPDATED, previous=previous, resolves=resolves)
         return Changed(
@@ -278,18 +300,17 @@ def _effect(courier: Courier, before: Before, shipment: Shipment, observation: O
                 courier.lifecycles[shipment.service],
                 verdict,
                 snapshot.status,
-                from_final=before.snapshot is not None
-                and courier.lifecycles[before.service].is_final(before.snapshot.status),
+                from_final=before.shown is not None
+                and courier.lifecycles[before.shown.service].is_final(before.shown.status),
             ),
             skipped=verdict.passed,
             resolves=resolves,
         )
-    assert before.snapshot is not None
-    if not unmoved:
+    if not unmoved or (verdict.accepted and before.outdated):
         return _corrected(before, shipment)
     if verdict.accepted:
         resolves = shipment.timeline.resolved()
-        return Changed(EventType.HISTORY_ADDED, previous=before.snapshot.status, late=True, resolves=resolves)
+        return Changed(EventType.HISTORY_ADDED, previous=snapshot.status, late=True, resolves=resolves)
     return Refused(AnomalyKind.ILLEGAL_TRANSITION)
 
 
@@ -303,18 +324,30 @@ def _in_turn(before: Before, place: Position, verdict: Verdict, shipment: Shipme
 
     That is: behind all accepted before, itself accepted, the last accepted now, judged from the status shown before.
     """
-    shown = before.snapshot.status if before.snapshot else None
+    shown = before.shown.status if before.shown else None
     return verdict.accepted and verdict.before is shown and shipment.timeline.is_last(place)
 
 
 def _corrected(before: Before, shipment: Shipment) -> Changed:
-    assert before.snapshot is not None
     assert shipment.snapshot is not None
-    moved = shipment.snapshot.status is not before.snapshot.status
+    resolves = _resolved(before, shipment)
+    if before.shown is None:
+        return Changed(EventType.STATUS_CHANGED, previous=None, transition=Transition.INITIAL, resolves=resolves)
+    moved = shipment.snapshot.status is not before.shown.status
     return Changed(
         EventType.CORRECTED,
-        previous=before.snapshot.status,
+        previous=before.shown.status,
         transition=Transition.CORRECTION if moved else None,
         late=True,
-        resolves=shipment.timeline.resolved(),
+        resolves=resolves,
     )
+
+
+def _resolved(before: Before, shipment: Shipment) -> tuple[str, ...]:
+    """Return the anomalies whose observations count now and did not before.
+
+    Which of them counted by the rules of an older edition is not known: then all that count now.
+    """
+    if before.outdated:
+        return tuple(entry.anomaly for entry in shipment.timeline if entry.anomaly and entry.accepted)
+    return shipment.timeline.resolved()

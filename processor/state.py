@@ -14,7 +14,7 @@ from processor.fold import Entry, Snapshot, sort_key
 from processor.timeline import Timeline
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
-from schemas.observation import Accept, Details, Dismiss, Erase, Observation
+from schemas.observation import EDITION, Accept, Details, Dismiss, Erase, Observation
 from schemas.vocabulary import Service, Source
 
 NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
@@ -36,6 +36,9 @@ class Shipment(msgspec.Struct, gc=False):
     shipment_id: str
     timeline: Timeline
     snapshot: Snapshot | None = None
+    """What its observations come to."""
+    shown: Snapshot | None = None
+    """What its newest event said, and its row says. It is the snapshot too, unless an older edition wrote it."""
     version: int = 0
     proven: frozenset[Service] = NOTHING_PROVEN
     hinted: frozenset[Service] = NOTHING_PROVEN
@@ -87,11 +90,11 @@ def new_shipment(courier: Courier, shipment_id: str) -> Shipment:
 
 def retired_shipment(courier: Courier, shipment_id: str, version: int, snapshot: Snapshot) -> Shipment:
     """Return a shipment of which only the row is left."""
-    return Shipment(shipment_id, Timeline(courier, snapshot.service), snapshot, version, retired=True)
+    return Shipment(shipment_id, Timeline(courier, snapshot.service), snapshot, snapshot, version, retired=True)
 
 
 def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[Past]) -> Shipment:
-    """Return a shipment from its kept observations, in the order of arrival."""
+    """Return a shipment from its kept observations, in the order of arrival; what it shows is what they come to."""
     shipment = new_shipment(courier, shipment_id)
     shipment.version = version
     records = shipment.records
@@ -106,7 +109,13 @@ def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[
         if past.anomaly:
             shipment.anomalies[name] = past.anomaly
     assemble(courier, shipment)
+    shipment.shown = shipment.snapshot
     return shipment
+
+
+def is_outdated(shipment: Shipment) -> bool:
+    """Return whether an older edition read one of its couriers' records: what it shows may be that edition's too."""
+    return any(each.edition < EDITION and each.decision is None for each in shipment.records.values())
 
 
 def assemble(courier: Courier, shipment: Shipment) -> None:

@@ -13,13 +13,13 @@ from processor.errors import ClaimLostError, StoredRowError, UnstorableError
 from processor.fold import Snapshot
 from processor.outputs import Output, anomaly_id, chunk_end, forgotten_event
 from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
-from processor.state import Past, Shipment, forgotten, rebuild, retired_shipment
+from processor.state import Past, Shipment, forgotten, is_outdated, rebuild, retired_shipment
 from processor.steps import Reached, Step
 from runtime.postgres import Connection, Connections
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
 from schemas.decisions import decision_digest
-from schemas.observation import NO_DETAILS, Carrier, Charges, Decision, Details, Observation, Stamp
+from schemas.observation import NO_DETAILS, Carrier, Charges, Decision, Details, Driver, Observation, Proof, Stamp
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Service, Status, TimeSource
 
@@ -41,11 +41,22 @@ _REFUSED: Final = ("22", "54", "23502", "23514")
 _DataError: Final = asyncpg.exceptions._base.DataError
 """Raised for a value that asyncpg itself cannot write: an `InterfaceError`, and the data's fault alone."""
 
+
+class _Persons(msgspec.Struct, frozen=True):
+    """The column `personal`."""
+
+    driver: Driver | None
+    signed_by: str | None
+    tracking_url: str | None
+    proofs: tuple[Proof, ...]
+
+
 _json: Final = msgspec.json.Encoder().encode
 _read_observation: Final = msgspec.json.Decoder(Observation).decode
 _read_decision: Final = msgspec.json.Decoder(Decision).decode
 _read_carrier: Final = msgspec.json.Decoder(Carrier).decode
 _read_charges: Final = msgspec.json.Decoder(Charges).decode
+_read_persons: Final = msgspec.json.Decoder(_Persons).decode
 _pack_headers: Final = msgspec.msgpack.Encoder().encode
 _unpack_headers: Final = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]]).decode
 
@@ -93,10 +104,8 @@ class Store:
         weight = seen = 0
         with blaming_data():
             async with self._pool.acquire() as connection, connection.transaction():
-                known = {row["shipment_id"]: row for row in await connection.fetch(_Q["load_versions"], shipment_ids)}
-                gone = [shipment_id for shipment_id, row in known.items() if row["retired"]]
-                retired = await connection.fetch(_Q["load_retired"], gone) if gone else []
-                bare = {row["shipment_id"]: _retired(row) for row in retired}
+                known = {row["shipment_id"]: row for row in await connection.fetch(_Q["load_rows"], shipment_ids)}
+                bare = {name: _retired(row) for name, row in known.items() if row["retired"]}
                 cursor = await connection.cursor(_Q["load_histories"], shipment_ids)
                 async for name, history in _histories(cursor):
                     shipment = bare.get(name) or _rebuilt(name, history, known.get(name))
@@ -284,16 +293,19 @@ def _named(row: Any) -> str:
 
 
 def _rebuilt(name: str, history: Sequence[Past], row: Any) -> Shipment | None:
-    """Fold a shipment from what is stored. `row` is that of `load_versions`; None: it has none."""
+    """Fold a shipment from what is stored. `row` is that of `load_rows`; None: it has none."""
     if row is None and not history:
         return None
     courier = history[-1].observation.courier if history else row["courier"]
     try:
-        return rebuild(COURIERS[courier], name, row["version"] if row else 0, history)
+        shipment = rebuild(COURIERS[courier], name, row["version"] if row else 0, history)
+        if is_outdated(shipment):
+            shipment.shown = read_snapshot(row) if row else None
     except MemoryError:
         raise
     except Exception as error:
         raise StoredRowError(f"the history of shipment {name}", error) from error
+    return shipment
 
 
 def _forgotten(row: Any) -> str | None:
@@ -326,19 +338,30 @@ async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[Past]]]:
 
 def _retired(row: Any) -> Shipment:
     try:
-        return retired_shipment(COURIERS[row["courier"]], row["shipment_id"], row["version"], _left(row))
+        return retired_shipment(COURIERS[row["courier"]], row["shipment_id"], row["version"], read_snapshot(row))
     except (msgspec.DecodeError, UnicodeError, ValueError, LookupError) as error:
         raise StoredRowError(f"the row of shipment {row['shipment_id']}", error) from error
 
 
-def _left(row: Any) -> Snapshot:
-    """Read the snapshot of a retired shipment."""
+def read_snapshot(row: Any) -> Snapshot:
+    """Read the snapshot that a row of `shipments` shows.
+
+    Raises:
+        ValueError, msgspec.DecodeError: a value in it is unknown, or of another form.
+
+    """
+    persons = _read_persons(row["personal"])
     details = Details(
         order_id=row["order_id"],
         awb=row["awb"],
         carrier=_read_carrier(row["carrier"]) if row["carrier"] else None,
         charges=_read_charges(row["charges"]) if row["charges"] else None,
+        driver=persons.driver,
+        signed_by=persons.signed_by,
+        tracking_url=persons.tracking_url,
         reason=row["reason"],
+        description=row["description"],
+        proofs=persons.proofs,
     )
     return Snapshot(
         service=Service(row["service"]),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.couriers.base import check_reference, shipment_id
-from schemas.observation import Accept, Decision, Details, Observation, Retire, SetStatus
+from schemas.observation import EDITION, Accept, Decision, Details, Observation, Retire, SetStatus
 from schemas.records import Provenance, UnreadableError
 from schemas.tolerant_json import digest, unstorable
 from schemas.vocabulary import DeadLetterReason, Source
@@ -61,6 +61,7 @@ def read_decision(value: bytes, provenance: Provenance) -> Observation:
         reading_digest=identity,
         details=Details(reason=decision.reason) if status else Details(),
         decision=decision,
+        edition=EDITION,
     )
 
 

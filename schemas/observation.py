@@ -63,6 +63,9 @@ class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 NO_DETAILS: Final = Details()
 
+EDITION: Final = 2
+"""The edition of the couriers' words by which records are read today."""
+
 KEPT_OBSERVATIONS: Final = 5_000
 """Observations of its couriers that a shipment keeps, unless WAYBILL_SHIPMENT_MAX_OBSERVATIONS says otherwise: a
 hundred times the longest life seen, and few enough to be read and folded in a twentieth of a second."""
@@ -154,6 +157,8 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The record digest that an older edition of the rules gave the same record, where it gave another."""
     decision: Decision | None = None
     """Of an operator's record: what was decided."""
+    edition: int = 1
+    """Of the couriers' words, by which its record was read. The first did not store its number."""
 
     @property
     def takes_part(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.couriers.base import Courier, shipment_id
-from schemas.observation import Charges, Details, Driver, Observation, Stamp
+from schemas.observation import EDITION, Charges, Details, Driver, Observation, Stamp
 from schemas.records import Provenance
 from schemas.times import believed, read_time
 from schemas.tolerant_json import clean, digest
@@ -207,6 +207,7 @@ def observe(
         jumps_through=jumps_through,
         former_digest=former_digest,
         details=_with_shared(details, shared) if shared else details,
+        edition=EDITION,
     )
 
 

@@ -18,6 +18,7 @@ from operators.comparing import (
     StoredEvent,
     compare,
     compare_counts,
+    compare_outdated,
     compare_raw,
     fields,
     judge_state,
@@ -125,6 +126,27 @@ def test_the_accounts_of_a_sound_shipment_agree() -> None:
 )
 def test_damage_is_named_where_it_is(changes: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     assert told(compare(facts(**changes))) == expected
+
+
+def test_what_an_older_edition_read_otherwise_is_told_and_is_no_damage() -> None:
+    """Its row, its newest event and its published state agree: only today's rules have it otherwise."""
+    today = msgspec.structs.replace(FOLDED, reason="x", final=True)
+    assert told(compare(facts(folded=today))) == [("shipments", field) for field in ("final", "reason")] * 1 + [
+        ("outputs", field) for field in ("final", "reason")
+    ]
+    outdated = facts(folded=today, outdated=True)
+    assert compare(outdated) == []
+    assert judge_state(outdated) is None
+    assert [(each.field, each.expected, each.found) for each in compare_outdated(outdated)] == [
+        ("final", True, False),
+        ("reason", "x", None),
+    ]
+    assert compare_outdated(facts(folded=today)) == []
+
+
+def test_what_an_older_edition_read_is_damaged_where_its_row_and_its_newest_event_differ() -> None:
+    damaged = facts(row=row(status="FAILED"), outdated=True)
+    assert told(compare(damaged)) == [("outputs", "status")]
 
 
 def test_a_newest_event_that_says_another_thing_than_the_fold() -> None:
