@@ -142,7 +142,7 @@ async def connect(settings: Settings, process: str, *, unbounded: bool = False) 
 
 
 async def open_pool(settings: Settings, process: str, size: int) -> Pool:
-    """Open a pool of at most `size` connections; the first one is made at once.
+    """Open a pool of at most `size` connections; the first one is made at once, all others when they are asked for.
 
     Raises:
         UnreachableError: the server does not answer in time, or cannot be used.
@@ -152,7 +152,7 @@ async def open_pool(settings: Settings, process: str, size: int) -> Pool:
     """
     try:
         pool = await asyncpg.create_pool(
-            **_options(settings, process), min_size=1, max_size=size, init=_require_durable_commits
+            **_options(settings, process), init_size=1, min_size=0, max_size=size, init=_require_durable_commits
         )
     except _REFUSALS as error:
         raise _explained(settings, error) from error

@@ -2,12 +2,14 @@
 
 import asyncio
 from time import monotonic
+from urllib.parse import urlsplit
 
 import pytest
 
 from runtime import postgres
 from runtime.postgres import open_pool
 from runtime.settings import load_settings
+from tests.faults.proxy import HOST, proxies
 
 LIMIT = 0.3
 
@@ -41,3 +43,19 @@ async def test_a_pool_closes_in_time_whoever_holds_on(database_url: str, monkeyp
     assert monotonic() - began < 10
     with pytest.raises(postgres.DATABASE_ERRORS):
         await holding
+
+
+async def test_a_pool_whose_server_has_gone_asks_for_nothing_by_itself(database_url: str) -> None:
+    """Each attempt would be told with a traceback, and nobody waits for it."""
+    async with proxies("127.0.0.1:1", database_url, 0) as (_, server):
+        address = urlsplit(database_url)
+        login = address.netloc.rsplit("@", 1)[0]
+        through = address._replace(netloc=f"{login}@{HOST}:{server.port}").geturl()
+        async with await open_pool(load_settings({"WAYBILL_DATABASE_URL": through}), "test", 3) as pool:
+            assert server.connections == 1
+            server.away()
+            await asyncio.sleep(LIMIT)
+            assert server.connections == 1
+            server.back()
+            async with pool.acquire() as connection:
+                assert await connection.fetchval("select 1") == 1
