@@ -75,6 +75,10 @@ REMEMBER_SECONDS: Final = 1.0
 CACHED_BYTES: Final = 64 * 1024 * 1024
 """How much a worker keeps of shipments in memory: some 5,000 of the last minutes, or one hot one."""
 
+LOOK_SECONDS: Final = 5.0
+"""How often a worker that has nothing to do looks whether its cursor is there still. A failover, or a backup that is
+put back, may lose what was committed; while batches come, the first one tells."""
+
 STEADY_SECONDS: Final = 2.0
 """A claim that held so long was a good one: the next is tried at once, and told."""
 
@@ -326,7 +330,7 @@ class Worker:
             await emitter.close()
 
     async def _work(self) -> None:
-        last_batch = monotonic()
+        last_batch = looked_at = monotonic()
         while not self._stopping.is_set():
             records = await self._fetch()
             self._in_hand = len(records)
@@ -339,9 +343,25 @@ class Worker:
             elif monotonic() - last_batch > REMEMBER_SECONDS:
                 await self._pass_markers()
                 await self._remember()
+                if monotonic() - looked_at > LOOK_SECONDS and self._shared.stores_work():
+                    await self._look()
+                    looked_at = monotonic()
                 if not self.waiting.records:
                     self._prove()
         await self._remember()
+
+    async def _look(self) -> None:
+        """See whether the database has the cursor as this claim left it.
+
+        Raises:
+            ClaimLostError: it has not.
+
+        """
+        cursor = self._cursor
+        assert cursor is not None
+        found = await self._shared.cursors.look(self.partition, self._stream, cursor.next_offset)
+        if (found.epoch, found.next_offset) != (cursor.epoch, cursor.next_offset):
+            raise ClaimLostError("the cursor is not where this claim has left it")
 
     async def _pass_markers(self) -> None:
         """Move the cursor behind markers of transactions that nothing follows: they are no records that wait."""
