@@ -2,6 +2,15 @@
 -- One asks at a time, for each account. The lock goes with the connection, so a killed one leaves none.
 select pg_try_advisory_lock(2002876770, hashtext($1))
 
+-- name: is_locked
+-- Whether this session has that lock.
+select exists (
+    select from pg_locks
+    where locktype = 'advisory' and pid = pg_backend_pid() and granted
+    and classid = 2002876770 and objid::bigint = hashtext($1)::bigint & 4294967295 and objsubid = 2
+    and database = (select oid from pg_database where datname = current_database())
+)
+
 -- name: count_due
 -- Of a courier, at most twice $6: who has fallen silent behind $3 and was not asked since, and whose rest is over.
 select (

@@ -12,6 +12,8 @@ from reconcile.errors import AlreadyAskingError
 from reconcile.outcomes import Said
 from reconcile.waiting import Standing
 from runtime import postgres
+from runtime.errors import UnreachableError
+from runtime.holding import ANSWER_SECONDS, watched
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -116,11 +118,21 @@ class Store:
 class Ledger:
     """Writes who is asked, over the connection that holds the lock: without the lock nobody can write."""
 
-    def __init__(self, connection: Connection, stale_after: timedelta) -> None:
+    def __init__(self, connection: Connection, account: str, stale_after: timedelta) -> None:
         """Keep the connection. `stale_after`: the shortest rest."""
         self._connection = connection
+        self._account = account
         self._stale_after = stale_after
         self._turn = asyncio.Lock()
+
+    async def is_held(self) -> bool:
+        """Whether the lock is held still. A failover takes it away without a word."""
+        async with self._turn:
+            try:
+                held: bool = await self._connection.fetchval(_Q["is_locked"], self._account, timeout=ANSWER_SECONDS)
+            except DATABASE_ERRORS:
+                return False
+        return held
 
     async def claim(self, due: Due, now: datetime) -> bool:
         """Note that a shipment is asked about now. False: it has moved meanwhile, nobody need ask.
@@ -157,14 +169,18 @@ async def open_ledger(settings: Settings, stale_after: timedelta) -> AsyncIterat
 
     Raises:
         AlreadyAskingError: another process is.
-        UnreachableError: the server does not answer, or cannot be used.
+        UnreachableError: the server does not answer, or cannot be used; or the lock was lost meanwhile.
 
     """
     connection = await postgres.connect(settings, "reconcile")
     try:
-        if not await connection.fetchval(_Q["lock"], settings.account or ""):
+        account = settings.account or ""
+        if not await connection.fetchval(_Q["lock"], account):
             raise AlreadyAskingError("another `waybill reconcile` is asking already")
-        yield Ledger(connection, stale_after)
+        ledger = Ledger(connection, account, stale_after)
+        lost = UnreachableError("the connection that kept a second `waybill reconcile` away was lost")
+        async with watched(ledger.is_held, lost):
+            yield ledger
     finally:
         try:
             await connection.close(timeout=CLOSE_SECONDS)

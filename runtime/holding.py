@@ -5,7 +5,7 @@ word, and another process may hold it already.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -37,6 +37,22 @@ async def held(connection: Connection, number: int, taken: Exception, lost: Exce
     """
     if not await connection.fetchval(_TAKE, number):
         raise taken
+    error: BaseException | None = None
+    try:
+        async with watched(lambda: _is_held(connection, number), lost):
+            yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if error is not lost:
+            with suppress(*DATABASE_ERRORS):  # the session's end releases it too
+                await connection.execute(_RELEASE, number)
+
+
+@asynccontextmanager
+async def watched(is_held: Callable[[], Awaitable[bool]], lost: Exception) -> AsyncIterator[None]:
+    """Look again and again whether a lock is held. Raises `lost`, instead of what is being done, once it is not."""
     work = asyncio.current_task()
     assert work is not None
     gone = False
@@ -45,7 +61,7 @@ async def held(connection: Connection, number: int, taken: Exception, lost: Exce
         nonlocal gone
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if not await _is_held(connection, number):
+            if not await is_held():
                 gone = True
                 work.cancel()
                 return
@@ -60,9 +76,6 @@ async def held(connection: Connection, number: int, taken: Exception, lost: Exce
     finally:
         watching.cancel()
         await asyncio.wait((watching,))
-        if not gone:
-            with suppress(*DATABASE_ERRORS):  # the session's end releases it too
-                await connection.execute(_RELEASE, number)
 
 
 async def _is_held(connection: Connection, number: int) -> bool:

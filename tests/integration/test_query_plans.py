@@ -121,6 +121,7 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "newest_readings": (2000,),
     # reconcile
     "lock": ("",),
+    "is_locked": ("",),
     "count_due": ("dash", None, LONG_AGO, MONTH_AGO, NOW, 10_000),
     "page_of_silent": ("dash", None, MONTH_AGO, LONG_AGO, S, PAGE),
     "page_of_rested": ("dash", None, MONTH_AGO, LONG_AGO, S, NOW, PAGE),
