@@ -13,6 +13,7 @@ from processor.emitter import KAFKA_ERRORS
 from runtime.errors import DeniedError, SetupError
 from runtime.metrics import ProcessorMetrics, StoreName
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool, connect
+from runtime.queries import load_queries
 from runtime.settings import Settings
 
 ASK_EVERY_SECONDS: Final = 1.0
@@ -20,6 +21,11 @@ ASK_EVERY_SECONDS: Final = 1.0
 
 ANSWER_SECONDS: Final = 3.0
 """How long an answer may take. A store that is there takes milliseconds; a busy event loop of ours adds some 100."""
+
+STALLED_SECONDS: Final = 2.0
+"""How long one of our commits may wait for a standby before all are said to: one that is there takes milliseconds."""
+
+_Q: Final = load_queries("processor")
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +37,8 @@ class Condition(StrEnum):
     AWAY = "away"
     CLOSED = "closed to us"
     READ_ONLY = "read-only"
+    STALLED = "without its standby"
+    """Commits wait for a synchronous standby."""
     LEADERLESS = "without a leader"
     TOPICLESS = "without the topic"
     UNCLEAR = "not understood"
@@ -117,10 +125,24 @@ class Health:
                 if await connection.fetchval("show transaction_read_only") == "on":
                     self.saw(StoreName.POSTGRES, Condition.READ_ONLY)
                     return
-            if self._seen.get(StoreName.POSTGRES) is not Condition.WORKS:
-                await pool.expire_connections()
-            self.saw(StoreName.POSTGRES, Condition.WORKS)
+                standbys = await connection.fetchval(_Q["standbys_waited_for"], STALLED_SECONDS)
+            if standbys is not None:
+                why = f"commits wait for a standby: synchronous_standby_names = {standbys}"
+                self.saw(StoreName.POSTGRES, Condition.STALLED, why)
+            if self._seen.get(StoreName.POSTGRES) is not Condition.STALLED or await _commits(connection):
+                if self._seen.get(StoreName.POSTGRES) is not Condition.WORKS:
+                    await pool.expire_connections()
+                self.saw(StoreName.POSTGRES, Condition.WORKS)
             await asyncio.sleep(ASK_EVERY_SECONDS)
+
+
+async def _commits(connection: Connection) -> bool:
+    """Whether a commit gets through. What it writes to the log of PostgreSQL nobody reads."""
+    try:
+        await connection.execute(_Q["commit_nothing"], timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _condition(topic: Any) -> Condition:

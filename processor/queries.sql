@@ -44,6 +44,17 @@ update cursors set emitted = greatest(emitted, $3), updated_at = now()
 where raw_partition = $1 and epoch = $2
 returning emitted
 
+-- name: standbys_waited_for
+-- What the server waits for, if one of our sessions has waited so many seconds for a standby; else nothing.
+select current_setting('synchronous_standby_names')
+from pg_stat_activity
+where wait_event = 'SyncRep' and usename = current_user and state_change < clock_timestamp() - make_interval(secs => $1)
+limit 1
+
+-- name: commit_nothing
+-- A commit that waits as one of a batch does: a message in the log of PostgreSQL for nobody.
+select pg_logical_emit_message(true, 'waybill', '')
+
 -- name: now
 select clock_timestamp()
 

@@ -9,9 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.ports import HOST, free_ports
-from processor import cursors, pacing, worker
+from processor import cursors, health, pacing, worker
 from processor.group import Group
-from processor.health import Health
 from processor.service import _opened, serve
 from processor.steps import no_one
 from runtime import kafka, postgres
@@ -25,6 +24,7 @@ def shorten(monkeypatch: pytest.MonkeyPatch, divisor: float) -> None:
         (postgres, "COMMAND_SECONDS"),
         (postgres, "ACQUIRE_SECONDS"),
         (cursors, "CLAIM_PATIENCE_SECONDS"),
+        (health, "STALLED_SECONDS"),
         (pacing, "STUCK_SECONDS"),
         (worker, "RETRY_SECONDS"),
     ):
@@ -54,7 +54,7 @@ async def processing(system: System) -> AsyncIterator[None]:
 async def working_group(system: System) -> AsyncIterator[Group]:
     """Run the workers and their consumer alone, for tests that reach into these; they stop in order at the end."""
     metrics = ProcessorMetrics(new_registry())
-    async with _opened(system.settings, metrics, Health(metrics), no_one) as (shared, _):
+    async with _opened(system.settings, metrics, health.Health(metrics), no_one) as (shared, _):
         group = Group(shared)
         shared.consumer.subscribe([shared.stream.raw_topic], listener=group)
         await kafka.start(shared.consumer)
