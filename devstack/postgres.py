@@ -17,9 +17,11 @@ from devstack.home import Home, is_reachable
 from devstack.ports import HOST, is_free, kept_ports
 from devstack.process import Command, Process, Stop
 
-READY: Final = r"database system is ready to accept connections"
+READY: Final = r"database system is ready to accept (read-only )?connections"
 START_SECONDS: Final = 60.0
-INITDB_SECONDS: Final = 120.0
+MAKE_SECONDS: Final = 120.0
+"""For a new cluster, or the copy of one."""
+
 START_ATTEMPTS: Final = 3
 """Between our look at a port and the server's, another program may take it."""
 
@@ -50,10 +52,11 @@ SERVER_SETTINGS: Final = {
 class EmbeddedPostgres:
     """A server in its own directory."""
 
-    def __init__(self, install: Path, home: Home) -> None:
-        """`install` holds the wheel's `pginstall`."""
+    def __init__(self, install: Path, home: Home, primary: "EmbeddedPostgres | None" = None) -> None:
+        """`install` holds the wheel's `pginstall`. A new server begins as a standby of its `primary`, if it has one."""
         self._install = install
         self._home = home
+        self._primary = primary
         self._user = NOBODY if os.geteuid() == 0 else None
         self._port = 0
         self._password = ""
@@ -63,6 +66,11 @@ class EmbeddedPostgres:
     def database_url(self) -> str:
         """A role that may do everything, and the database `waybill`."""
         return self._url(DATABASE)
+
+    @property
+    def password(self) -> str:
+        """The role's."""
+        return self._password
 
     @property
     def line(self) -> str:
@@ -75,12 +83,16 @@ class EmbeddedPostgres:
         assert self._process is not None, "not started"
         return self._process.pid
 
+    def standby(self, home: Home) -> "EmbeddedPostgres":
+        """Return a server, not started yet, that copies this one and follows it until it is promoted."""
+        return EmbeddedPostgres(self._install, home, self)
+
     async def start(self, say: Callable[[str], None]) -> None:
         """Make the cluster if it is new, start the server, wait until it serves. Raises StartError."""
         self._place()
         if not self._data.exists():
             say("PostgreSQL: making a new cluster")
-            await self._initdb()
+            await self._make_cluster()
         self._check_version()
         self._password = self._password_file.read_text()
         for attempt in range(1, START_ATTEMPTS + 1):
@@ -131,31 +143,39 @@ class EmbeddedPostgres:
     def _password_file(self) -> Path:
         return self._base / "password"
 
-    async def _initdb(self) -> None:
+    async def _make_cluster(self) -> None:
         making = self._base / "data.new"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(mode=0o700)
         self._password_file.touch(mode=0o600)
-        self._password_file.write_text(secrets.token_urlsafe(24))
+        self._password_file.write_text(secrets.token_urlsafe(24) if self._primary is None else self._primary.password)
         if self._user is not None:
             os.chown(making, self._user, self._user)
             os.chown(self._password_file, self._user, self._user)
-        initdb = Process.start(
-            self._command(
-                "initdb",
-                f"--pgdata={making}",
-                f"--username={ROLE}",
-                f"--pwfile={self._password_file}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-            )
-        )
-        if await initdb.finish(INITDB_SECONDS):
-            raise StartError(f"initdb failed:\n{initdb.log_tail()}")
+        command = self._initdb(making) if self._primary is None else self._base_backup(making, self._primary)
+        process = Process.start(command)
+        if await process.finish(MAKE_SECONDS):
+            raise StartError(f"{Path(command.arguments[0]).name} failed:\n{process.log_tail()}")
         making.rename(self._data)
+
+    def _initdb(self, making: Path) -> Command:
+        return self._command(
+            "initdb",
+            f"--pgdata={making}",
+            f"--username={ROLE}",
+            f"--pwfile={self._password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        )
+
+    def _base_backup(self, making: Path, primary: "EmbeddedPostgres") -> Command:
+        address = f"--dbname={primary.database_url}"
+        return self._command(
+            "pg_basebackup", f"--pgdata={making}", "--write-recovery-conf", "--checkpoint=fast", address
+        )
 
     def _check_version(self) -> None:
         holds = (self._data / "PG_VERSION").read_text().strip()
