@@ -70,6 +70,10 @@ class Proxy:
         self._listener = await asyncio.start_server(self._accept, HOST, 0)
         self.port = self._listener.sockets[0].getsockname()[1]
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Lead those who connect from now on to another server. Connections there are stay where they are."""
+        self._server = host, port
+
     def away(self) -> None:
         """End every connection as soon as it is opened, and those there are."""
         self._away = True
