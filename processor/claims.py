@@ -203,7 +203,8 @@ def decide(sight: Sight) -> Resume | Halt:
         return Halt(
             Trouble.RESTORED,
             f"everything before offset {sight.committed.offset} is published, but the database, at "
-            f"{cursor.next_offset}, does not know all of it: it was restored from a backup; {MEND}",
+            f"{cursor.next_offset}, does not know all of it: it was restored from a backup, or a standby that was "
+            f"behind took over; {MEND}",
         )
     return emission(cursor, sight.committed)
 
