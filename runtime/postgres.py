@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final, Protocol, Self
 
 import asyncpg
@@ -95,8 +95,13 @@ class Pool:
             raise TimeoutError(f"no database connection was to be had within {ACQUIRE_SECONDS:g} s") from error
         try:
             yield connection
-        finally:
-            await self._pool.release(connection, timeout=ACQUIRE_SECONDS)
+        except BaseException:
+            with suppress(
+                *DATABASE_ERRORS
+            ):  # asyncpg cuts what cannot be given back; what went wrong before tells more
+                await self._pool.release(connection, timeout=ACQUIRE_SECONDS)
+            raise
+        await self._pool.release(connection, timeout=ACQUIRE_SECONDS)
 
     async def expire_connections(self) -> None:
         """Make all connections anew, each when it is next asked for."""
