@@ -6,7 +6,13 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    IllegalOperation,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.claims import Stream, mark
@@ -18,6 +24,9 @@ from schemas.topics import Topic
 
 KAFKA_ERRORS: Final = (KafkaError, IllegalOperation, ConsumerStoppedError, OSError, TimeoutError)
 """What Kafka's clients raise when the brokers are away, or when another claim has fenced us."""
+
+TOO_SMALL: Final = "less than `waybill topics apply` sets it to"
+"""What is wrong where brokers refuse a message for its size: nothing stored is larger than topics are made for."""
 
 HomeOf = Callable[[bytes], int]
 """Says which partition a key belongs to."""
@@ -77,7 +86,10 @@ class Emitter:
 
     async def _transact(self, messages: Iterable[Message], next_offset: int | None, recovery: int) -> None:
         await self._producer.begin_transaction()
-        await asyncio.gather(*await self._send(messages))
+        try:
+            await asyncio.gather(*await self._send(messages))
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            raise type(error)(f"a topic's max.message.bytes is too small, {TOO_SMALL}") from error
         self._reached(Step.SENT)
         if next_offset is not None:
             offset = OffsetAndMetadata(next_offset, mark(recovery))

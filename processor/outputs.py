@@ -33,6 +33,11 @@ _decode_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
 MAX_DETAIL: Final = 500
 """Characters of a dead letter's detail: a sentence."""
 
+MAX_RESOLVED_BYTES: Final = 256 * 1024
+"""How much of an event the ids of what it settles may take: some 4,000 of them. Its texts may take 600 KiB, and all of
+it must fit into a message (`LEAST_MESSAGE_BYTES`). Of more the first are named; every one stands as settled in
+`waybill anomalies list`, which goes by the shipment and not by the event."""
+
 _OURS: Final = ("dlq-reason", "dlq-detail", "dlq-topic", "dlq-partition", "dlq-offset", "dlq-at")
 """The headers of a dead letter that are not the record's, in order."""
 
@@ -158,7 +163,7 @@ def event_output(
         observed=_observed(observation, courier.occurred(observation, snapshot.service))
         if change.late and observation.takes_part
         else None,
-        resolves=change.resolves,
+        resolves=_named(change.resolves),
         source=origin.source(observation),
         raw=origin.raw,
     )
@@ -329,6 +334,16 @@ def _stored_value(decode: Callable[[bytes], _T], output: Output) -> _T:
 def _message(topic: Topic, output: Output, value: bytes, event: Event, type_: str, timestamp_ms: int) -> Message:
     headers = cloud_event_headers(topic, id_=event.id, type_=type_, subject=event.shipment_id, time=event.occurred_at)
     return Message(topic, output.key, value, headers, timestamp_ms)
+
+
+def _named(anomalies: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ids that an event names of what it settles: the first, as many as it has room for."""
+    room = MAX_RESOLVED_BYTES
+    for place, each in enumerate(anomalies):
+        room -= len(_encode(each)) + 1
+        if room < 0:
+            return anomalies[:place]
+    return anomalies
 
 
 def _observed(observation: Observation, occurred: Stamp) -> Observed:

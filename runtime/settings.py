@@ -23,6 +23,9 @@ PREFIX: Final = "WAYBILL_"
 MESSAGE_OVERHEAD_BYTES: Final = 64 * 1024
 """Room for key, headers and framing beside a record's value."""
 
+LEAST_MESSAGE_BYTES: Final = 1024 * 1024
+"""What a message may be large however small bodies are: the largest event fits, and so does a batch."""
+
 MAX_BODY_BYTES: Final = (100 * 1024 * 1024 - MESSAGE_OVERHEAD_BYTES) // 2
 """The largest body limit: a broker takes requests of 100 MiB (`socket.request.max.bytes`), and a
 record may be twice the body and its overhead."""
@@ -256,8 +259,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def max_message_bytes(self) -> int:
-        """The largest record that carries a body: a body's item may be wrapped, and headers come on top."""
-        return 2 * self.ingest_max_body_bytes + MESSAGE_OVERHEAD_BYTES
+        """The largest message of any topic: a body's item may be wrapped, and headers come on top."""
+        return max(2 * self.ingest_max_body_bytes + MESSAGE_OVERHEAD_BYTES, LEAST_MESSAGE_BYTES)
 
     def topic(self, topic: Topic) -> str:
         """Return a topic's name, as Kafka knows it."""

@@ -154,6 +154,8 @@ def _configs(spec: TopicSpec, settings: Settings) -> dict[str, str]:
         "message.timestamp.type": "CreateTime",
         "message.timestamp.after.max.ms": ANY_TIME,
         "message.timestamp.before.max.ms": ANY_TIME,
+        # What is stored must be publishable: by itself, and as a batch.
+        "max.message.bytes": str(settings.max_message_bytes),
     }
     if spec.retention is None:
         configs["cleanup.policy"] = "compact"
@@ -162,8 +164,6 @@ def _configs(spec: TopicSpec, settings: Settings) -> dict[str, str]:
         configs["retention.ms"] = str(spec.retention // timedelta(milliseconds=1))
         # Kept by time alone, whatever the brokers' default size is.
         configs["retention.bytes"] = "-1"
-    if spec.carries_bodies:
-        configs["max.message.bytes"] = str(settings.max_message_bytes)
     return configs
 
 

@@ -59,7 +59,8 @@ FIELDS: Final = {
     "reason": "Why it failed, was cancelled or goes back.",
     "received_at": "When the webhook reached the door. RFC 3339, UTC, microseconds.",
     "recorded_at": "When this was written. RFC 3339, UTC, microseconds.",
-    "resolves": "Ids of the anomalies that this event settles: what was refused counts now.",
+    "resolves": "Ids of the anomalies that this event settles: what was refused counts now. At most 256 KiB of "
+    "them, the first; of more than some 4,000 the rest is settled unnamed.",
     "service": "What was ordered from the courier.",
     "shipment_id": "`<courier>:<reference>`, or `<courier>.<account>:<reference>`. The record's key.",
     "shipping": "The delivery fee.",

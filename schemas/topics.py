@@ -18,16 +18,15 @@ class Topic(StrEnum):
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """How one topic is kept. Without `retention` it is compacted. `carries_bodies`: values are couriers' bodies."""
+    """How one topic is kept. Without `retention` it is compacted."""
 
     topic: Topic
     retention: timedelta | None
-    carries_bodies: bool = False
 
 
 TOPICS: Final = (
-    TopicSpec(Topic.RAW, timedelta(days=30), carries_bodies=True),
-    TopicSpec(Topic.DEAD_LETTERS, timedelta(days=30), carries_bodies=True),
+    TopicSpec(Topic.RAW, timedelta(days=30)),
+    TopicSpec(Topic.DEAD_LETTERS, timedelta(days=30)),
     TopicSpec(Topic.EVENTS, timedelta(days=14)),
     TopicSpec(Topic.STATE, None),
     TopicSpec(Topic.ANOMALIES, timedelta(days=30)),

@@ -9,12 +9,17 @@ from datetime import timedelta
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
 from cli.main import main
+from processor.claims import Stream
+from processor.emitter import Emitter
+from processor.outputs import Message
+from processor.steps import no_one
 from runtime import kafka_admin, topics
 from runtime.errors import SetupError
 from runtime.kafka import admin_client, new_producer, start, stop
-from runtime.settings import Settings, load_settings
+from runtime.settings import LEAST_MESSAGE_BYTES, Settings, load_settings
 from schemas.topics import TOPICS, Topic
 
 
@@ -74,6 +79,32 @@ async def test_topics_are_kept_as_documented(settings: Settings) -> None:
     }
     assert events.configs["retention.ms"] == str(14 * 86400 * 1000)
     assert state.configs["cleanup.policy"] == "compact"
+    assert events.configs["max.message.bytes"] == state.configs["max.message.bytes"] == raw.configs["max.message.bytes"]
+
+
+async def publish(settings: Settings, message: Message) -> None:
+    """Publish one message as a worker of partition 0 does, with a claim of its own."""
+    stream = Stream(settings.topic(Topic.RAW), 3, settings.group_id)
+    emitter = Emitter(settings, stream, 0, no_one)
+    try:
+        await emitter.open()
+        await emitter.publish([message], None, 0)
+    finally:
+        await emitter.close()
+
+
+async def test_a_topic_that_takes_too_little_is_named_and_mended(settings: Settings) -> None:
+    await topics.apply(settings)
+    name = settings.topic(Topic.EVENTS)
+    event = Message(Topic.EVENTS, b"dash:DE-0", b"x" * LEAST_MESSAGE_BYTES, [], 0)
+    await publish(settings, event)
+    async with admin_client(settings) as admin:
+        await kafka_admin.set_configs(admin, {name: {"max.message.bytes": "1000"}})
+    await drift(settings)
+    with pytest.raises(MessageSizeTooLargeError, match="waybill topics apply"):
+        await publish(settings, event)
+    await topics.apply(settings)
+    await publish(settings, event)
 
 
 async def test_drifted_configs_are_mended_and_others_stay(settings: Settings) -> None:
