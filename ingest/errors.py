@@ -30,6 +30,10 @@ class RefusedError(UnavailableError):
     """Kafka does not take the records because of what one of them is, now and later. The text says why."""
 
 
+class DoubtfulError(UnavailableError):
+    """Kafka does not take the records, for one of them or for none: the text says in which words, if it names any."""
+
+
 class SpoolError(IngestError):
     """The spool's disk is full or broken. The text says which."""
 

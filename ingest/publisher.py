@@ -18,15 +18,17 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     InvalidMessageError,
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
     RecordListTooLargeError,
+    UnknownError,
     UnsupportedForMessageFormatError,
 )
 from aiokafka.structs import TopicPartition
 
-from ingest.errors import RefusedError, UnavailableError
+from ingest.errors import DoubtfulError, RefusedError, UnavailableError
 from ingest.records import Record, Records
 from ingest.turns import RECORDS_A_TURN, by_partition
 from runtime import kafka
@@ -64,8 +66,11 @@ REFUSALS: Final = (
     RecordListTooLargeError,
     UnsupportedForMessageFormatError,
 )
-"""What a broker says about a record that it will not take at any time. What it says of a timestamp depends on clocks
-and on the topic's configs, and UnknownError may be anything: such a record is tried again."""
+"""What a broker says about a record that it will not take at any time."""
+
+DOUBTS: Final = (InvalidTimestampError, UnknownError)
+"""What it says of a timestamp depends on clocks and on the topic's configs, and UnknownError may be anything, of the
+record or of the partition: such a record is tried again, many times."""
 
 log = structlog.get_logger(__name__)
 
@@ -194,7 +199,8 @@ class KafkaPublisher:
             if isinstance(error, REFUSALS):
                 return RefusedError(repr(error), acknowledged)
             why = repr(error) if isinstance(error, KafkaError) else f"no answer within {seconds:g} s"
-            return UnavailableError(f"partition {partition} of the raw topic does not take it: {why}", acknowledged)
+            kind = DoubtfulError if isinstance(error, DOUBTS) else UnavailableError
+            return kind(f"partition {partition} of the raw topic does not take it: {why}", acknowledged)
         return None
 
     async def _until_taken(self, partition: int) -> AIOKafkaProducer:

@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
-from ingest.errors import RefusedError, SpoolError, UnavailableError
+from ingest.errors import DoubtfulError, RefusedError, SpoolError, UnavailableError
 from ingest.publisher import pauses
 from ingest.records import Record, Records
 from ingest.spool import Spool
@@ -34,6 +34,10 @@ sync. aiokafka sends it again and again, and Kafka keeps it once; sent anew by a
 
 LONGEST_PAUSE_SECONDS: Final = 10.0
 """The pauses between attempts at a partition that refuses double up to here."""
+
+STUMBLES: Final = 30
+"""How often a record alone may be refused in words that do not say whether it is for what it is: some three minutes.
+Then it is set aside, so that those behind it go on. If it was the partition, an operator's retry appends it."""
 
 HANDOVER_SECONDS: Final = 1.0
 """How long a webhook waits for the last batch; then it joins the spool."""
@@ -199,22 +203,28 @@ class SpoolingPublisher:
     async def _drain_partition(self, kafka: Kafka, partition: int, at_work: set[int]) -> None:
         """Drain one partition until nothing waits for it; while it does not take it, try again and again.
 
-        What fails is tried in smaller batches: one record that Kafka does not take holds up none before it.
+        What fails is tried in smaller batches: one record that Kafka does not take holds up none before it, and after
+        `STUMBLES` none behind it.
         """
-        pausing, most = pauses(LONGEST_PAUSE_SECONDS), BATCH_RECORDS
+        pausing, most, stumbles = pauses(LONGEST_PAUSE_SECONDS), BATCH_RECORDS, 0
         failed = said = False
         while waiting := self._spool.waiting(partition):
             await kafka.until_connected()
             try:
                 await self._drain_batch(kafka, partition, most, last=waiting <= most and not failed)
             except (UnavailableError, SpoolError) as error:
+                if isinstance(error, DoubtfulError) and most == 1:
+                    stumbles += 1
+                    if stumbles >= STUMBLES and await self._set_first_aside(partition, str(error)):
+                        stumbles = 0
+                        continue
                 failed, most = True, max(1, most // 2)
                 if kafka.connected and not said:  # else it is said for all partitions
                     _interrupted(partition, waiting, str(error))
                     said = True
                 await asyncio.sleep(next(pausing))
             else:
-                pausing, most = pauses(LONGEST_PAUSE_SECONDS), min(2 * most, BATCH_RECORDS)
+                pausing, most, stumbles = pauses(LONGEST_PAUSE_SECONDS), min(2 * most, BATCH_RECORDS), 0
                 failed = said = False
         at_work.discard(partition)
         await self._spool.stir()
@@ -265,6 +275,16 @@ class SpoolingPublisher:
         await self._spool.set_aside(partition, spooled, reason)
         self._metrics.spool_refused.inc()
         log.error("record refused by kafka", seq=spooled.seq, bytes=spooled.size, reason=reason)
+
+    async def _set_first_aside(self, partition: int, reason: str) -> bool:
+        """Set a partition's first one aside. Say whether it is."""
+        try:
+            (first,) = await self._spool.first(partition, 1, 0)
+            await self._set_aside(partition, first, reason)
+        except SpoolError as error:
+            log.warning("spool not tidy", waiting=self._spool.records, error=str(error))
+            return False
+        return True
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

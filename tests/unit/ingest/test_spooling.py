@@ -13,10 +13,10 @@ import pytest
 from structlog.testing import capture_logs
 
 import ingest.spooling
-from ingest.errors import RefusedError, UnavailableError
+from ingest.errors import DoubtfulError, RefusedError, UnavailableError
 from ingest.records import Record
 from ingest.spool import DOUBT_SECONDS, Spool, open_spool
-from ingest.spooling import BATCH_RECORDS, SpoolingPublisher, spooling_publisher
+from ingest.spooling import BATCH_RECORDS, STUMBLES, SpoolingPublisher, spooling_publisher
 from runtime.metrics import IngestMetrics, new_registry
 from schemas.partitioning import partition_of
 from tests.unit.ingest.door_suite import PARTITIONS, DoorSuite
@@ -80,14 +80,14 @@ class FakeKafka:
         except TimeoutError:
             return UnavailableError("no leader")
         if partition in self.rejecting:
-            return UnavailableError("UnknownError")
+            return UnavailableError("no permission")
         if self.failures:
             self.failures -= 1
             half = len(records) // 2
             self.records += records[:half]
             return UnavailableError("broken off", half)
         if any(record.value in self.stumbles_over for record in records):
-            return UnavailableError("UnknownError")
+            return DoubtfulError("UnknownError")
         if any(record.value in self.refused for record in records):
             return RefusedError("too large")
         await asyncio.sleep(0)
@@ -485,7 +485,10 @@ async def test_a_drain_goes_on_past_a_partition_that_rejects(kafka: FakeKafka, b
     assert len(kafka.records) == 400
 
 
-async def test_a_record_that_kafka_stumbles_over_waits_at_the_head_of_its_line(kafka: FakeKafka, both: Both) -> None:
+async def test_a_record_that_kafka_stumbles_over_waits_at_the_head_of_its_line(
+    kafka: FakeKafka, both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest.spooling, "STUMBLES", 10**6)
     kafka.stumbles_over = set(texts(300))
     kafka.there.set()
     await both.publish(*range(400))
@@ -495,6 +498,19 @@ async def test_a_record_that_kafka_stumbles_over_waits_at_the_head_of_its_line(k
     kafka.stumbles_over = set()
     await both.drained()
     assert kafka.values() == texts(*range(400))
+
+
+async def test_records_that_kafka_stumbles_over_again_and_again_are_set_aside(kafka: FakeKafka, both: Both) -> None:
+    kafka.stumbles_over = set(texts(0, 7, 8, 99))
+    kafka.there.set()
+    with capture_logs() as logs:
+        await both.publish(*range(100))
+        await both.drained()
+    assert kafka.values() == [each for each in texts(*range(100)) if each not in kafka.stumbles_over]
+    assert both.spool.refused == both.metric("refused_records") == 4
+    assert kafka.calls.total() > 4 * STUMBLES
+    reasons = [(entry["event"], entry["reason"]) for entry in logs if entry["log_level"] == "error"]
+    assert reasons == [("record refused by kafka", "UnknownError")] * 4
 
 
 async def test_a_partition_that_rejects_for_long_is_said_once(kafka: FakeKafka, both: Both) -> None:
