@@ -75,7 +75,9 @@ returning shipment_id
 update reconcile_asks set next_ask_at = $2, fruitless = $3, failures = $4, outcome = $5 where shipment_id = $1
 
 -- name: known
-select reading from observations where shipment_id = $1 and kept
+-- What a full history has refused of an answer is known, too: else it would come again with every ask.
+select reading from observations
+where shipment_id = $1 and (kept or (anomaly_kind = 'history_limit' and reading ->> 'source' = 'pull'))
 
 -- name: forget_final
 -- What has ended is not asked about any more: goes through a page of the asks whose rest is over; tells where it ends.

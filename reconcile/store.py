@@ -106,7 +106,7 @@ class Store:
         return None if row is None else _due(row)
 
     async def known(self, shipment_id: str) -> list[Observation]:
-        """Return the observations of a shipment that are kept.
+        """Return the observations of a shipment that are kept, and what a full history has refused of answers.
 
         One that this version cannot read is left out: what is therefore appended again, the processor knows.
         """

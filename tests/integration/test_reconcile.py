@@ -177,6 +177,24 @@ async def metrics_of(system: System) -> Callable[..., float]:
     return metered
 
 
+async def test_what_a_full_history_refuses_is_appended_once(system: System, simulator: Simulator) -> None:
+    full = other(system, SHIPMENT_MAX_OBSERVATIONS="1")
+    known = lives(6, 11, BEGAN)
+    simulator.add(*known)
+    happened = simulator.grow_all()
+    sent = mangle(webhooks(happened, "complete", bulk=1), Mischief(seed=5, drop=1.0, spare_first=True))
+    await full.append(received(sent.kept, happened))
+    async with running(full):
+        await until(full.caught_up)
+        assert (await asked(full, "reconcile", "--once"))["total"]["appended"] > 0
+        await until(full.caught_up)
+        refused = await full.rows("select from observations where anomaly_kind = 'history_limit'")
+        again = await asked(full, "reconcile", "--once")
+        assert again["total"]["asked"] == again["total"]["no_news"] > 0
+        await until(full.caught_up)
+    assert len(refused) == len(await full.rows("select from observations where anomaly_kind = 'history_limit'")) > 0
+
+
 async def test_where_nothing_was_lost_no_status_moves(system: System, simulator: Simulator) -> None:
     known = [life for life in lives(120, 12, BEGAN) if not untold(life)]
     simulator.add(*known)
