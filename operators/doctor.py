@@ -18,6 +18,7 @@ from operators.zones import Shifted, shifted
 from processor.claims import Cursor
 from processor.emitter import KAFKA_ERRORS
 from processor.errors import ProcessorError
+from processor.health import ANSWER_SECONDS, commits
 from processor.recover import open_recovery
 from processor.recovery_store import RecoveryStore
 from runtime import topics
@@ -282,9 +283,8 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
         yield await _session(connection)
         async for finding in _guarded("schema", _schema(connection), "`waybill migrate`"):
             yield finding
-        for finding in of_server(
-            {row["name"]: row["setting"] for row in await connection.fetch(_Q["settings_of_server"])}
-        ):
+        found = {row["name"]: row["setting"] for row in await connection.fetch(_Q["settings_of_server"])}
+        for finding in of_server(found, commits=await commits(connection)):
             yield finding
         yield await _clock(connection)
         async for finding in _guarded("zones", _zones(connection, settings)):
@@ -326,13 +326,18 @@ async def _schema(connection: Connection) -> AsyncIterator[Finding]:
     yield Finding(Level.OK, "schema", "current")
 
 
-def of_server(found: Mapping[str, str]) -> Iterator[Finding]:
-    """Judge how durable PostgreSQL's commits are."""
+def of_server(found: Mapping[str, str], *, commits: bool) -> Iterator[Finding]:
+    """Judge how durable PostgreSQL's commits are. `commits`: one got through in time."""
+    if not commits:
+        names = found.get("synchronous_standby_names")
+        why = f"; synchronous_standby_names = {names}: a standby that commits wait for is away" if names else ""
+        mend = "bring the standby back, or wait for it no longer: docs/operating.md" if names else "look at its disks"
+        yield Finding(Level.FAIL, "commits", f"none gets through within {ANSWER_SECONDS:.0f} s{why}", mend)
     wrong = [f"{name} = {found.get(name)}" for name in ("fsync", "full_page_writes") if found.get(name) != "on"]
     if wrong:
         found_text = f"{', '.join(wrong)}: a crash of the machine may lose or spoil what was committed"
         yield Finding(Level.FAIL, "commits", found_text, "set them to on")
-    else:
+    elif commits:
         yield Finding(Level.OK, "commits", f"fsync on, synchronous_commit {found.get('synchronous_commit')}")
 
 

@@ -629,7 +629,8 @@ select array_agg(current_setting(name, true) order by place) as settings
 from unnest($1::text[]) with ordinality as wanted (name, place)
 
 -- name: settings_of_server
-select name, setting from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')
+select name, setting from pg_settings
+where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names')
 
 -- name: clock_of_server
 select clock_timestamp()

@@ -129,15 +129,15 @@ class Health:
             if standbys is not None:
                 why = f"commits wait for a standby: synchronous_standby_names = {standbys}"
                 self.saw(StoreName.POSTGRES, Condition.STALLED, why)
-            if self._seen.get(StoreName.POSTGRES) is not Condition.STALLED or await _commits(connection):
+            if self._seen.get(StoreName.POSTGRES) is not Condition.STALLED or await commits(connection):
                 if self._seen.get(StoreName.POSTGRES) is not Condition.WORKS:
                     await pool.expire_connections()
                 self.saw(StoreName.POSTGRES, Condition.WORKS)
             await asyncio.sleep(ASK_EVERY_SECONDS)
 
 
-async def _commits(connection: Connection) -> bool:
-    """Whether a commit gets through. What it writes to the log of PostgreSQL nobody reads."""
+async def commits(connection: Connection) -> bool:
+    """Whether a commit gets through in time. What it writes to the log of PostgreSQL nobody reads."""
     try:
         await connection.execute(_Q["commit_nothing"], timeout=ANSWER_SECONDS)
     except TimeoutError:

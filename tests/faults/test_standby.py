@@ -122,6 +122,9 @@ async def leave_alone(rig: Rig, servers: Pair, seconds: float) -> None:
     until_then = monotonic() + seconds
     await until(lambda: all_say(rig, postgres=False))
     servers.proxy.cut_all()
+    failed = [each for each in (await asked(rig.system, "doctor", code=1))["findings"] if each["level"] == "fail"]
+    assert [each["what"] for each in failed] == ["commits"], failed
+    assert "synchronous_standby_names = *" in failed[0]["found"]
     while monotonic() < until_then:
         assert await execute(servers.primary, SESSIONS) <= MOST_SESSIONS
         await asyncio.sleep(0.2)

@@ -101,10 +101,16 @@ def test_a_pooler_is_noticed(told: int, pids: set[int], changed: dict[str, str],
 
 def test_durability_of_the_server() -> None:
     good = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-    assert [each.level for each in of_server(good)] == [Level.OK]
-    (bad,) = of_server(good | {"fsync": "off"})
+    assert [each.level for each in of_server(good, commits=True)] == [Level.OK]
+    (bad,) = of_server(good | {"fsync": "off"}, commits=True)
     assert bad.level is Level.FAIL
     assert "fsync = off" in bad.found
+    (stalled,) = of_server(good | {"synchronous_standby_names": "north"}, commits=False)
+    assert stalled.level is Level.FAIL
+    assert "synchronous_standby_names = north" in stalled.found
+    (hung,) = of_server(good | {"synchronous_standby_names": ""}, commits=False)
+    assert hung.level is Level.FAIL
+    assert "standby" not in hung.found
 
 
 @pytest.mark.parametrize(
