@@ -32,13 +32,14 @@ HEAL_SECONDS: Final = 180.0
 class Rig:
     """One run: a door and two processors, what is done to them, and the account of it."""
 
-    def __init__(self, system: System, chance: random.Random, folder: Path) -> None:
-        """`folder` takes the logs and the spool."""
+    def __init__(self, system: System, chance: random.Random, folder: Path, rate: float = RATE) -> None:
+        """`folder` takes the logs and the spool. `rate`: new webhooks a second, at most."""
         self.system = system
         self.chance = chance
         self.faults: Counter[str] = Counter()
         self.recoveries: list[Recovery] = []
         self._folder = folder
+        self._rate = rate
         self._began = monotonic()
 
     async def open(self, opened: AsyncExitStack, environ: Mapping[str, str]) -> None:
@@ -61,7 +62,7 @@ class Rig:
             await service.start()
         self.audience: Audience = await opened.enter_async_context(listening(self.system))
         partitions = self.system.settings.topic_partitions
-        self.courier = Courier(f"http://{HOST}:{ports[0]}", self.chance, RATE, partitions)
+        self.courier = Courier(f"http://{HOST}:{ports[0]}", self.chance, self._rate, partitions)
 
     @property
     def services(self) -> list[Service]:
