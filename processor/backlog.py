@@ -1,6 +1,7 @@
 """Looks at the log again and again for what waits in the partitions of this process, whatever their workers do.
 
-A worker that claims, or stands still, fetches nothing: what it saw last grows old.
+A worker that claims, or stands still, fetches nothing: what it saw last grows old. And a process whose workers all
+stand still would leave the group if it were not kept a member here.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ async def watch(shared: Shared, group: Group) -> Never:
     """Look until cancelled. While Kafka is away the newest look counts; `Health` tells that it is."""
     said = ""
     while True:
+        kafka.stay_member(shared.consumer)
         try:
             await _look_on(shared, group)
         except (UnreachableError, *KAFKA_ERRORS):
@@ -49,6 +51,7 @@ async def _look_on(shared: Shared, group: Group) -> Never:
     await kafka.start(reader)
     try:
         while True:
+            kafka.stay_member(shared.consumer)
             places = {TopicPartition(shared.stream.raw_topic, each.partition): each for each in group.workers}
             if places:
                 await _look(shared, reader, places)

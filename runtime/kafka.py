@@ -187,6 +187,15 @@ def background(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
     return [consumer._fetcher._fetch_task, consumer._coordinator._coordination_task]
 
 
+def stay_member(consumer: AIOKafkaConsumer) -> None:
+    """Have a group consumer count as busy though it fetches nothing: all its partitions may stand still, for days.
+
+    aiokafka leaves the group where nothing was fetched for five minutes. Reaches into aiokafka 0.14.
+    """
+    with consumer._subscription.fetch_context():
+        pass
+
+
 def denial_of_transaction(producer: AIOKafkaProducer) -> KafkaError | None:
     """Return what the brokers did not allow in the producer's transaction: what fails then does not say it.
 
