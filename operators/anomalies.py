@@ -11,6 +11,7 @@ import msgspec
 from operators.decisions import account_of
 from operators.errors import OperatorError
 from processor.errors import StoredRowError
+from processor.pieces import LOADED_BYTES
 from processor.state import Shipment
 from processor.steps import no_one
 from processor.store import Store
@@ -21,7 +22,7 @@ from schemas.observation import Accept, Dismiss
 from schemas.vocabulary import AnomalyKind
 
 PAGE: Final = 200
-"""Anomalies looked at together: each brings its shipment's observations along."""
+"""Anomalies looked at together. Each brings its shipment's observations along: of these `LOADED_BYTES` at once."""
 
 _MARK: Final = "/anomaly/"
 _ORDER: Final = ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
@@ -242,15 +243,19 @@ def decision_on(standing: Standing, by: str, reason: str, *, accepting: bool) ->
 async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Standing]:
     read = [(_anomaly(row), row["recorded_at"]) for row in rows]
     chosen = [(anomaly, recorded_at) for anomaly, recorded_at in read if wanted.holds(anomaly)]
-    shipments = await Store(pool, no_one).load({anomaly.shipment_id for anomaly, _ in chosen})
     beyond = {_raw(anomaly) for anomaly, _ in chosen if anomaly.kind is AnomalyKind.HISTORY_LIMIT}
     taken_in = await _taken_in(pool, beyond)
-    found = []
-    for anomaly, recorded_at in chosen:
-        shipment = shipments.get(anomaly.shipment_id)
-        state, record = state_of(anomaly, shipment, taken_in=_raw(anomaly) in taken_in)
-        found.append(Standing(anomaly, state, recorded_at, record))
-    return found
+    states: dict[str, tuple[AnomalyState, bytes | None]] = {}
+    left = list(dict.fromkeys(anomaly.shipment_id for anomaly, _ in chosen))
+    while left:
+        shipments, seen = await Store(pool, no_one).load_some(left, LOADED_BYTES)
+        here, left = set(left[:seen]), left[seen:]
+        states |= {
+            anomaly.id: state_of(anomaly, shipments.get(anomaly.shipment_id), taken_in=_raw(anomaly) in taken_in)
+            for anomaly, _ in chosen
+            if anomaly.shipment_id in here
+        }
+    return [Standing(anomaly, states[anomaly.id][0], at, states[anomaly.id][1]) for anomaly, at in chosen]
 
 
 def _raw(anomaly: Anomaly) -> tuple[int, int]:

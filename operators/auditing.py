@@ -28,6 +28,7 @@ from processor.claims import Cursor
 from processor.errors import StoredRowError, UnstorableError
 from processor.feed import raw_record
 from processor.pacing import MAX_BATCH
+from processor.pieces import LOADED_BYTES
 from processor.plan import Read, Reading, authorized, read
 from processor.state import Past, Shipment, forgotten, is_outdated, rebuild
 from processor.steps import no_one
@@ -268,8 +269,13 @@ class _Held:
 
 
 async def read_page(connection: Connection, comparing: Comparing, names: Sequence[str], next_offset: int) -> Page:
-    """Read what is known of some shipments. The connection is in a snapshot, whose cursor is at `next_offset`."""
+    """Read what is known of the first of some shipments, as many as can be held at once.
+
+    The connection is in a snapshot, whose cursor is at `next_offset`.
+    """
     cursor = comparing.cursor
+    shipments, seen = await _load(Store(_Held(connection), no_one), names)
+    names = names[:seen]
     rows = {row["shipment_id"]: _row(row) for row in await connection.fetch(_Q["audit_rows"], names)}
     observations = defaultdict(list)
     for row in await connection.fetch(_Q["audit_observations"], names):
@@ -283,7 +289,6 @@ async def read_page(connection: Connection, comparing: Comparing, names: Sequenc
             _Q["audit_tombstones"], comparing.partition, cursor.incarnation, comparing.emitted
         )
         forgetting = {row["shipment_id"] for row in waiting}
-    shipments = await _load(Store(_Held(connection), no_one), names)
     facts = [
         Facts(
             name,
@@ -319,15 +324,15 @@ def _not_kept(observations: Sequence[Any], cursor: Cursor) -> frozenset[int]:
     return frozenset(row["raw_offset"] for row in here if not row["kept"])
 
 
-async def _load(store: Store, names: Sequence[str]) -> dict[str, Shipment]:
-    """Fold shipments once more; those of which something stored is none of ours are left out."""
+async def _load(store: Store, names: Sequence[str]) -> tuple[dict[str, Shipment], int]:
+    """Fold the first of some shipments once more, and say how many of the names that speaks for.
+
+    One of which something stored is none of ours is left out.
+    """
     try:
-        return await store.load(names)
+        return await store.load_some(names, LOADED_BYTES)
     except (StoredRowError, UnstorableError):
-        if len(names) == 1:
-            return {}
-        half = len(names) // 2
-        return await _load(store, names[:half]) | await _load(store, names[half:])
+        return ({}, 1) if len(names) == 1 else await _load(store, names[: len(names) // 2])
 
 
 async def _with_derived(connection: Connection, facts: Facts, observations: Sequence[Any]) -> Facts:

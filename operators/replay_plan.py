@@ -15,6 +15,7 @@ from operators.rereading import reread
 from operators.selection import Selection, Stretch
 from processor.fold import Snapshot
 from processor.outputs import Output
+from processor.pieces import LOADED_BYTES, covered
 from processor.plan import Read, Reading, plan
 from processor.state import Shipment
 from processor.steps import no_one
@@ -132,9 +133,17 @@ class Planner:
         self.anomalies: list[ComingAnomaly] = []
 
     async def apply(self, readings: Sequence[Reading]) -> None:
-        """Plan the next records that would be appended."""
-        named = {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
-        loaded = await self._store.load(named - self._overlay.keys())
+        """Plan the next records that would be appended, as many at once as their histories allow for."""
+        while readings:
+            readings = readings[await self._apply_some(readings) :]
+
+    async def _apply_some(self, readings: Sequence[Reading]) -> int:
+        """Plan the first of these; return how many those are."""
+        named = [reading.observation.shipment_id for reading in readings if isinstance(reading, Read)]
+        missing = [name for name in dict.fromkeys(named) if name not in self._overlay]
+        loaded, seen = await self._store.load_some(missing, LOADED_BYTES)
+        taken = covered(readings, set(missing[seen:]))
+        readings = readings[:taken]
         _, roots = await self._store.recall(readings)
         for home, group in _by_partition(readings).items():
             incarnation = self._applied[home].incarnation if home in self._applied else 0
@@ -146,7 +155,8 @@ class Planner:
             for name in {row.observation.shipment_id for row in planned.observations if row.stored}:
                 self._before.setdefault(name, before.get(name, NEW))
                 self._overlay[name] = loaded[name] = planned.shipments[name]
-        self.shipments |= named
+        self.shipments |= {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
+        return taken
 
     def _foresee(self, outputs: Sequence[Output]) -> None:
         for output in outputs:

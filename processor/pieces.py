@@ -6,7 +6,7 @@ is given back every few milliseconds: it also sends the heartbeats, and serves t
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
 from time import monotonic
@@ -116,9 +116,10 @@ async def _gathered(store: Store, cache: Cache, readings: Sequence[Reading]) -> 
     shipments = cache.take(names)
     missing = [name for name in names if name not in shipments]
     loaded, seen = await store.load_some(missing, LOADED_BYTES)
-    shipments |= loaded
-    unseen = set(missing[seen:])
-    for place, each in enumerate(readings):
-        if isinstance(each, Read) and each.observation.shipment_id in unseen:
-            return shipments, place
-    return shipments, len(readings)
+    return shipments | loaded, covered(readings, set(missing[seen:]))
+
+
+def covered(readings: Sequence[Reading], unseen: Set[str]) -> int:
+    """Return of how many readings, from the first on, none is about a shipment that was not loaded."""
+    about = (isinstance(each, Read) and each.observation.shipment_id in unseen for each in readings)
+    return next((place for place, is_unseen in enumerate(about) if is_unseen), len(readings))

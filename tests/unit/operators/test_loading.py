@@ -1,0 +1,83 @@
+"""Commands that look at many shipments hold a bounded part of their histories at once, and answer as with all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from operators import anomalies, auditing
+from operators.anomalies import AnomalyState, Wanted
+from operators.replay_plan import Planner
+from processor.errors import StoredRowError
+from processor.pieces import LOADED_BYTES
+from processor.plan import Read
+from processor.state import Shipment, new_shipment
+from schemas.couriers import COURIERS
+from tests.hot_parcels import START
+from tests.property.driving import RAW_TOPIC
+from tests.unit.operators.test_anomalies import REFUSED, applied
+from tests.unit.processor.test_pieces import StoredShipments, parcels
+
+HEAVY = LOADED_BYTES * 2 // 5
+"""What a shipment weighs of which three make enough."""
+
+
+async def test_a_plan_loads_as_much_as_a_piece_of_a_batch() -> None:
+    store, readings = StoredShipments(each=HEAVY), parcels(8)
+    planner = Planner(store, RAW_TOPIC, {}, START, 5_000)  # type: ignore[arg-type]
+    await planner.apply(readings)
+    assert [len(names) for names in store.asked] == [8, 5, 2]
+    named = [each.observation.shipment_id for each in readings if isinstance(each, Read)]
+    assert [each.shipment_id for each in planner.changes()] == sorted(named)
+    assert len(planner.events) == len(planner.shipments) == 8
+
+
+async def test_anomalies_are_judged_with_as_much_as_a_piece_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipment, (anomaly,) = applied(REFUSED)
+    asked: list[list[str]] = []
+
+    class Store:
+        def __init__(self, *_: Any) -> None: ...
+
+        async def load_some(self, names: Sequence[str], most: int) -> tuple[dict[str, Shipment], int]:
+            asked.append(list(names))
+            seen = names[: most // HEAVY + 1]
+            return {name: shipment for name in seen if name != "dash:5"}, len(seen)
+
+    monkeypatch.setattr(anomalies, "Store", Store)
+    rows = [
+        {"value": msgspec.json.encode(msgspec.structs.replace(anomaly, shipment_id=f"dash:{number}", id=f"a{number}"))}
+        for number in range(8)
+    ]
+    named = anomaly.id
+    shipment.anomalies = {record: "a3" if name == named else name for record, name in shipment.anomalies.items()}
+    found = await anomalies._standing(
+        None,  # type: ignore[arg-type]
+        [each | {"recorded_at": START} for each in rows],
+        Wanted(),
+    )
+    assert [len(names) for names in asked] == [8, 5, 2]
+    assert [each.anomaly.id for each in found] == [f"a{number}" for number in range(8)]
+    assert (found[3].state, found[3].record is not None) == (AnomalyState.OPEN, True)
+    assert found[5].state is AnomalyState.OPEN
+
+
+async def test_an_audit_s_page_is_as_much_as_a_piece_of_a_batch_and_passes_over_what_cannot_be_read() -> None:
+    names, asked, taken = [f"dash:{number}" for number in range(8)], list[int](), list[str]()
+
+    class Store:
+        async def load_some(self, names: Sequence[str], most: int) -> tuple[dict[str, Shipment], int]:
+            asked.append(len(names))
+            seen = names[: most // HEAVY + 1]
+            if "dash:4" in seen:
+                raise StoredRowError("the row", ValueError("odd"))
+            return {name: new_shipment(COURIERS["dash"], name) for name in seen}, len(seen)
+
+    left = names
+    while left:
+        shipments, seen = await auditing._load(Store(), left)  # type: ignore[arg-type]
+        taken += shipments
+        left = left[seen:]
+    assert taken == [name for name in names if name != "dash:4"]
+    assert asked == [8, 5, 2, 1, 4, 2, 1, 3]
