@@ -18,7 +18,6 @@ from zlib import crc32
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from operators.accounting import Gone
 from operators.auditing import Comparing, Page, Raw, States, Tail, read_page
@@ -42,6 +41,7 @@ from processor.claims import Cursor, emission
 from processor.recovery_store import RecoveryStore
 from processor.worker import committed_offset
 from runtime import kafka
+from runtime.kafka_asking import Admin
 from runtime.postgres import Pool, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -134,7 +134,7 @@ class _Audit:
     def __init__(
         self,
         settings: Settings,
-        admin: AIOKafkaAdminClient,
+        admin: Admin,
         pool: Pool,
         topics: AIOKafkaConsumer,
         raw: AIOKafkaConsumer,

@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Any, Final, Never
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from processor.emitter import KAFKA_ERRORS
 from runtime.errors import DeniedError, SetupError
+from runtime.kafka_asking import Admin
 from runtime.metrics import ProcessorMetrics, StoreName
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool, connect
 from runtime.queries import load_queries
@@ -75,7 +75,7 @@ class Health:
         elif before is not None:
             log.info(event, store=store)
 
-    async def watch(self, settings: Settings, admin: AIOKafkaAdminClient, topic: str, pool: Pool) -> None:
+    async def watch(self, settings: Settings, admin: Admin, topic: str, pool: Pool) -> None:
         """Ask both stores again and again until cancelled: Kafka for the topic, PostgreSQL whether it can write.
 
         When PostgreSQL is back, the pool's connections are made anew.
@@ -94,7 +94,7 @@ class Health:
                 self.saw(store, Condition.UNCLEAR, _words(error))
             await asyncio.sleep(ASK_EVERY_SECONDS)
 
-    async def _watch_kafka(self, admin: AIOKafkaAdminClient, topic: str) -> Never:
+    async def _watch_kafka(self, admin: Admin, topic: str) -> Never:
         while True:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):

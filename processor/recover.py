@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.cache import Cache
 from processor.claims import Committed, Cursor, Log, Sight, Stream, advanced, digest
@@ -36,6 +35,7 @@ from processor.worker import committed_offset, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.holding import held
+from runtime.kafka_asking import Admin
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
 from schemas.events import State
@@ -68,7 +68,7 @@ class Recovery:
     def __init__(
         self,
         settings: Settings,
-        admin: AIOKafkaAdminClient,
+        admin: Admin,
         reader: AIOKafkaConsumer,
         pool: Pool,
         reached: Reached,

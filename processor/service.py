@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 
 from processor import backlog
 from processor.claims import Stream
@@ -21,6 +20,7 @@ from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, lifecycle, postgres
 from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError
+from runtime.kafka_asking import Admin
 from runtime.metrics import ProcessorMetrics, StoreName, new_registry
 from runtime.migrations import MigrationError, require_current_schema
 from runtime.postgres import DATABASE_ERRORS, open_pool
@@ -162,7 +162,7 @@ async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -
         raise
 
 
-async def _stream(settings: Settings, admin: AIOKafkaAdminClient, health: Health) -> Stream:
+async def _stream(settings: Settings, admin: Admin, health: Health) -> Stream:
     raw_topic = settings.topic(Topic.RAW)
     found = await kafka_admin.find_topics(admin, [raw_topic], [])
     if raw_topic not in found:

@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import InvalidTimestampError, UnknownError
 
 from processor.cache import Cache
@@ -59,6 +58,7 @@ from processor.store import Store
 from processor.waiting import Oldest, Waiting
 from runtime import kafka_admin, postgres
 from runtime.errors import UnreachableError
+from runtime.kafka_asking import Admin
 from runtime.metrics import ClaimReason, PartitionState, ProcessorMetrics, StoreName
 from runtime.settings import DLQ_WINDOW_WEBHOOKS, Settings
 from schemas.partitioning import uneven
@@ -100,7 +100,7 @@ class Shared(msgspec.Struct, frozen=True):
     settings: Settings
     stream: Stream
     consumer: AIOKafkaConsumer
-    admin: AIOKafkaAdminClient
+    admin: Admin
     cursors: Cursors
     store: Store
     metrics: ProcessorMetrics
@@ -203,7 +203,7 @@ class Worker:
         if self._in_hand:
             self._batch_size = smaller(min(self._batch_size, self._in_hand))
         self._reason, self._attempts = claim_reason(error), 1 if steady else self._attempts + 1
-        if self._attempts == 1:
+        if self._attempts == 1 and not self._stopping.is_set():
             log.warning("claiming again", partition=self.partition, why=repr(error), during=doing)
         if steady:
             self._doubts = Doubts()
@@ -600,7 +600,7 @@ def place_of(error: BaseException | None) -> str:
     return f"{type(error).__name__} {line}"
 
 
-async def committed_offset(admin: AIOKafkaAdminClient, stream: Stream, partition: int) -> Committed | None:
+async def committed_offset(admin: Admin, stream: Stream, partition: int) -> Committed | None:
     """Return the group's committed offset for a partition, if it has one."""
     found = await kafka_admin.committed_offsets(admin, stream.consumer_group, stream.raw_topic, [partition])
     return Committed(*found[partition]) if partition in found else None

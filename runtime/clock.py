@@ -18,6 +18,7 @@ from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, I
 
 from runtime import kafka
 from runtime.errors import DeniedError, SetupError, UnreachableError
+from runtime.kafka_asking import ask_any
 from runtime.settings import Settings
 
 ANSWER_SECONDS: Final = 3.0
@@ -121,7 +122,7 @@ async def compare_clocks(client: AIOKafkaClient, now: Callable[[], datetime] = _
     before = now()
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            response = await client.send(client.get_random_node(), _QuorumRequest())
+            response = await ask_any(client, _QuorumRequest())
     except TimeoutError as error:
         raise UnreachableError(f"the brokers do not tell the time within {ANSWER_SECONDS:.0f} s") from error
     except (IncompatibleBrokerVersion, NotImplementedError) as error:

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -29,6 +29,7 @@ from aiokafka.errors import (
 )
 
 from runtime.errors import DeniedError, SetupError, UnreachableError
+from runtime.kafka_asking import Admin
 from runtime.kafka_connections import own_connections
 from runtime.kafka_metadata import ask_with_care
 from runtime.kafka_records import read_any_name
@@ -180,6 +181,9 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STOP
         # aiokafka waits for tasks that it has cancelled, and lets their cancellation out as if it were ours.
         if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
             raise
+    finally:
+        if isinstance(client, AIOKafkaProducer):
+            _hear_out(client)
 
 
 def background(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
@@ -201,13 +205,26 @@ def denial_of_transaction(producer: AIOKafkaProducer) -> KafkaError | None:
 
     Reaches into aiokafka 0.14.
     """
-    waiter = producer._txn_manager._transaction_waiter
-    error = waiter.exception() if waiter is not None and waiter.done() and not waiter.cancelled() else None
+    error = _end_of_transaction(producer)
     return error if isinstance(error, DENIALS) else None
 
 
+def _hear_out(producer: AIOKafkaProducer) -> None:
+    """Ask for the errors that a failed producer has told nobody: they would be logged as lost."""
+    _end_of_transaction(producer)
+    accumulator = producer._message_accumulator
+    for batch in chain(accumulator._pending_batches, *accumulator._batches.values()):
+        if batch._drain_waiter.done() and not batch._drain_waiter.cancelled():
+            batch._drain_waiter.exception()
+
+
+def _end_of_transaction(producer: AIOKafkaProducer) -> BaseException | None:
+    waiter = producer._txn_manager._transaction_waiter if producer._txn_manager is not None else None
+    return waiter.exception() if waiter is not None and waiter.done() and not waiter.cancelled() else None
+
+
 @asynccontextmanager
-async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(settings: Settings) -> AsyncIterator[Admin]:
     """Give a started admin client.
 
     Raises:
@@ -215,7 +232,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
         DeniedError: none lets us in.
 
     """
-    admin = AIOKafkaAdminClient(**_connection(settings, "waybill-admin"), request_timeout_ms=_ms(REQUEST_TIMEOUT))
+    admin = Admin(**_connection(settings, "waybill-admin"), request_timeout_ms=_ms(REQUEST_TIMEOUT))
     own_connections(admin._client)
     last_words = _LastWords()
     try:

@@ -11,8 +11,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidReplicationFactorError,
     KafkaError,
-    NotControllerError,
     TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -92,6 +92,8 @@ class _AlterRequest(Request[_AlterStruct]):  # type: ignore[misc]
 async def find_topics(admin: Any, names: Iterable[str], configs: list[str]) -> dict[str, FoundTopic]:
     """Look at topics: those that exist, with the named configs as they are in force.
 
+    A topic that one of two brokers does not know (yet) does not exist (yet).
+
     Raises:
         SetupError: Kafka cannot be reached, or refuses.
 
@@ -101,7 +103,11 @@ async def find_topics(admin: Any, names: Iterable[str], configs: list[str]) -> d
         # All topics are listed: asking for one by name may create it.
         listed = {topic["topic"]: topic for topic in await admin.describe_topics()}
         existing = sorted(sought & listed.keys())
-        values = await _configs(admin, existing, configs) if existing and configs else {}
+        if existing and configs:
+            values = await _configs(admin, existing, configs)
+            existing = [name for name in existing if name in values]
+        else:
+            values = {}
     return {
         name: FoundTopic(
             len(listed[name]["partitions"]),
@@ -176,7 +182,6 @@ async def create_topics(admin: Any, topics: Iterable[tuple[str, int, int, Mappin
 
     """
     async with _answering("create the topics"):
-        await _find_controller(admin)
         response = await admin.create_topics(
             [NewTopic(name, count, factor, topic_configs=dict(configs)) for name, count, factor, configs in topics]
         )
@@ -200,20 +205,10 @@ async def set_configs(admin: Any, configs: Mapping[str, Mapping[str, str]]) -> N
         ]
     )
     async with _answering("alter the topics' configs"):
-        await _find_controller(admin)
         response = await admin._send_to_controller(request)
     for code, message, _, name in response.resources:
         if code != 0:
             raise SetupError(f"Kafka does not alter {name}: {message or for_code(code).description}")
-
-
-async def _find_controller(admin: Any) -> None:
-    """Make sure that the client knows a controller: without one aiokafka fails at a None."""
-    cluster = admin._client.cluster
-    if cluster.controller is None:
-        await admin._client.force_metadata_update()
-    if cluster.controller is None:
-        raise NotControllerError("the brokers have no controller just now")
 
 
 async def _configs(admin: Any, topics: list[str], configs: list[str]) -> dict[str, dict[str, str]]:
@@ -223,6 +218,8 @@ async def _configs(admin: Any, topics: list[str], configs: list[str]) -> dict[st
     found: dict[str, dict[str, str]] = {}
     for response in responses:
         for code, message, _, name, entries in response.resources:
+            if code == UnknownTopicOrPartitionError.errno:
+                continue  # new topics become known to one broker after the other
             if code != 0:
                 raise SetupError(f"Kafka does not describe {name}: {message or for_code(code).description}")
             found[name] = {entry[0]: entry[1] for entry in entries}

@@ -10,11 +10,11 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     KafkaError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.protocol.commit import OffsetFetchResponse_v1, OffsetFetchResponse_v3
 
-from runtime.errors import UnreachableError
-from runtime.kafka_admin import committed_offsets, create_topics, group_state
+from runtime.kafka_admin import FoundTopic, committed_offsets, find_topics, group_state
 
 TOLD = [("raw", [(0, 7, "mark", 0), (1, -1, "", 0), (2, 9, None, 0)])]
 WITHHELD = [("raw", [(0, -1, "", TopicAuthorizationFailedError.errno)])]
@@ -24,13 +24,7 @@ class Admin:
     """An admin client whose every question gets one answer."""
 
     def __init__(self, answer: Any) -> None:
-        async def force_metadata_update() -> None:
-            """Learn nothing."""
-
         self._answer = answer
-        self._client = SimpleNamespace(
-            cluster=SimpleNamespace(controller=None), force_metadata_update=force_metadata_update
-        )
 
     async def find_coordinator(self, _: str) -> int:
         return 1
@@ -71,6 +65,17 @@ async def test_a_group_is_described_or_it_is_said_why_not() -> None:
         await group_state(Admin(unknown), "group")
 
 
-async def test_brokers_without_a_controller_cannot_make_topics_just_now() -> None:
-    with pytest.raises(UnreachableError, match="no controller"):
-        await create_topics(Admin(None), [("raw", 1, 1, {})])
+async def test_a_topic_that_one_broker_does_not_know_yet_does_not_exist_yet() -> None:
+    """New topics become known to one broker after the other: one lists it, another has no configs of it."""
+    known = SimpleNamespace(resources=[(0, None, 2, "old", [("retention.ms", "7")])])
+    unknown = SimpleNamespace(resources=[(UnknownTopicOrPartitionError.errno, "not here", 2, "new", [])])
+
+    class Cluster:
+        async def describe_topics(self) -> list[Any]:
+            return [{"topic": name, "partitions": [{"replicas": [1, 2, 3]}]} for name in ("old", "new")]
+
+        async def describe_configs(self, _: Any) -> list[Any]:
+            return [known, unknown]
+
+    found = await find_topics(Cluster(), ["old", "new"], ["retention.ms"])
+    assert found == {"old": FoundTopic(1, 3, {"retention.ms": "7"})}
