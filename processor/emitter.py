@@ -1,7 +1,7 @@
 """The processor's side of Kafka: one transaction a batch, with the outputs and the raw offset."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -97,9 +97,18 @@ class Emitter:
         self._reached(Step.OFFSETS_ADDED)
         await self._producer.commit_transaction()
 
-    async def _send(self, messages: Iterable[Message]) -> list[Awaitable[Any]]:
+    async def _send(self, messages: Iterable[Message]) -> list[asyncio.Future[Any]]:
         """Hand the messages over in whole batches, several times faster than one by one. Return the deliveries."""
-        deliveries: list[Awaitable[Any]] = []
+        deliveries: list[asyncio.Future[Any]] = []
+        try:
+            await self._send_all(messages, deliveries)
+        except BaseException:
+            for delivery in deliveries:
+                delivery.cancel()  # an error that nobody asks for would be logged as lost
+            raise
+        return deliveries
+
+    async def _send_all(self, messages: Iterable[Message], deliveries: list[asyncio.Future[Any]]) -> None:
         open_batches: dict[tuple[Topic, int], Any] = {}
         for message in messages:
             place = message.topic, self._home_of(message.key or b"") if self._home_of else self._partition
@@ -112,11 +121,10 @@ class Emitter:
                     raise KafkaError(f"a message of {len(message.value or b'')} bytes does not fit into an empty batch")
         for place, batch in open_batches.items():
             deliveries.append(await self._send_batch(*place, batch))
-        return deliveries
 
-    async def _send_batch(self, topic: Topic, partition: int, batch: Any) -> Awaitable[Any]:
+    async def _send_batch(self, topic: Topic, partition: int, batch: Any) -> asyncio.Future[Any]:
         batch.close()
-        delivery: Awaitable[Any] = await self._producer.send_batch(
+        delivery: asyncio.Future[Any] = await self._producer.send_batch(
             batch, self._settings.topic(topic), partition=partition
         )
         return delivery
