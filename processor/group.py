@@ -34,6 +34,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
         self._shared = shared
         self._tasks: dict[int, tuple[Worker, asyncio.Task[None]]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._stopped = False
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with the error of the first worker that fails for good."""
 
@@ -46,7 +47,12 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
         """Wait for what is assigned next: most partitions come back."""
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Start and stop workers. Claims run in parallel, outside this callback."""
+        """Start and stop workers. Claims run in parallel, outside this callback.
+
+        A group that is stopping takes nothing: its consumer may be given partitions until it has left.
+        """
+        if self._stopped:
+            return
         partitions = {raw.partition for raw in assigned}
         log.info("partitions assigned", partitions=sorted(partitions))
         for partition in self._tasks.keys() - partitions:
@@ -59,7 +65,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
             self._place(raw)
 
     async def stop(self) -> None:
-        """Let every worker finish its batch."""
+        """Let every worker finish its batch. None is started any more."""
+        self._stopped = True
         for partition in list(self._tasks):
             self._dismiss(partition)
         if self._leaving:

@@ -46,3 +46,13 @@ async def test_a_worker_that_nobody_ended_is_a_failure(
             await group.failed
     await group.stop()
     assert not group.workers
+
+
+async def test_a_group_that_stops_takes_no_partition_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until its consumer has left it may be given all that the others leave: nobody would end such a worker."""
+    monkeypatch.setattr(group_module, "Worker", Leaving)
+    group = Group(SimpleNamespace())  # type: ignore[arg-type]
+    await group.stop()
+    group.on_partitions_assigned([TopicPartition("raw", 3)])
+    assert not group.workers
+    assert not group.failed.done()
