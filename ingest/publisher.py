@@ -193,7 +193,8 @@ class KafkaPublisher:
             for future in sent:
                 _forget(future)
             if producer is not None and producer is self._producer:
-                log.warning("publishing failed", topic=self._topic, partition=partition, error=repr(error))
+                if partition not in self._spoiled:
+                    log.warning("publishing failed", topic=self._topic, partition=partition, error=repr(error))
                 self._spoiled.add(partition)
                 self._stirred.set()
             if isinstance(error, REFUSALS):
