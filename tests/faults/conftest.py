@@ -1,13 +1,16 @@
 """Tells what a chaos run did, at the end of the tests; writes it down where `make chaos` asks for it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import msgspec
 import pytest
+import pytest_asyncio
 
-from tests.conftest import STACK_LINES
+import devstack
+from devstack import KafkaCluster, MissingToolError
+from tests.conftest import STACK_LINES, lacking
 from tests.faults.chaos import Outcome
 from tests.faults.report import Test, write_report
 
@@ -22,6 +25,16 @@ def chaos_outcomes(request: pytest.FixtureRequest) -> Iterator[list[Outcome]]:
     outcomes: list[Outcome] = []
     yield outcomes
     request.node.user_properties += [(OUTCOME, msgspec.json.encode(outcome).decode()) for outcome in outcomes]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kafka_cluster() -> AsyncIterator[KafkaCluster]:
+    """Three brokers, started by the first test that asks. Tests may kill them, and leave them running."""
+    try:
+        async with devstack.kafka_cluster(3, lambda _: None) as cluster:
+            yield cluster
+    except MissingToolError as error:
+        lacking(f"no brokers: {error}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -15,6 +15,8 @@ from tests.integration.system import until
 
 LOG_SHOWN: Final = 6_000
 STOP_SECONDS: Final = 10.0
+START_SECONDS: Final = 30.0
+"""How long a start may take on a busy machine: a second or two on an idle one."""
 
 
 class Service:
@@ -84,6 +86,15 @@ class Service:
         self.process.terminate()
         async with asyncio.timeout(STOP_SECONDS):
             return await self.process.wait()
+
+    async def said(self, word: str, times: int) -> None:
+        """Wait until it has said a word so often, in all of its lives."""
+
+        async def heard() -> bool:
+            assert self.running, f"ended:\n{self.log_tail()}"
+            return self.log().count(word) >= times
+
+        await until(heard, START_SECONDS)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""

@@ -1,48 +1,35 @@
-"""The door while a second broker is gone: two of four partitions have no leader."""
+"""The door while one of three brokers is gone: two of four partitions, which have no copy elsewhere, have no leader."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import pytest
-import pytest_asyncio
 from aiokafka.admin import NewTopic
 
-import devstack.kafka
-from devstack import Choice, Embedded, Kafka, MissingToolError, Named, services
-from devstack.home import Home
-from devstack.kafka import EmbeddedKafka
-from devstack.ports import HOST, free_ports
-from processor.emitter import KAFKA_ERRORS
-from runtime.errors import UnreachableError
+from devstack import KafkaCluster
 from runtime.kafka import admin_client
+from runtime.kafka_admin import create_topics
+from runtime.kafka_asking import Admin
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
-from tests.conftest import lacking
+from tests.faults.brokers import away, described
 from tests.integration.test_ingest import Process, TopicStore, until, waybill_ingest
 from tests.unit.ingest.doors import settings_with
 
+pytestmark = pytest.mark.xdist_group("brokers")
+
+SICK: Final = 2
 LEADERLESS: Final = (0, 1)
 HEALTHY: Final = (2, 3)
-HOMES: Final = {0: [2], 1: [2], 2: [1], 3: [1]}
-"""Which brokers have which partition."""
+HOMES: Final = {0: [SICK], 1: [SICK], 2: [1], 3: [3]}
+"""Which broker has which partition."""
 
 ROUNDS: Final = 20
-
-
-@pytest_asyncio.fixture
-async def kafka() -> AsyncIterator[Kafka]:
-    """A broker of this test's own: its cluster knows the second one for good, and misses it."""
-    try:
-        async with services(Choice(Embedded(), Named("postgresql://")), None, lambda _: None) as stack:
-            yield stack.kafka
-    except MissingToolError as error:
-        lacking(f"no Kafka of its own: {error}")
 
 
 def shipment_of(partition: int, prefix: str = "S") -> str:
@@ -51,46 +38,13 @@ def shipment_of(partition: int, prefix: str = "S") -> str:
     return next(name for name in names if partition_of(f"dash:{name}".encode(), len(HOMES)) == partition)
 
 
-@asynccontextmanager
-async def second_broker(first: Kafka, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedKafka]:
-    """Run a broker beside the tests' one, in the same cluster. It is known to the cluster afterwards, and away."""
-    if not isinstance(first, EmbeddedKafka):
-        lacking("only an embedded broker gets a second one")
-    theirs = dict(line.split("=", 1) for line in first._settings.read_text().splitlines())
-    meta = (first._home.path / "data" / "meta.properties").read_text()
-    cluster = next(line.removeprefix("cluster.id=") for line in meta.splitlines() if line.startswith("cluster.id="))
-    monkeypatch.setattr(devstack.kafka, "_new_cluster_id", lambda: cluster)
-    home = Home.fresh("kafka")
-    (port,) = free_ports(1)
-    extra = {
-        "node.id": "2",
-        "process.roles": "broker",
-        "controller.quorum.voters": theirs["controller.quorum.voters"],
-        "listeners": f"CLIENTS://{HOST}:{port}",
-        "advertised.listeners": f"CLIENTS://{HOST}:{port}",
-    }
-    broker = EmbeddedKafka(first._java, first._jars, home, extra)
-    try:
-        await broker.start(lambda _: None)
-        yield broker
-    finally:
-        await broker.stop()
-        home.release()
-
-
-async def described(settings: Settings) -> list[dict[str, Any]]:
-    async with admin_client(settings) as admin:
-        topics = await admin.describe_topics([settings.topic(Topic.RAW)])
-    return sorted(topics[0]["partitions"], key=lambda each: int(each["partition"]))
-
-
 async def make_topic(settings: Settings) -> None:
     topic = NewTopic(
         settings.topic(Topic.RAW),
         -1,
         -1,
         replica_assignments=HOMES,
-        topic_configs={"unclean.leader.election.enable": "false"},
+        topic_configs={"unclean.leader.election.enable": "false", "min.insync.replicas": "1"},
     )
     async with admin_client(settings) as admin:
         response = await admin.create_topics([topic])
@@ -98,30 +52,39 @@ async def make_topic(settings: Settings) -> None:
 
     async def led() -> bool:
         return all(
-            each["leader"] > 0 and len(each["isr"]) == len(each["replicas"]) for each in await described(settings)
+            each["leader"] > 0 and len(each["isr"]) == len(each["replicas"])
+            for each in await described(settings, Topic.RAW)
         )
 
     await until(led)
 
 
-async def test_sick_partitions_hold_up_no_other(kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def aimed_at(admin: Admin, node: int) -> None:
+    """Have a client take a broker for the controller. Brokers name one of theirs at random."""
+    async with asyncio.timeout(30):
+        while admin._client.cluster.controller.nodeId != node:
+            await admin._client.force_metadata_update()
+
+
+async def test_sick_partitions_hold_up_no_other(kafka_cluster: KafkaCluster, topic_prefix: str, tmp_path: Path) -> None:
     environ = {
-        "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": kafka_cluster.bootstrap_servers,
+        "WAYBILL_TOPIC_PREFIX": topic_prefix,
         "WAYBILL_INGEST_SPOOL_DIR": str(tmp_path / "spool"),
     }
     settings = settings_with(**environ)
     store = TopicStore(settings)
-    async with second_broker(kafka, monkeypatch) as second:
-        await make_topic(settings)
-        async with waybill_ingest(environ) as ingest:
+    await make_topic(settings)
+    async with AsyncExitStack() as broken:
+        async with waybill_ingest(environ) as ingest, admin_client(settings) as admin:
             await until(lambda: ingest.takes("kafka"))
-            await second.kill()
+            await aimed_at(admin, SICK)
+            await broken.enter_async_context(away(kafka_cluster, [SICK]))
+            await create_topics(admin, [(f"{topic_prefix}other", 1, 1, {})])  # the controller it knew is gone
 
             async def sick() -> bool:
-                with suppress(UnreachableError, *KAFKA_ERRORS):  # a client may still ask the broker that is gone
-                    partitions = await described(settings)
-                    return all(partitions[each]["leader"] < 0 for each in LEADERLESS)
-                return False
+                partitions = await described(settings, Topic.RAW)
+                return all(partitions[each]["leader"] < 0 for each in LEADERLESS)
 
             await until(sick)
             slowest = await post_rounds(ingest)
@@ -135,14 +98,14 @@ async def test_sick_partitions_hold_up_no_other(kafka: Kafka, tmp_path: Path, mo
             assert await ingest.exit_code() == 0, "within ten seconds"
         async with waybill_ingest(environ) as ingest:
             await until(lambda: ingest.takes("spool"))
-            await second.restart()
+            await broken.aclose()
             await until(lambda: drained(ingest))
             assert (await ingest.metrics())["waybill_ingest_spool_refused_records"] == 0
-        records = await store.everything()
-        for partition in HOMES:
-            mine = [msgspec.json.decode(record.value)["number"] for record in records if record.partition == partition]
-            assert list(dict.fromkeys(mine)) == list(range(ROUNDS + 1))
-            assert len(mine) <= ROUNDS + 3, "what was under way when the broker died may come twice, once"
+    records = await store.everything()
+    for partition in HOMES:
+        mine = [msgspec.json.decode(record.value)["number"] for record in records if record.partition == partition]
+        assert list(dict.fromkeys(mine)) == list(range(ROUNDS + 1))
+        assert len(mine) <= ROUNDS + 3, "what was under way when the broker died may come twice, once"
 
 
 async def post_rounds(ingest: Process) -> float:

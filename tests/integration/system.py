@@ -212,7 +212,7 @@ class System:
 
 
 async def open_system(
-    kafka_bootstrap_servers: str, database_url: str, prefix: str, partitions: int = PARTITIONS
+    kafka_bootstrap_servers: str, database_url: str, prefix: str, partitions: int = PARTITIONS, replicas: int = 1
 ) -> System:
     """Make the schema and the topics of a new system."""
     system = System(
@@ -221,7 +221,7 @@ async def open_system(
             "WAYBILL_DATABASE_URL": database_url,
             "WAYBILL_TOPIC_PREFIX": prefix,
             "WAYBILL_TOPIC_PARTITIONS": str(partitions),
-            "WAYBILL_TOPIC_REPLICATION_FACTOR": "1",
+            "WAYBILL_TOPIC_REPLICATION_FACTOR": str(replicas),
             "WAYBILL_PROCESSOR_ADMIN_PORT": "0",
             "WAYBILL_KAFKA_SESSION_TIMEOUT": SESSION_TIMEOUT,
         }
