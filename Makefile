@@ -38,8 +38,8 @@ static: $(INSTALLED)
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
 
-# Each worker has a broker and a database server of its own. A group of tests that share a fixture stays together.
-WORKERS := --numprocesses=2 --dist=loadgroup
+# Each worker has a broker and a database server of its own. The tests of a file share its fixtures and stay together.
+WORKERS := --numprocesses=2 --dist=loadfile
 
 test-docker: $(INSTALLED)
 	WAYBILL_TEST_STACK=docker $(BIN)/pytest tests/integration tests/docker

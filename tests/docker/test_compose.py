@@ -19,7 +19,7 @@ from devstack.containers import KAFKA_IMAGE, POSTGRES_IMAGE
 from devstack.ports import free_ports
 from tests.conftest import lacking
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.docker
 
 ROOT: Final = Path(__file__).parents[2]
 IMAGES: Final = (KAFKA_IMAGE, POSTGRES_IMAGE, "python:3.13-slim")

@@ -40,11 +40,7 @@ from tests.integration.secured import (
 )
 from tests.integration.system import PARTITIONS, START, dash, raw_records, until
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("secured"),  # its services are started once
-]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 DOOR: Final = {
     "WAYBILL_DASH_SECRETS": "dash-secret",
