@@ -17,7 +17,7 @@ from schemas.couriers import COURIERS
 from schemas.decisions import decision_digest, read_decision
 from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation
 from schemas.partitioning import partition_of
-from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, read_provenance
+from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, command_of, read_provenance
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome, Source
 
 _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
@@ -103,21 +103,19 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
 def read(record: RawRecord, zone_of: ZoneOf, partitions: int) -> Reading:
     """Read one raw record. `partitions` is the topic's count: a record in another's partition is refused."""
-    command_id: str | None = None
     try:
         provenance = read_provenance(record.headers, record.timestamp_ms)
-        command_id = provenance.command_id
         observation = observe(record.value or b"", provenance, zone_of)
         home = partition_of(observation.shipment_id.encode(), partitions)
         if home != record.partition:
             raise UnreadableError(DeadLetterReason.MISROUTED, f"the shipment belongs to partition {home}")
     except UnreadableError as error:
-        return Unreadable(record, error, command_id)
+        return Unreadable(record, error, command_of(record.headers))
     except MemoryError:
         raise  # no record's fault
     except Exception as error:  # noqa: BLE001 - whatever one record causes is that record's dead letter
-        return Unreadable(record, UnforeseenError(error), command_id)
-    return Read(record, observation, provenance.root, command_id)
+        return Unreadable(record, UnforeseenError(error), command_of(record.headers))
+    return Read(record, observation, provenance.root, provenance.command_id)
 
 
 def observe(value: bytes, provenance: Provenance, zone_of: ZoneOf) -> Observation:

@@ -156,6 +156,14 @@ _KNOWN: Final = frozenset(
 )
 
 
+def command_of(headers: AnyHeaders) -> str | None:
+    """Return the command id of a raw record's headers; None where they have none, or one that is odd."""
+    try:
+        return _name(header_texts(headers), "command-id")
+    except UnreadableError:
+        return None
+
+
 def read_provenance(headers: AnyHeaders, timestamp_ms: int) -> Provenance:
     """Read a raw record's headers.
 

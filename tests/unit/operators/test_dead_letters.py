@@ -150,6 +150,17 @@ def test_what_cannot_be_read_keeps_its_key() -> None:
     assert record.key is None
 
 
+@pytest.mark.parametrize(
+    "headers", [(), (("courier", b"dash"), ("item", b"first")), (("courier", b"\xff"), ("account", b"\0"))]
+)
+def test_a_root_whose_headers_are_odd_is_applied_as_its_command(headers: tuple[tuple[str, bytes | None], ...]) -> None:
+    """Whoever redrives it hears what came of it, and does not wait for it."""
+    root = RawRecord(0, 7, b"k", b"{}", headers, 0)
+    reading = reread(root, "job/0:7", lambda *_: UTC, 12)
+    assert isinstance(reading, Unreadable)
+    assert reading.command_id == "job/0:7"
+
+
 def test_one_that_came_back_names_its_first_root() -> None:
     back = _root(dash("X", "VERIFIED", 1), source=Source.REPLAY, replay_of="4:2", command_id="earlier/4:2")
     record = reread(back, "job/4:2", lambda *_: UTC, 12).record
