@@ -45,10 +45,10 @@ _DataError: Final = asyncpg.exceptions._base.DataError
 class _Persons(msgspec.Struct, frozen=True):
     """The column `personal`."""
 
-    driver: Driver | None
-    signed_by: str | None
-    tracking_url: str | None
-    proofs: tuple[Proof, ...]
+    driver: Driver | None = None
+    signed_by: str | None = None
+    tracking_url: str | None = None
+    proofs: tuple[Proof, ...] = ()
 
 
 _json: Final = msgspec.json.Encoder().encode
