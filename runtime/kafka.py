@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from itertools import chain
 from typing import Any, Final
 
 import structlog
@@ -27,6 +26,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.producer.message_accumulator import MessageBatch
 
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka_asking import Admin
@@ -183,7 +183,7 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STOP
             raise
     finally:
         if isinstance(client, AIOKafkaProducer):
-            _hear_out(client)
+            _end_of_transaction(client)  # an error that nobody asks for would be logged as lost
 
 
 def background(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
@@ -209,13 +209,15 @@ def denial_of_transaction(producer: AIOKafkaProducer) -> KafkaError | None:
     return error if isinstance(error, DENIALS) else None
 
 
-def _hear_out(producer: AIOKafkaProducer) -> None:
-    """Ask for the errors that a failed producer has told nobody: they would be logged as lost."""
-    _end_of_transaction(producer)
-    accumulator = producer._message_accumulator
-    for batch in chain(accumulator._pending_batches, *accumulator._batches.values()):
-        if batch._drain_waiter.done() and not batch._drain_waiter.cancelled():
-            batch._drain_waiter.exception()
+def _fail_heard(batch: MessageBatch, exception: Exception) -> None:
+    """Fail a batch as aiokafka does. For its being sent nobody waits: that error would be logged as lost."""
+    _fail(batch, exception)
+    if not batch._drain_waiter.cancelled():
+        batch._drain_waiter.exception()
+
+
+_fail: Final = MessageBatch.failure
+MessageBatch.failure = _fail_heard
 
 
 def _end_of_transaction(producer: AIOKafkaProducer) -> BaseException | None:
