@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -82,8 +81,3 @@ async def whole(settings: Settings, admin: Admin) -> bool:
         for topic in found
         for each in topic["partitions"]
     )
-
-
-def told(has: Collection[Role]) -> str:
-    """Say what a broker does."""
-    return ", ".join(f"{count} x {role}" for role, count in Counter(has).items())
