@@ -326,7 +326,7 @@ class _Audit:
         beyond = page.beyond.get(name, frozenset())
         found = compare_raw(facts, raw.refold(name, beyond))
         if found and (elsewhere := await raw.stored_elsewhere(name)):
-            return compare_raw(facts, raw.refold(name, beyond | elsewhere))
+            return compare_raw(facts, raw.refold(name, beyond, elsewhere))
         return found
 
     async def _count(self, partition: int, cursor: Cursor) -> None:

@@ -200,10 +200,13 @@ class Raw:
         reason = ("dlq-reason", DeadLetterReason.UNSTORABLE.encode())
         return {row["cause_offset"] for row in rows if reason in _unpack_headers(row["headers"])}
 
-    def refold(self, shipment_id: str, uncounted: Set[int]) -> Content | None:
-        """Return what the records read so far come to, but for those at `uncounted` offsets."""
+    def refold(self, shipment_id: str, beyond: Set[int], elsewhere: Set[int] = frozenset()) -> Content | None:
+        """Return what the records read so far come to, but for those at offsets `beyond` the shipment's limit.
+
+        What is stored `elsewhere` does not count either, nor what reads it again.
+        """
         heard = self._histories.get(shipment_id, ())
-        said = [each.observation for each in heard if uncounted.isdisjoint((each.offset, each.root))]
+        said = [each.observation for each in heard if each.offset not in beyond and each.root not in elsewhere]
         if not said:
             return None
         if any(isinstance(each.decision, Erase) for each in said):

@@ -108,6 +108,7 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
     "audit_batches": (P, 0, OFFSETS, [NOW] * 300, 4000),
     "audit_counts": (P,),
     "audit_dead_letters": (P,),
+    "audit_elsewhere": (P, 0, list(range(2_000)), "dash:D-1"),
     "audit_refused": (P, 0, 1000, 2000),
     "audit_holes": (P, 0, 1000, 2000),
     "audit_standing": (IDS,),
