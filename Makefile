@@ -1,7 +1,7 @@
 # What a person types. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-docker chaos bench schemas lock audit clean
+.PHONY: help run check test test-docker chaos bench schemas tables lock audit clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -18,6 +18,7 @@ help:
 	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
 	@echo 'make bench        events a second against one message at a time, the delay at 25 webhooks a second, replays'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
+	@echo 'make tables       write migrations/schema.sql anew, from a database that the migrations have made'
 	@echo 'make lock         resolve the requirements anew'
 	@echo 'make audit        ask the advisory service about every locked package; needs the network, no part of `make test`'
 	@echo 'make clean        delete the virtual environment, the data of `make run` and all caches'
@@ -60,6 +61,9 @@ schemas: $(INSTALLED)
 	$(BIN)/python -m schemas.export
 	$(BIN)/python -m ingest.openapi
 	$(BIN)/python -m tests.unit.schemas.examples
+
+tables: $(INSTALLED)
+	WAYBILL_TEST_WRITE_SCHEMA=1 $(BIN)/pytest tests/integration/test_schema.py
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt
