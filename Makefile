@@ -61,6 +61,7 @@ schemas: $(INSTALLED)
 	$(BIN)/python -m schemas.export
 	$(BIN)/python -m ingest.openapi
 	$(BIN)/python -m tests.unit.schemas.examples
+	$(BIN)/python -m tests.unit.layers
 
 tables: $(INSTALLED)
 	WAYBILL_TEST_WRITE_SCHEMA=1 $(BIN)/pytest tests/integration/test_schema.py
