@@ -1,4 +1,4 @@
-"""What the pages name is there: files, headings, commands of make, the glossary's names."""
+"""What the pages name is there: files, headings, commands of make, the glossary's names, what hooks run."""
 
 import re
 from collections import Counter
@@ -37,6 +37,16 @@ def test_make_knows_what_the_pages_tell_to_run(page: Path) -> None:
     spans = re.findall(r"`[^`]*`", page.read_text())
     named = {target for span in [*spans, *_CODE.findall(page.read_text())] for target in _MAKE.findall(span)}
     assert named <= set(_TARGET.findall((ROOT / "Makefile").read_text()))
+
+
+def test_the_hooks_run_what_make_check_runs() -> None:
+    """By the tools of `.venv`: no hook comes from elsewhere."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"repo: (.+)", hooks) == ["local"]
+    makefile = (ROOT / "Makefile").read_text()
+    checks = makefile.partition("\nstatic: ")[2].partition("\n\n")[0]
+    made = set(re.findall(r"\$\(BIN\)/(\S+(?: format| check)?)", checks))
+    assert set(re.findall(r"entry: \.venv/bin/(\S+(?: format| check)?)", hooks)) == made
 
 
 def glossary() -> list[tuple[str, str, str]]:
