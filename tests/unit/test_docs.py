@@ -1,6 +1,7 @@
 """What the pages name is there: files, headings, commands of make, the glossary's names, what hooks run."""
 
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,12 @@ def test_the_hooks_run_what_make_check_runs() -> None:
     checks = makefile.partition("\nstatic: ")[2].partition("\n\n")[0]
     made = set(re.findall(r"\$\(BIN\)/(\S+(?: format| check)?)", checks))
     assert set(re.findall(r"entry: \.venv/bin/(\S+(?: format| check)?)", hooks)) == made
+
+
+def test_the_changelog_knows_the_newest_version() -> None:
+    released = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert released[0] == project["version"]
 
 
 def glossary() -> list[tuple[str, str, str]]:
