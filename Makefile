@@ -27,7 +27,7 @@ run: $(INSTALLED)
 	@$(BIN)/waybill up $(if $(ONCE),--once) $(if $(NO_SAMPLES),--no-samples)
 
 check: $(INSTALLED) static
-	$(BIN)/pytest $(WORKERS) tests/unit tests/property
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest $(WORKERS) tests/unit tests/property
 
 test: $(INSTALLED) static
 	$(BIN)/pytest $(WORKERS) --durations=25

@@ -19,12 +19,27 @@ import pytest
 import pytest_asyncio
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
+from hypothesis import HealthCheck, settings
 
 from devstack import Docker, Kafka, MissingToolError, Postgres, Stack, StartError, for_tests, progress, services
 from devstack.choice import TEST_STACK
 from devstack.stack import NamedKafka
 from runtime import migrations
 from runtime.settings import load_settings
+
+_SLOW_IS_FINE: Final = (HealthCheck.too_slow, HealthCheck.data_too_large)
+
+for name, examples, same in (("quick", 25, True), ("full", 100, True), ("thorough", 3_000, False)):
+    settings.register_profile(
+        name,
+        max_examples=examples,
+        derandomize=same,
+        database=None,
+        deadline=None,
+        suppress_health_check=_SLOW_IS_FINE,
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
+"""How many lives each law is tried on: the same ones every time, but for a thorough run."""
 
 STACK_LINES = pytest.StashKey[tuple[str, ...]]()
 STACK_LINES_KEY: Final = "stack_lines"
