@@ -197,9 +197,9 @@ def _apply_decision(courier: Courier, shipment: Shipment, observation: Observati
     learn(courier, shipment, observation)
     if isinstance(decision, Erase):
         forget_personal(courier, shipment)
-    resolves = shipment.timeline.resolved()
-    if shipment.snapshot != before.snapshot or (resolves and before.outdated):
+    if shipment.snapshot != before.shown:
         return _correcting(before, shipment)
+    resolves = shipment.timeline.resolved()
     if not resolves:
         return Applied(Unchanged())
     assert shipment.snapshot is not None
