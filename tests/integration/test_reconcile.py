@@ -39,7 +39,10 @@ KEY: Final = "merchant-k3y-Qm4"
 CLIENT_KEY: Final = "client-k3y-Wv7"
 CLIENT_SECRET: Final = "client-s3cret-Zt9"
 SECRETS: Final = (KEY, CLIENT_KEY, CLIENT_SECRET)
-BEGAN: Final = datetime.now(UTC).replace(microsecond=0) - LONGEST - timedelta(days=2)
+TODAY: Final = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+BEGAN: Final = TODAY - LONGEST - timedelta(days=2)
+"""A midnight: couriers tell some times in whole minutes, so which moves share one would depend on the clock."""
+
 MOMENT: Final = timedelta(seconds=30)
 """How long after it happened a webhook is received."""
 
