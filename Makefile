@@ -12,7 +12,7 @@ LOCK := .venv.lock
 help:
 	@echo 'make run          start everything, play the bundled deliveries, show each event; Ctrl-C stops'
 	@echo 'make run ONCE=1   the same, but stop when every expected event was seen (exit 1 if one is missing)'
-	@echo 'make check        format, lint, types, layers, unit and property tests: no broker, no database, a minute or two'
+	@echo 'make check        format, lint, types, layers, unit and property tests: no broker, no database, two or three minutes'
 	@echo 'make test         everything CI checks: format, lint, types, layers, tests on a real broker and database'
 	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
 	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
