@@ -18,7 +18,6 @@ from operators.comparing import (
     Row,
     StoredEvent,
     fields,
-    personal_of,
     published,
     read_state,
     unlike,
@@ -40,7 +39,6 @@ from schemas.couriers import COURIERS
 from schemas.events import Event, State
 from schemas.observation import Erase, Observation
 from schemas.records import AnyHeaders
-from schemas.times import format_time
 from schemas.topics import Topic
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Phase
 
@@ -383,25 +381,11 @@ def _row(row: Any) -> Row:
 
 
 def _content(row: Any) -> Content:
-    snapshot = read_snapshot(row)
-    details = snapshot.details
-    return Content(
+    return Content.showing(
+        read_snapshot(row),
         courier=row["courier"],
         account=row["account"],
-        service=snapshot.service,
         courier_ref=row["courier_ref"],
-        order_id=details.order_id,
-        awb=details.awb,
-        status=snapshot.status,
         phase=Phase(row["phase"]),
         final=row["final"],
-        courier_status=snapshot.courier_status,
-        failed_count=snapshot.failed_count,
-        carrier=details.carrier,
-        charges=details.charges,
-        reason=details.reason,
-        description=details.description,
-        personal=personal_of(details),
-        occurred_at=format_time(snapshot.occurred.at),
-        occurred_at_source=snapshot.occurred.source,
     )

@@ -74,17 +74,31 @@ class Content(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @classmethod
     def folded(cls, said: Observation, snapshot: Snapshot) -> Self:
         """Return what a fold comes to. `said` is any observation of the shipment."""
-        details = snapshot.details
-        return cls(
+        return cls.showing(
+            snapshot,
             courier=said.courier,
             account=said.account,
-            service=snapshot.service,
             courier_ref=said.reference,
+            phase=PHASES[snapshot.status],
+            final=COURIERS[said.courier].lifecycles[snapshot.service].is_final(snapshot.status),
+        )
+
+    @classmethod
+    def showing(
+        cls, snapshot: Snapshot, *, courier: str, account: str | None, courier_ref: str, phase: Phase, final: bool
+    ) -> Self:
+        """Return an account that shows a snapshot, with what no snapshot holds."""
+        details = snapshot.details
+        return cls(
+            courier=courier,
+            account=account,
+            service=snapshot.service,
+            courier_ref=courier_ref,
             order_id=details.order_id,
             awb=details.awb,
             status=snapshot.status,
-            phase=PHASES[snapshot.status],
-            final=COURIERS[said.courier].lifecycles[snapshot.service].is_final(snapshot.status),
+            phase=phase,
+            final=final,
             courier_status=snapshot.courier_status,
             failed_count=snapshot.failed_count,
             carrier=details.carrier,
