@@ -168,7 +168,9 @@ def _apply_again(
     renamed = old.record_digest != observation.record_digest
     before = _mark(shipment)
     if not renamed and (observation == old or which_record(observation) != which_record(old)):
-        return Applied(_differing(before, shipment), kept=False)
+        effect = _only_differences(before, shipment, Unchanged())
+        _note(shipment, observation, effect, name_anomaly)
+        return Applied(effect, kept=False)
     entry = shipment.timeline.find(old.reading_digest)
     counted = entry is not None and entry.accepted and entry.observation is old
     learn(courier, shipment, observation, old)
@@ -176,9 +178,7 @@ def _apply_again(
         learn(courier, shipment, old, observation)  # a row is never taken back
         return Applied(Unchanged(), kept=False)
     counts = observation.takes_part and shipment.kept[observation.reading_digest][0] is observation
-    if counted or not counts:
-        return Applied(_differing(before, shipment), _conflict(before, shipment))
-    effect = _effect(courier, before, shipment, observation)
+    effect = Unchanged() if counted or not counts else _effect(courier, before, shipment, observation)
     if isinstance(effect, Refused) and name_anomaly(effect.kind) == shipment.anomalies.get(observation.record_digest):
         effect = Unchanged()
     effect = _only_differences(before, shipment, effect)
@@ -264,14 +264,6 @@ def _correcting(before: Before, shipment: Shipment) -> Applied:
     return Applied(_corrected(before, shipment), _conflict(before, shipment))
 
 
-def _differing(before: Before, shipment: Shipment) -> Effect:
-    """Correct what was shown, if it differs."""
-    if shipment.snapshot == before.shown:
-        return Unchanged()
-    _count(shipment)
-    return _corrected(before, shipment)
-
-
 def _effect(courier: Courier, before: Before, shipment: Shipment, observation: Observation) -> Effect:
     """Say what a new observation led to, from the shipment as it was shown and as it is with it."""
     snapshot = shipment.snapshot
@@ -289,13 +281,12 @@ def _effect(courier: Courier, before: Before, shipment: Shipment, observation: O
     if verdict.forced and verdict.moved and not unmoved:
         return _corrected(before, shipment)
     if _in_turn(before, place, verdict, shipment):
-        previous = before.shown.status if before.shown else None
         resolves = _resolved(before, shipment)
         if not verdict.moved:
-            return Changed(EventType.UPDATED, previous=previous, resolves=resolves)
+            return Changed(EventType.UPDATED, previous=verdict.before, resolves=resolves)
         return Changed(
             EventType.STATUS_CHANGED,
-            previous=previous,
+            previous=verdict.before,
             transition=transition_of(
                 courier.lifecycles[shipment.service],
                 verdict,
