@@ -96,9 +96,8 @@ class Pool:
         try:
             yield connection
         except BaseException:
-            with suppress(
-                *DATABASE_ERRORS
-            ):  # asyncpg cuts what cannot be given back; what went wrong before tells more
+            # What went wrong tells more than that it cannot be given back: asyncpg cuts it then.
+            with suppress(*DATABASE_ERRORS):
                 await self._pool.release(connection, timeout=ACQUIRE_SECONDS)
             raise
         await self._pool.release(connection, timeout=ACQUIRE_SECONDS)
