@@ -1,12 +1,24 @@
 """The plan of a chaos run: which faults, how many, in which order; and what any run of faults has to tell."""
 
 import math
+import os
 import random
+import secrets
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+
+SCALE: Final = float(os.environ.get("WAYBILL_TEST_CHAOS") or 0)
+"""How many times the faults of the long form a run is asked for; 0: the short form, as in `make test`."""
+
+LONG: Final = SCALE >= 1
+
+
+def chosen_seed() -> int:
+    """Return the seed that repeats a run, or a new one."""
+    return int(os.environ.get("WAYBILL_TEST_SEED") or secrets.randbelow(10**6))
 
 
 class Fault(StrEnum):

@@ -5,9 +5,7 @@ long form, `make chaos`; `WAYBILL_TEST_SEED` repeats a plan.
 """
 
 import asyncio
-import os
 import random
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -28,7 +26,7 @@ from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.faults.brokers import Role, away, busiest, described, need_in_sync, one_with, whole
-from tests.faults.chaos import Outcome
+from tests.faults.chaos import LONG, Outcome, chosen_seed
 from tests.faults.rig import RECOVERY_SECONDS, Rig
 from tests.faults.services import Service
 from tests.integration.system import System, open_system, until
@@ -36,7 +34,6 @@ from tests.integration.test_ingest import Process, TopicStore, waybill_ingest
 from tests.unit.ingest.doors import settings_with
 
 PARTITIONS: Final = 4
-LONG: Final = bool(os.environ.get("WAYBILL_TEST_CHAOS"))
 COMING_AND_GOING_SECONDS: Final = 60.0 if LONG else 6.0
 BELOW_SECONDS: Final = 20.0
 """How long too few brokers are there: longer than any time-out of the door's and the processor's."""
@@ -179,7 +176,7 @@ async def test_nothing_lost_nothing_twice_with_three_brokers(
     tmp_path: Path,
     chaos_outcomes: list[Outcome],
 ) -> None:
-    seed = int(os.environ.get("WAYBILL_TEST_SEED") or secrets.randbelow(10**6))
+    seed = chosen_seed()
     chance = random.Random(seed)
     system: System = await open_system(
         kafka_cluster.bootstrap_servers, database_url, topic_prefix, PARTITIONS, len(kafka_cluster.brokers)

@@ -4,9 +4,7 @@ Short by default. `WAYBILL_TEST_CHAOS=1` is the long form, `make chaos`; `WAYBIL
 """
 
 import asyncio
-import os
 import random
-import secrets
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -17,7 +15,7 @@ from typing import Any, Final
 from devstack import Stack
 from processor.steps import Step
 from runtime import values
-from tests.faults.chaos import Fault, Outcome, Plan, make_plan
+from tests.faults.chaos import SCALE, Fault, Outcome, Plan, chosen_seed, make_plan
 from tests.faults.proxy import Proxy, proxies, through
 from tests.faults.rig import RECOVERY_SECONDS, Rig
 from tests.faults.services import Service
@@ -134,8 +132,8 @@ async def test_nothing_lost_nothing_twice(
     tmp_path: Path,
     chaos_outcomes: list[Outcome],
 ) -> None:
-    seed = int(os.environ.get("WAYBILL_TEST_SEED") or secrets.randbelow(10**6))
-    plan = make_plan(seed, float(os.environ.get("WAYBILL_TEST_CHAOS") or SHORT))
+    seed = chosen_seed()
+    plan = make_plan(seed, SCALE or SHORT)
     system = await open_system(stack.kafka_bootstrap_servers, database_url, topic_prefix)
     run = Run(system, stack, plan, tmp_path)
     try:

@@ -4,9 +4,7 @@ Short by default; `WAYBILL_TEST_CHAOS=1` is the long form. `WAYBILL_TEST_SEED` r
 """
 
 import asyncio
-import os
 import random
-import secrets
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,13 +21,13 @@ from devstack import Kafka
 from devstack.ports import HOST, free_ports
 from runtime import topics
 from runtime.settings import load_settings
+from tests.faults.chaos import LONG, chosen_seed
 from tests.faults.proxy import Proxy
 from tests.faults.services import Service
 from tests.integration.test_ingest import TopicStore
 from tests.unit.ingest.doors import DASH, KIRIMINAJA, SETTINGS
 
-LONG: Final = float(os.environ.get("WAYBILL_TEST_CHAOS") or 0) >= 1
-SEED: Final = int(os.environ.get("WAYBILL_TEST_SEED") or secrets.randbelow(10**6))
+SEED: Final = chosen_seed()
 
 OUTAGE_RATE: Final = 500.0 if LONG else 100.0
 OUTAGE_SECONDS: Final = 60.0 if LONG else 6.0

@@ -4,7 +4,6 @@ Short by default. `WAYBILL_TEST_CHAOS=1` is the long form, `make chaos`.
 """
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,14 +23,13 @@ from operators.locking import alone
 from processor.service import CONNECTIONS
 from reconcile.service import serve
 from runtime.postgres import open_pool
-from tests.faults.chaos import Outcome
+from tests.faults.chaos import LONG, Outcome
 from tests.faults.rig import Rig
 from tests.faults.services import Service
 from tests.faults.standby import Pair, execute, pair
 from tests.integration.operating import asked
 from tests.integration.system import System, open_system, until
 
-LONG: Final = float(os.environ.get("WAYBILL_TEST_CHAOS") or 0) >= 1
 PARTITIONS: Final = CONNECTIONS + 2
 
 WEBHOOKS_A_SECOND: Final = 60.0 if LONG else 15.0
