@@ -1,8 +1,11 @@
-"""Connections to brokers that end with their client, whenever it ends. Reaches into aiokafka 0.14.
+"""Connections to brokers that end with their client, and a client that lives until it is closed. Reaches into aiokafka.
 
 aiokafka's own client loses a connection, which stays open until the garbage collector finds it, in three cases: its
 start is cancelled, or out of time, between the first connection and the answer on it; a task opens one after the client
 was closed; one is looked up between the broker's closing it and the client's noticing.
+
+And it asks for leaders no more once an answer, or a request on a connection that has just ended, has raised an error
+that aiokafka did not expect. Such a client stays with the leaders it knew, for ever, and raises that error when closed.
 """
 
 import asyncio
@@ -12,9 +15,12 @@ from contextvars import ContextVar
 from typing import Any, Final, cast
 
 import aiokafka.client
+import structlog
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+log = structlog.get_logger(__name__)
 
 OnClose = Callable[[AIOKafkaConnection, CloseReason | None], None]
 
@@ -38,6 +44,13 @@ class OwningClient(AIOKafkaClient):  # type: ignore[misc]
         await super().close()
         if closing:
             await asyncio.wait(closing)
+
+    async def _md_synchronizer(self) -> None:
+        while True:
+            try:
+                await super()._md_synchronizer()
+            except Exception:
+                log.exception("kafka leaders are asked for again")
 
     async def _get_conn(self, *arguments: Any, **options: Any) -> AIOKafkaConnection | None:
         with _opening_for(self):
@@ -82,4 +95,21 @@ async def _create_conn(host: str, port: int, *, on_close: OnClose | None = None,
     return connection
 
 
+def _closing_what_has_ended(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a way of sending for which an ended transport is an ended connection: uvloop raises `RuntimeError`."""
+
+    def send_or_close(connection: AIOKafkaConnection, *arguments: Any, **options: Any) -> Any:
+        try:
+            return send(connection, *arguments, **options)
+        except KafkaError:
+            raise
+        except RuntimeError as error:
+            connection.close(reason=CloseReason.CONNECTION_BROKEN)
+            raise KafkaConnectionError(f"Connection at {connection.host}:{connection.port} ended: {error}") from error
+
+    return send_or_close
+
+
 aiokafka.client.create_conn = _create_conn
+AIOKafkaConnection.send = _closing_what_has_ended(AIOKafkaConnection.send)
+AIOKafkaConnection._send_sasl_token = _closing_what_has_ended(AIOKafkaConnection._send_sasl_token)

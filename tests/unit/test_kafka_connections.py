@@ -12,9 +12,10 @@ from typing import Any, Final, cast
 
 import pytest
 import uvloop
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.admin import ApiVersionResponse_v0
 from aiokafka.protocol.coordination import FindCoordinatorResponse_v1
-from aiokafka.protocol.metadata import MetadataResponse_v0
+from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v0
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 
 from runtime import kafka
@@ -264,5 +265,51 @@ def test_a_closed_client_opens_no_connection(loop: NewLoop) -> None:
             await asyncio.sleep(0)
             await kafka.stop(producer, PATIENCE)
             assert not await opening
+
+    assert complaints(loop, trial) == []
+
+
+def test_a_request_on_a_connection_that_has_just_ended_is_an_error_of_kafka() -> None:
+    """Uvloop raises a `RuntimeError` then, which ends aiokafka's tasks in the middle of their work."""
+
+    async def trial() -> None:
+        async with ScriptedBroker().running() as settings:
+            producer = kafka.new_producer(settings, "test")
+            await kafka.start(producer)
+            (connection,) = producer.client._conns.values()
+            connection._read_task.cancel()
+            connection._writer.transport.abort()
+            with suppress(ConnectionError):
+                await connection._writer.wait_closed()
+            with pytest.raises(KafkaConnectionError):
+                await connection.send(MetadataRequest([]))
+            assert await producer.client.force_metadata_update()
+            await kafka.stop(producer, PATIENCE)
+
+    assert complaints(uvloop.new_event_loop, trial) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "uvloop"])
+def test_a_client_goes_on_asking_for_leaders_whatever_one_answer_does(
+    loop: NewLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def trial() -> None:
+        async with ScriptedBroker().running() as settings:
+            producer = kafka.new_producer(settings, "test")
+            await kafka.start(producer)
+            with monkeypatch.context() as spoilt:
+                spoilt.setattr(producer.client.cluster, "update_metadata", _fail)
+                asked = asyncio.ensure_future(producer.client.force_metadata_update())
+                while not failures:
+                    await asyncio.sleep(0.001)
+            async with asyncio.timeout(DEADLINE):
+                assert await asked
+            await kafka.stop(producer, PATIENCE)
+
+    failures: list[object] = []
+
+    def _fail(metadata: object) -> None:
+        failures.append(metadata)
+        raise AssertionError("an answer that aiokafka did not expect")
 
     assert complaints(loop, trial) == []
