@@ -4,8 +4,8 @@ import msgspec
 
 from cli.consent import agreed as ask
 from cli.output import complain, say, say_json
-from processor.errors import ProcessorError
-from processor.mending import Mend
+from processor.core.errors import ProcessorError
+from processor.protocol.repair import Mend
 from processor.recover import FAILURES, open_recovery
 from runtime.settings import Settings
 

@@ -10,11 +10,11 @@ import msgspec
 
 from operators.decisions import account_of
 from operators.errors import OperatorError
-from processor.errors import StoredRowError
+from processor.core.errors import StoredRowError
+from processor.core.state import Shipment
 from processor.pieces import LOADED_BYTES
-from processor.state import Shipment
-from processor.steps import no_one
-from processor.store import Store
+from processor.protocol.crash_points import no_one
+from processor.storage.store import Store
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import Anomaly

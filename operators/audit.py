@@ -37,8 +37,8 @@ from operators.comparing import (
 from operators.errors import OperatorError
 from operators.finding import find_shipment
 from operators.unaccounted import Unaccounted
-from processor.claims import Cursor, emission
-from processor.recovery_store import RecoveryStore
+from processor.protocol.claims import Cursor, emission
+from processor.storage.recovery import RecoveryStore
 from processor.worker import committed_offset
 from runtime import kafka
 from runtime.kafka_asking import Admin

@@ -23,15 +23,15 @@ from operators.comparing import (
     unlike,
 )
 from operators.errors import OperatorError
-from processor.claims import Cursor
-from processor.errors import StoredRowError, UnstorableError
-from processor.feed import raw_record
-from processor.pacing import MAX_BATCH
+from processor.core.errors import StoredRowError, UnstorableError
+from processor.core.plan import Read, Reading, authorized, read
+from processor.core.state import Past, Shipment, forgotten, is_outdated, rebuild
+from processor.kafka.feed import raw_record
 from processor.pieces import LOADED_BYTES
-from processor.plan import Read, Reading, authorized, read
-from processor.state import Past, Shipment, forgotten, is_outdated, rebuild
-from processor.steps import no_one
-from processor.store import Store, read_snapshot
+from processor.protocol.claims import Cursor
+from processor.protocol.crash_points import no_one
+from processor.protocol.pacing import MAX_BATCH
+from processor.storage.store import Store, read_snapshot
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings

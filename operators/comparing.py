@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from processor.fold import Snapshot
+from processor.core.fold import Snapshot
 from runtime.values import MASK
 from schemas.couriers import COURIERS
 from schemas.events import Event, Personal, ShownProof, State, state_after

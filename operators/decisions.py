@@ -18,11 +18,11 @@ from operators.finding import find_shipment
 from operators.journal import write_down
 from operators.outcomes import APPLY_SECONDS, outcomes
 from operators.rereading import reread
-from processor.fold import Snapshot, Verdict, judge
-from processor.plan import Read, ZoneOf, plan, read
-from processor.state import Shipment
-from processor.steps import no_one
-from processor.store import Store
+from processor.core.fold import Snapshot, Verdict, judge
+from processor.core.plan import Read, ZoneOf, plan, read
+from processor.core.state import Shipment
+from processor.protocol.crash_points import no_one
+from processor.storage.store import Store
 from runtime.appending import Appended, Appender
 from runtime.kafka import admin_client
 from runtime.kafka_admin import find_topics

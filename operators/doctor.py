@@ -15,12 +15,12 @@ from operators.lag import Lag, find_lag, total
 from operators.retention import too_short
 from operators.spool import look
 from operators.zones import Shifted, shifted
-from processor.claims import Cursor
-from processor.emitter import KAFKA_ERRORS
-from processor.errors import ProcessorError
+from processor.core.errors import ProcessorError
 from processor.health import ANSWER_SECONDS, commits
+from processor.kafka.emitter import KAFKA_ERRORS
+from processor.protocol.claims import Cursor
 from processor.recover import open_recovery
-from processor.recovery_store import RecoveryStore
+from processor.storage.recovery import RecoveryStore
 from runtime import topics
 from runtime.clock import clocks
 from runtime.errors import DeniedError, SetupError, UnreachableError

@@ -9,8 +9,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.errors import OperatorError
-from processor.claims import Committed, Cursor, Stream, emission
-from processor.recovery_store import RecoveryStore
+from processor.protocol.claims import Committed, Cursor, Stream, emission
+from processor.storage.recovery import RecoveryStore
 from processor.worker import committed_offset
 from runtime import kafka, kafka_admin
 from runtime.postgres import Pool, open_pool

@@ -29,7 +29,7 @@ from operators.dead_letters import (
 from operators.journal import note
 from operators.outcomes import outcomes
 from operators.rereading import reread
-from processor.plan import Unreadable, ZoneOf
+from processor.core.plan import Unreadable, ZoneOf
 from runtime.appending import Appended, Appender
 from runtime.postgres import Pool
 from runtime.queries import load_queries

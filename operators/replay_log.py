@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.errors import OperatorError
 from operators.selection import LogRange, Selection, Stretch, Verdict, judge, search_time, stretches
-from processor.feed import raw_record
-from processor.plan import Read, read
+from processor.core.plan import Read, read
+from processor.kafka.feed import raw_record
 from runtime import kafka, kafka_admin
 from runtime.postgres import Pool
 from runtime.queries import load_queries

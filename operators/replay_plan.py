@@ -13,13 +13,13 @@ import msgspec
 from operators.replay_log import Applied, Found, ReplayLog
 from operators.rereading import reread
 from operators.selection import Selection, Stretch
-from processor.fold import Snapshot
-from processor.outputs import Output
+from processor.core.fold import Snapshot
+from processor.core.outputs import Output
+from processor.core.plan import Read, Reading, plan
+from processor.core.state import Shipment
 from processor.pieces import LOADED_BYTES, covered
-from processor.plan import Read, Reading, plan
-from processor.state import Shipment
-from processor.steps import no_one
-from processor.store import Store, personal
+from processor.protocol.crash_points import no_one
+from processor.storage.store import Store, personal
 from runtime.postgres import Pool
 from runtime.settings import Settings
 from runtime.values import MASK

@@ -19,8 +19,8 @@ from operators.replay_jobs import Job, Runner, Status, outcomes
 from operators.replay_log import Chunk, ReplayLog, ahead, open_replay_log
 from operators.rereading import reread
 from operators.selection import Stretch
-from processor.emitter import KAFKA_ERRORS
-from processor.plan import Read
+from processor.core.plan import Read
+from processor.kafka.emitter import KAFKA_ERRORS
 from runtime.appending import Appender, open_appender
 from runtime.errors import SetupError
 from runtime.postgres import DATABASE_ERRORS, Pool

@@ -18,8 +18,8 @@ from operators.errors import OperatorError
 from operators.replay_jobs import Job, Runner
 from operators.replay_run import Control, Ended, Pace, Progress, Tell, marked, settled
 from operators.selection import Selection, Stretch, within
-from processor.errors import StoredRowError
-from processor.outputs import Output, messages
+from processor.core.errors import StoredRowError
+from processor.core.outputs import Output, messages
 from runtime import kafka, kafka_admin
 from runtime.postgres import Pool
 from runtime.queries import load_queries

@@ -8,10 +8,10 @@ import msgspec
 
 from operators.errors import OperatorError
 from operators.personal import masked
-from processor.outputs import anomaly_id
-from processor.state import Shipment, new_shipment
-from processor.steps import no_one
-from processor.store import Store, read_reading
+from processor.core.outputs import anomaly_id
+from processor.core.state import Shipment, new_shipment
+from processor.protocol.crash_points import no_one
+from processor.storage.store import Store, read_reading
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS

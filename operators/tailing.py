@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.errors import OperatorError
 from operators.personal import masked
-from processor.emitter import KAFKA_ERRORS
-from processor.feed import raw_record
-from processor.plan import Unreadable, read
+from processor.core.plan import Unreadable, read
+from processor.kafka.emitter import KAFKA_ERRORS
+from processor.kafka.feed import raw_record
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 from runtime.settings import Settings

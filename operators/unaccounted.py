@@ -7,10 +7,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.accounting import Gone, is_accounted
 from operators.auditing import Tail
-from processor.claims import Cursor
-from processor.feed import raw_record
-from processor.offsets import Span, joined, without
-from processor.plan import Read, read
+from processor.core.offsets import Span, joined, without
+from processor.core.plan import Read, read
+from processor.kafka.feed import raw_record
+from processor.protocol.claims import Cursor
 from runtime import kafka_log
 from runtime.postgres import Pool
 from runtime.queries import load_queries

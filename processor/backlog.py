@@ -12,9 +12,9 @@ from typing import Final, Never
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
-from processor.waiting import Oldest
+from processor.kafka.emitter import KAFKA_ERRORS
+from processor.protocol.backlog import Oldest
 from processor.worker import Shared, Worker
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError

@@ -12,8 +12,8 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
-from processor.emitter import KAFKA_ERRORS
-from processor.errors import ClaimLostError
+from processor.core.errors import ClaimLostError
+from processor.kafka.emitter import KAFKA_ERRORS
 from runtime.errors import UnreachableError
 from runtime.metrics import ClaimReason
 from runtime.postgres import DATABASE_ERRORS

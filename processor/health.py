@@ -8,7 +8,7 @@ from typing import Any, Final, Never
 import structlog
 from aiokafka.errors import TopicAuthorizationFailedError
 
-from processor.emitter import KAFKA_ERRORS
+from processor.kafka.emitter import KAFKA_ERRORS
 from runtime.errors import DeniedError, SetupError
 from runtime.kafka_asking import Admin
 from runtime.metrics import ProcessorMetrics, StoreName
@@ -25,7 +25,7 @@ ANSWER_SECONDS: Final = 3.0
 STALLED_SECONDS: Final = 2.0
 """How long one of our commits may wait for a standby before all are said to: one that is there takes milliseconds."""
 
-_Q: Final = load_queries("processor")
+_Q: Final = load_queries("processor.storage")
 
 log = structlog.get_logger(__name__)
 

@@ -14,11 +14,11 @@ from typing import Final
 
 import msgspec
 
-from processor.cache import Cache
-from processor.errors import UnplannableError
-from processor.plan import Plan, Planning, Read, Reading, ZoneOf, read
-from processor.state import Shipment
-from processor.store import Store
+from processor.core.cache import Cache
+from processor.core.errors import UnplannableError
+from processor.core.plan import Plan, Planning, Read, Reading, ZoneOf, read
+from processor.core.state import Shipment
+from processor.storage.store import Store
 from schemas.records import RawRecord
 
 LOOP_SECONDS: Final = 0.02

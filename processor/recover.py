@@ -16,21 +16,21 @@ from typing import Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from processor.cache import Cache
-from processor.claims import Committed, Cursor, Log, Sight, Stream, advanced, digest
-from processor.cursors import Cursors
-from processor.emitter import KAFKA_ERRORS, Emitter
-from processor.errors import ClaimLostError, RecoveryError
-from processor.feed import gap_at, raw_record
-from processor.mending import Mend, correction, mend
-from processor.outputs import Output, batch_messages
-from processor.pacing import MAX_BATCH
+from processor.core.cache import Cache
+from processor.core.errors import ClaimLostError, RecoveryError
+from processor.core.outputs import Output, batch_messages
+from processor.core.plan import Reading, authorized, is_unauthorized
+from processor.kafka.emitter import KAFKA_ERRORS, Emitter
+from processor.kafka.feed import gap_at, raw_record
+from processor.kafka.published import Published, published
 from processor.pieces import plan_piece, read_all
-from processor.plan import Reading, authorized, is_unauthorized
-from processor.published import Published, published
-from processor.recovery_store import PAGE, RecoveryStore
-from processor.steps import Reached, Step, no_one
-from processor.store import Store
+from processor.protocol.claims import Committed, Cursor, Log, Sight, Stream, advanced, digest
+from processor.protocol.crash_points import Reached, Step, no_one
+from processor.protocol.pacing import MAX_BATCH
+from processor.protocol.repair import Mend, correction, mend
+from processor.storage.cursors import Cursors
+from processor.storage.recovery import PAGE, RecoveryStore
+from processor.storage.store import Store
 from processor.worker import committed_offset, store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError

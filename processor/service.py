@@ -9,13 +9,13 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from processor import backlog
-from processor.claims import Stream
-from processor.cursors import Cursors
-from processor.emitter import KAFKA_ERRORS
 from processor.group import Group
 from processor.health import Condition, Health
-from processor.steps import Reached, no_one
-from processor.store import Store
+from processor.kafka.emitter import KAFKA_ERRORS
+from processor.protocol.claims import Stream
+from processor.protocol.crash_points import Reached, no_one
+from processor.storage.cursors import Cursors
+from processor.storage.store import Store
 from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, lifecycle, postgres
 from runtime.admin import admin_server

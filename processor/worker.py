@@ -19,8 +19,24 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import InvalidTimestampError, UnknownError
 
-from processor.cache import Cache
-from processor.claims import (
+from processor.core.cache import Cache
+from processor.core.errors import (
+    ClaimLostError,
+    CulpritError,
+    FloodError,
+    GapError,
+    HaltError,
+    MendableError,
+    UnplannableError,
+)
+from processor.core.outputs import NO_TIME, Output, batch_messages, told_by
+from processor.core.plan import Plan, Reading, Unreadable, authorized
+from processor.doubts import DOUBTS, claim_reason
+from processor.kafka.emitter import Emitter
+from processor.kafka.feed import Feed
+from processor.pieces import plan_piece, read_all
+from processor.protocol.backlog import Oldest, Waiting
+from processor.protocol.claims import (
     MEND,
     Committed,
     Cursor,
@@ -35,27 +51,11 @@ from processor.claims import (
     deleted_before,
     mark,
 )
-from processor.cursors import Cursors
-from processor.doubts import DOUBTS, claim_reason
-from processor.emitter import Emitter
-from processor.errors import (
-    ClaimLostError,
-    CulpritError,
-    FloodError,
-    GapError,
-    HaltError,
-    MendableError,
-    UnplannableError,
-)
-from processor.feed import Feed
-from processor.flood import Windows, courier_of, flooding, last_of_others, slid
-from processor.outputs import NO_TIME, Output, batch_messages, told_by
-from processor.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
-from processor.pieces import plan_piece, read_all
-from processor.plan import Plan, Reading, Unreadable, authorized
-from processor.steps import Reached, Step
-from processor.store import Store
-from processor.waiting import Oldest, Waiting
+from processor.protocol.crash_points import Reached, Step
+from processor.protocol.dead_letter_limit import Windows, courier_of, flooding, last_of_others, slid
+from processor.protocol.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
+from processor.storage.cursors import Cursors
+from processor.storage.store import Store
 from runtime import kafka_admin, postgres
 from runtime.errors import UnreachableError
 from runtime.kafka_asking import Admin

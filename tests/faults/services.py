@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from processor.steps import Step
+from processor.protocol.crash_points import Step
 from tests.integration.system import until
 
 LOG_SHOWN: Final = 6_000

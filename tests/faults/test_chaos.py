@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Final
 
 from devstack import Stack
-from processor.steps import Step
+from processor.protocol.crash_points import Step
 from runtime import values
 from tests.faults.chaos import SCALE, Fault, Outcome, Plan, chosen_seed, make_plan
 from tests.faults.proxy import Proxy, proxies, through

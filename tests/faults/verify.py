@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from processor.outputs import messages
-from processor.plan import plan, read
-from processor.state import Shipment
+from processor.core.outputs import messages
+from processor.core.plan import plan, read
+from processor.core.state import Shipment
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from tests.faults.courier import Answered

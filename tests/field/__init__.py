@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from processor.outputs import messages
-from processor.plan import plan, read
-from processor.state import Shipment
+from processor.core.outputs import messages
+from processor.core.plan import plan, read
+from processor.core.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.couriers.base import Piece
 from schemas.couriers.pulling import news

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from processor.protocol.crash_points import Step
 from processor.service import serve
-from processor.steps import Step
 from schemas.partitioning import partition_of
 from schemas.records import RawRecord
 from tests.integration.system import PARTITIONS, Raw, System, raw_records

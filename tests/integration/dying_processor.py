@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 
+from processor.protocol.crash_points import Step
 from processor.service import serve
-from processor.steps import Step
 from runtime import lifecycle
 from runtime.logging import configure_logging
 from runtime.settings import load_settings

@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 
+from processor.protocol.crash_points import Step
 from processor.recover import open_recovery
-from processor.steps import Step
 from runtime.settings import load_settings
 
 

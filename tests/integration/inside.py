@@ -9,10 +9,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.ports import HOST, free_ports
-from processor import cursors, health, pacing, worker
+from processor import health, worker
 from processor.group import Group
+from processor.protocol import pacing
+from processor.protocol.crash_points import no_one
 from processor.service import _opened, serve
-from processor.steps import no_one
+from processor.storage import cursors
 from runtime import kafka, postgres
 from runtime.metrics import ProcessorMetrics, new_registry
 from tests.integration.system import System, open_system

@@ -15,9 +15,9 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from processor.plan import plan, read
-from processor.state import Shipment
-from processor.steps import Step
+from processor.core.plan import plan, read
+from processor.core.state import Shipment
+from processor.protocol.crash_points import Step
 from runtime import kafka, migrations, topics
 from runtime.settings import Settings, load_settings
 from schemas.couriers import COURIERS

@@ -15,8 +15,8 @@ from cli.tables import NOTHING
 from operators.appending import decision_record
 from operators.audit import Report, Scope, audit
 from operators.errors import OperatorError
-from processor.feed import raw_record
-from processor.steps import Step
+from processor.kafka.feed import raw_record
+from processor.protocol.crash_points import Step
 from runtime import kafka
 from runtime.values import MASK
 from schemas.observation import Decision, Erase, Retire, SetStatus
@@ -372,7 +372,7 @@ import sys
 import msgspec
 import processor.pieces
 from cli.main import main
-from processor.plan import Read, Unreadable
+from processor.core.plan import Read, Unreadable
 from schemas.records import UnreadableError
 from schemas.vocabulary import DeadLetterReason
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from processor.emitter import Emitter
-from processor.outputs import NO_TIME, Message
-from processor.store import Store
+from processor.core.outputs import NO_TIME, Message
+from processor.kafka.emitter import Emitter
+from processor.storage.store import Store
 from runtime import kafka_admin
 from runtime.kafka import admin_client
 from schemas.topics import Topic

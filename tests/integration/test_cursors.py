@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from aiokafka.admin import NewPartitions
 
-from processor.steps import Step
+from processor.protocol.crash_points import Step
 from runtime.kafka import admin_client
 from schemas.topics import Topic
 from tests.integration.operating import asked, waybill

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from processor.steps import Step
+from processor.protocol.crash_points import Step
 from runtime import kafka
 from schemas.topics import Topic
 from tests.conftest import Databases

@@ -268,7 +268,7 @@ async def test_no_statement_reads_a_whole_table(database_url: str) -> None:
         assert _reading_all(plans) == {}, "these read whole tables"
         generic = {
             name: await _generic_plan(connection, statement, len(PROCESSOR[name]))
-            for name, statement in load_queries("processor").items()
+            for name, statement in load_queries("processor.storage").items()
             if name not in EXEMPT
         }
         assert _reading_all(generic) == {}, "these do so once they are planned for any parameters"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from processor.steps import Step
+from processor.protocol.crash_points import Step
 from runtime import migrations
 from schemas.topics import Topic
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture

@@ -20,10 +20,10 @@ from operators.replay import look
 from operators.replay_jobs import Mode
 from operators.replay_plan import fields_of
 from operators.selection import Selection
-from processor.feed import raw_record
-from processor.plan import plan as planned
-from processor.plan import read
-from processor.state import Shipment
+from processor.core.plan import plan as planned
+from processor.core.plan import read
+from processor.core.state import Shipment
+from processor.kafka.feed import raw_record
 from runtime.postgres import open_pool
 from schemas.times import format_time
 from schemas.topics import Topic

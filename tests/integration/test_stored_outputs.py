@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from processor import store as store_module
-from processor.claims import Cursor, Fingerprint
-from processor.plan import Plan
-from processor.steps import no_one
-from processor.store import Store
+from processor.core.plan import Plan
+from processor.protocol.claims import Cursor, Fingerprint
+from processor.protocol.crash_points import no_one
+from processor.storage import store as store_module
+from processor.storage.store import Store
 from runtime.postgres import open_pool
 from tests.integration.recovering import OpenLab, one_more  # noqa: F401 - a fixture
 

@@ -6,7 +6,7 @@ import signal
 import msgspec
 import pytest_asyncio
 
-from processor.steps import Step
+from processor.protocol.crash_points import Step
 from schemas.topics import Topic
 from tests.integration.operating import assert_conserved
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture

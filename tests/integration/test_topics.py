@@ -12,10 +12,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 
 from cli.main import main
-from processor.claims import Stream
-from processor.emitter import Emitter
-from processor.outputs import Message
-from processor.steps import no_one
+from processor.core.outputs import Message
+from processor.kafka.emitter import Emitter
+from processor.protocol.claims import Stream
+from processor.protocol.crash_points import no_one
 from runtime import kafka_admin, topics
 from runtime.errors import SetupError
 from runtime.kafka import admin_client, new_producer, start, stop

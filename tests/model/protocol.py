@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from processor.claims import (
+from processor.protocol.claims import (
     Committed,
     Cursor,
     Halt,
@@ -28,7 +28,7 @@ from processor.claims import (
     decide,
     mark,
 )
-from processor.mending import Mend, mend
+from processor.protocol.repair import Mend, mend
 from schemas.records import RawRecord
 from tests.model.exploring import ViolationError
 

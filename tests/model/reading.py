@@ -10,8 +10,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from processor.claims import Cursor, Halt, Log, Sight, Stream, advanced, decide, digest
-from processor.offsets import holes
+from processor.core.offsets import holes
+from processor.protocol.claims import Cursor, Halt, Log, Sight, Stream, advanced, decide, digest
 from schemas.records import RawRecord
 from tests.model.exploring import ViolationError
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from processor.fold import Snapshot
-from processor.outputs import anomaly_id
-from processor.plan import ObservationRow, Plan, Read, Reading, plan, read
-from processor.shipment import Effect, apply
-from processor.state import Past, Shipment, new_shipment, rebuild
+from processor.core.fold import Snapshot
+from processor.core.outputs import anomaly_id
+from processor.core.plan import ObservationRow, Plan, Read, Reading, plan, read
+from processor.core.shipment import Effect, apply
+from processor.core.state import Past, Shipment, new_shipment, rebuild
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord

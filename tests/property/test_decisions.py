@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from processor.fold import Snapshot
-from processor.plan import Plan, Said, plan
-from processor.state import Shipment, forgotten
+from processor.core.fold import Snapshot
+from processor.core.plan import Plan, Said, plan
+from processor.core.state import Shipment, forgotten
 from schemas.decisions import write_decision
 from schemas.observation import Accept, Decision, Dismiss, Erase, Retire, SetStatus
 from schemas.records import Provenance, RawRecord, reread_headers

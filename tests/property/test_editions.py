@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.fold import Snapshot
-from processor.plan import Plan, plan
-from processor.state import Shipment
+from processor.core.fold import Snapshot
+from processor.core.plan import Plan, plan
+from processor.core.state import Shipment
 from schemas.events import Event
 from schemas.topics import Topic
 from schemas.vocabulary import EventType, Status, Transition

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.plan import Read
-from processor.shipment import apply
+from processor.core.plan import Read
+from processor.core.shipment import apply
 from schemas.couriers import COURIERS
 from schemas.vocabulary import EventType, Status, Transition
 from tests.property.driving import (

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from processor.outputs import messages
-from processor.plan import Reading
+from processor.core.outputs import messages
+from processor.core.plan import Reading
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import AnomalyKind, EventType, Outcome

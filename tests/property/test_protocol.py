@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from processor.claims import Halt, Resume, Sight, Trouble, decide
+from processor.protocol.claims import Halt, Resume, Sight, Trouble, decide
 from tests.model import pool, reading
 from tests.model.exploring import ViolationError, explore
 from tests.model.protocol import Bounds, Decide, Model, start

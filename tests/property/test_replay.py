@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.rereading import reread
-from processor.plan import Plan, Read, Reading, Roots, Said, plan
-from processor.state import Shipment
+from processor.core.plan import Plan, Read, Reading, Roots, Said, plan
+from processor.core.state import Shipment
 from schemas.couriers import dash
 from schemas.couriers.kiriminaja import pull
 from schemas.couriers.reading import text

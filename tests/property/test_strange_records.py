@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from processor import store
-from processor.errors import StoredRowError
-from processor.outputs import Message, dead_letter, messages, publishable
-from processor.outputs import Origin as Where
-from processor.plan import Read, Unreadable, plan, read
+from processor.core.errors import StoredRowError
+from processor.core.outputs import Message, dead_letter, messages, publishable
+from processor.core.outputs import Origin as Where
+from processor.core.plan import Read, Unreadable, plan, read
+from processor.storage import store
 from schemas.decisions import write_decision
 from schemas.observation import Erase, SetStatus
 from schemas.records import AnyHeaders, Provenance, RawRecord, UnreadableError, reread_headers
@@ -186,7 +186,7 @@ def test_a_fault_of_ours_is_the_records_dead_letter(monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise KeyError("a secret word of the body")
 
-    monkeypatch.setattr("processor.plan.observe", fail)
+    monkeypatch.setattr("processor.core.plan.observe", fail)
     found = read(RawRecord(0, 0, b"k", b"{}", tuple(WELL.items()), 0), zone_of, partitions=1)
     assert isinstance(found, Unreadable)
     assert found.error.reason is DeadLetterReason.UNKNOWN_SHAPE

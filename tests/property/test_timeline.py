@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor import timeline
-from processor.plan import ObservationRow
-from processor.state import forgotten
+from processor.core import timeline
+from processor.core.plan import ObservationRow
+from processor.core.state import forgotten
 from schemas.observation import Accept, Dismiss, Erase, SetStatus
 from schemas.records import RawRecord
 from schemas.times import format_time, read_time

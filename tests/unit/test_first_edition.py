@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from operators.rereading import reread
-from processor.outputs import anomaly_id
-from processor.plan import Plan, Read, Said, plan
-from processor.state import Past, Shipment, rebuild
+from processor.core.outputs import anomaly_id
+from processor.core.plan import Plan, Read, Said, plan
+from processor.core.state import Past, Shipment, rebuild
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord

@@ -9,8 +9,8 @@ import pytest
 from cli.healing import life_of
 from cli.scenario import Play, Seen, Story, differences, everything_came, load_stories, play
 from devstack.couriers.kiriminaja import tracking
-from processor import plan as planner
-from processor.state import Shipment
+from processor.core import plan as planner
+from processor.core.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.couriers.base import NotFound, Piece, shipment_id
 from schemas.couriers.pulling import news

@@ -17,7 +17,7 @@ from cli.main import main
 from cli.surroundings import surroundings
 from ingest.credentials import make_lock
 from ingest.service import gates_of
-from processor.plan import Unreadable, read
+from processor.core.plan import Unreadable, read
 from runtime.logging import configure_logging
 from runtime.settings import declared, load_settings
 from schemas.couriers import COURIERS

@@ -28,7 +28,7 @@ from aiohttp import web
 from aiokafka.admin import AIOKafkaAdminClient
 
 from devstack import Choice, Embedded, services, tools
-from processor.steps import Step
+from processor.protocol.crash_points import Step
 from schemas.topics import Topic
 from tests.integration.replaying import mixed
 from tests.integration.system import PARTITIONS, Raw, System, dash, open_system, raw_records, until

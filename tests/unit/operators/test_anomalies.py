@@ -9,8 +9,8 @@ import pytest
 from operators.anomalies import AnomalyState, shipment_of, state_of
 from operators.decisions import Known, account_of, in_words, observation_of, verdict_on, write
 from operators.errors import OperatorError
-from processor.plan import Plan, plan, read
-from processor.state import Shipment
+from processor.core.plan import Plan, plan, read
+from processor.core.state import Shipment
 from schemas.events import Anomaly
 from schemas.observation import Accept, Decision, Dismiss, SetStatus
 from schemas.records import RawRecord

@@ -25,8 +25,8 @@ from operators.comparing import (
     published,
     unlike,
 )
-from processor.plan import plan, read
-from processor.state import Shipment
+from processor.core.plan import plan, read
+from processor.core.state import Shipment
 from runtime.values import MASK
 from schemas.events import Event, state_after
 from schemas.records import Provenance, RawRecord

@@ -19,7 +19,7 @@ from operators.dead_letters import (
 )
 from operators.redrive import Redriven, refusal
 from operators.rereading import reread
-from processor.plan import Read, Unreadable
+from processor.core.plan import Read, Unreadable
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, read_provenance
 from schemas.vocabulary import Source

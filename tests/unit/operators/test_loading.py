@@ -9,10 +9,10 @@ import pytest
 from operators import anomalies, auditing
 from operators.anomalies import AnomalyState, Wanted
 from operators.replay_plan import Planner
-from processor.errors import StoredRowError
+from processor.core.errors import StoredRowError
+from processor.core.plan import Read
+from processor.core.state import Shipment, new_shipment
 from processor.pieces import LOADED_BYTES
-from processor.plan import Read
-from processor.state import Shipment, new_shipment
 from schemas.couriers import COURIERS
 from tests.hot_parcels import START
 from tests.property.driving import RAW_TOPIC

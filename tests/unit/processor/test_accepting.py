@@ -5,9 +5,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from processor.plan import Read
-from processor.shipment import Changed, Refused, apply
-from processor.state import Past, Shipment, new_shipment, rebuild
+from processor.core.plan import Read
+from processor.core.shipment import Changed, Refused, apply
+from processor.core.state import Past, Shipment, new_shipment, rebuild
 from schemas.couriers import COURIERS
 from schemas.decisions import read_decision
 from schemas.observation import Accept, Observation

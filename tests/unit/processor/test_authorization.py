@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.plan import Read, Reading, Unreadable, authorized, is_unauthorized, plan, read
+from processor.core.plan import Read, Reading, Unreadable, authorized, is_unauthorized, plan, read
 from schemas.decisions import decision_digest, write_decision
 from schemas.observation import Decision, Erase, Retire, SetStatus
 from schemas.records import Provenance, RawRecord, reread_headers

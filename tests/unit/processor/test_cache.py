@@ -1,7 +1,7 @@
 """The worker's memory is bounded by what shipments weigh."""
 
-from processor.cache import Cache, weight
-from processor.state import Shipment, new_shipment
+from processor.core.cache import Cache, weight
+from processor.core.state import Shipment, new_shipment
 from schemas.couriers import COURIERS
 
 

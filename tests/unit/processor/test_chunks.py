@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.outputs import chunk_end
+from processor.core.outputs import chunk_end
 
 OUTPUTS, BYTES = 4, 100
 

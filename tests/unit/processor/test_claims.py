@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from processor.claims import (
+from processor.protocol.claims import (
     MARK,
     Committed,
     Cursor,

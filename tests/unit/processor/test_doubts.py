@@ -10,8 +10,8 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from processor.core.errors import ClaimLostError
 from processor.doubts import DOUBTS, claim_reason
-from processor.errors import ClaimLostError
 from runtime.errors import DeniedError
 from runtime.metrics import ClaimReason
 

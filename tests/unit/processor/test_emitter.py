@@ -9,10 +9,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, ProducerFenced
 
-from processor.claims import Stream
-from processor.emitter import Emitter
-from processor.outputs import Message
-from processor.steps import no_one
+from processor.core.outputs import Message
+from processor.kafka.emitter import Emitter
+from processor.protocol.claims import Stream
+from processor.protocol.crash_points import no_one
 from runtime.settings import load_settings
 from schemas.topics import Topic
 

@@ -9,9 +9,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException
 
-from processor.errors import ClaimLostError, GapError
-from processor.feed import Feed, gap_at
-from processor.offsets import Span
+from processor.core.errors import ClaimLostError, GapError
+from processor.core.offsets import Span
+from processor.kafka.feed import Feed, gap_at
 from runtime import kafka_log
 from runtime.kafka_log import Batch
 

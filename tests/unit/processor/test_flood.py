@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from processor.flood import NOBODY, Windows, flooding, last_of_others, slid
-from processor.plan import Reading, Unreadable, read
+from processor.core.plan import Reading, Unreadable, read
+from processor.protocol.dead_letter_limit import NOBODY, Windows, flooding, last_of_others, slid
 from schemas.records import RawRecord, UnreadableError
 from schemas.vocabulary import DeadLetterReason
 from tests.property.driving import zone_of

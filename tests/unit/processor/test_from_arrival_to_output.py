@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.outputs import Output
-from processor.plan import authorized, plan, read
-from processor.state import Shipment
+from processor.core.outputs import Output
+from processor.core.plan import authorized, plan, read
+from processor.core.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.decisions import write_decision
 from schemas.observation import Dismiss

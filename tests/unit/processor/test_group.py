@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 
 from processor import group as group_module
 from processor.group import Group
-from processor.waiting import Waiting
+from processor.protocol.backlog import Waiting
 from runtime.errors import UnreachableError
 from runtime.metrics import PartitionState, ProcessorMetrics, new_registry
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.plan import Plan, Said, plan
-from processor.state import Shipment
+from processor.core.plan import Plan, Said, plan
+from processor.core.state import Shipment
 from schemas.observation import Accept, Erase, Retire, SetStatus
 from schemas.records import RawRecord, reread_headers
 from schemas.topics import Topic

@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
-from processor import fold, timeline
-from processor.plan import plan
+from processor.core import fold, timeline
+from processor.core.plan import plan
 from tests.hot_parcels import KINDS, ORDERS, START, Body, hot_records, in_order
 from tests.property.driving import RAW_TOPIC, readings_of
 
@@ -35,8 +35,8 @@ def steps() -> Iterator[Steps]:
         return fold.joined(*arguments, **named)
 
     with (
-        patch("processor.timeline.advance", counted_advance),
-        patch("processor.timeline.joined", counted_joined),
+        patch("processor.core.timeline.advance", counted_advance),
+        patch("processor.core.timeline.joined", counted_joined),
     ):
         yield steps
 

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from processor.claims import Committed, Log, Resume, Sight, Stream, Trouble, decide, mark
-from processor.mending import Mend, mend
+from processor.protocol.claims import Committed, Log, Resume, Sight, Stream, Trouble, decide, mark
+from processor.protocol.repair import Mend, mend
 from tests.unit.processor.test_claims import CURSOR, SIGHT, cursor, seen
 
 NOW = 1_000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.offsets import Span, holes, joined, without
+from processor.core.offsets import Span, holes, joined, without
 
 
 def covered(spans: list[Span]) -> set[int]:

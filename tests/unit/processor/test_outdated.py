@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from processor.state import Shipment
+from processor.core.state import Shipment
 from schemas.observation import Decision, Details, Dismiss, Driver, Erase
 from schemas.topics import Topic
 from schemas.vocabulary import EventType

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.pacing import (
+from processor.protocol.pacing import (
     BACK_OFF,
     MAX_BATCH,
     STUCK_DOUBTS,

@@ -8,11 +8,11 @@ from unittest.mock import patch
 import pytest
 
 from processor import pieces
-from processor.cache import Cache
-from processor.errors import HaltError, UnstorableError
+from processor.core.cache import Cache
+from processor.core.errors import HaltError, UnstorableError
+from processor.core.plan import Read, Reading, Unreadable
+from processor.core.state import Shipment, new_shipment
 from processor.pieces import Piece, plan_piece, read_all
-from processor.plan import Read, Reading, Unreadable
-from processor.state import Shipment, new_shipment
 from processor.worker import store_piecewise
 from schemas.couriers import COURIERS
 from schemas.records import Provenance, RawRecord

@@ -5,7 +5,7 @@ import tracemalloc
 import msgspec
 import pytest
 
-from processor.published import Published, published
+from processor.kafka.published import Published, published
 from schemas.events import State
 from schemas.partitioning import partition_of
 from tests.unit.schemas.examples import EXAMPLES

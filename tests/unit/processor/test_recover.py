@@ -7,9 +7,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from processor import recover
-from processor.errors import RecoveryError
+from processor.core.errors import RecoveryError
+from processor.protocol.crash_points import no_one
 from processor.recover import Recovery
-from processor.steps import no_one
 from runtime.settings import load_settings
 
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from processor.outputs import (
+from processor.core.outputs import (
     MAX_RESOLVED_BYTES,
     Message,
     Origin,
@@ -13,8 +13,8 @@ from processor.outputs import (
     event_output,
     messages,
 )
-from processor.plan import Read, plan
-from processor.shipment import Changed
+from processor.core.plan import Read, plan
+from processor.core.shipment import Changed
 from runtime.settings import LEAST_MESSAGE_BYTES, MESSAGE_OVERHEAD_BYTES, load_settings
 from runtime.topics import wanted_topics
 from schemas.couriers import COURIERS

@@ -1,6 +1,6 @@
 """What waits in a partition, as the metrics tell it."""
 
-from processor.waiting import Oldest, Waiting
+from processor.protocol.backlog import Oldest, Waiting
 
 
 def test_nothing_waits_where_the_log_ends_at_the_next_offset() -> None:

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from processor.outputs import messages
-from processor.plan import plan, read
+from processor.core.outputs import messages
+from processor.core.plan import plan, read
 from schemas.couriers import COURIERS
 from schemas.couriers.base import shipment_id
 from schemas.events import SCHEMA_VERSION

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from ingest.service import gates_of
-from processor.outputs import messages
-from processor.plan import Plan, plan, read
+from processor.core.outputs import messages
+from processor.core.plan import Plan, plan, read
 from runtime.settings import load_settings, settings_in_force
 from schemas.couriers import COURIERS, Courier
 from schemas.couriers.base import Credentials, NotFound, Piece, Position, check_reference, shipment_id

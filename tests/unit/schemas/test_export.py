@@ -9,7 +9,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from processor.fold import Verdict, transition_of
+from processor.core.fold import Verdict, transition_of
 from schemas.couriers import COURIERS
 from schemas.drawing import edge_label
 from schemas.events import Anomaly, Event, State

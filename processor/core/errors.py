@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from processor.offsets import Span
+from processor.core.offsets import Span
 from schemas.vocabulary import DeadLetterReason
 
 

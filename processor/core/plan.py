@@ -10,9 +10,9 @@ from typing import Final, TypeGuard, assert_never
 
 import msgspec
 
-from processor.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
-from processor.shipment import Applied, Changed, Duplicate, Refused, Unchanged, apply
-from processor.state import Shipment, forgotten, new_shipment
+from processor.core.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
+from processor.core.shipment import Applied, Changed, Duplicate, Refused, Unchanged, apply
+from processor.core.state import Shipment, forgotten, new_shipment
 from schemas.couriers import COURIERS
 from schemas.decisions import decision_digest, read_decision
 from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation

@@ -15,9 +15,9 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.claims import Stream, mark
-from processor.outputs import Message, publishable
-from processor.steps import Reached, Step
+from processor.core.outputs import Message, publishable
+from processor.protocol.claims import Stream, mark
+from processor.protocol.crash_points import Reached, Step
 from runtime import kafka
 from runtime.settings import Settings
 from schemas.topics import Topic

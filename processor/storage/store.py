@@ -8,13 +8,13 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from processor.claims import Cursor, Fingerprint
-from processor.errors import ClaimLostError, StoredRowError, UnstorableError
-from processor.fold import Snapshot
-from processor.outputs import Output, anomaly_id, chunk_end, forgotten_event
-from processor.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
-from processor.state import Past, Shipment, forgotten, is_outdated, rebuild, retired_shipment
-from processor.steps import Reached, Step
+from processor.core.errors import ClaimLostError, StoredRowError, UnstorableError
+from processor.core.fold import Snapshot
+from processor.core.outputs import Output, anomaly_id, chunk_end, forgotten_event
+from processor.core.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
+from processor.core.state import Past, Shipment, forgotten, is_outdated, rebuild, retired_shipment
+from processor.protocol.claims import Cursor, Fingerprint
+from processor.protocol.crash_points import Reached, Step
 from runtime.postgres import Connection, Connections
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
@@ -34,7 +34,7 @@ and all partitions may be claimed at once; only what one cause has left is never
 LOADED_ROWS: Final = 1_000
 """Observations fetched at once: some milliseconds to decode, and the loop is free in between."""
 
-_Q: Final = load_queries("processor")
+_Q: Final = load_queries("processor.storage")
 _REFUSED: Final = ("22", "54", "23502", "23514")
 """SQLSTATE classes that blame the data: bad data, limits exceeded, not null, check."""
 

@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from processor.claims import Cursor, Stream
-from processor.store import read_cursor
+from processor.protocol.claims import Cursor, Stream
+from processor.storage.store import read_cursor
 from runtime.postgres import Connection, Pool, connect
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -14,7 +14,7 @@ from runtime.settings import Settings
 CLAIM_PATIENCE_SECONDS: Final = 5.0
 """How long a claim waits for the cursor's row before it ends the sessions that hold it: a batch commits in less."""
 
-_Q: Final = load_queries("processor")
+_Q: Final = load_queries("processor.storage")
 
 
 class Cursors:

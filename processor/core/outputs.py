@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from processor.errors import StoredRowError
-from processor.fold import Snapshot
-from processor.shipment import Changed
+from processor.core.errors import StoredRowError
+from processor.core.fold import Snapshot
+from processor.core.shipment import Changed
 from schemas.couriers import Courier
 from schemas.events import (
     Anomaly,

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from processor.fold import Entry, Snapshot, sort_key
-from processor.timeline import Timeline
+from processor.core.fold import Entry, Snapshot, sort_key
+from processor.core.timeline import Timeline
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import EDITION, Accept, Details, Dismiss, Erase, Observation

@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
-from processor.claims import Cursor, Log, digest
-from processor.errors import ClaimLostError, GapError
-from processor.offsets import Span, holes, without
+from processor.core.errors import ClaimLostError, GapError
+from processor.core.offsets import Span, holes, without
+from processor.protocol.claims import Cursor, Log, digest
 from runtime import kafka_log
 from schemas.records import RawRecord
 

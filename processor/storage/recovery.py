@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from processor.claims import Cursor
-from processor.errors import ClaimLostError
-from processor.outputs import Output
-from processor.store import OUTPUT_COLUMNS, output_record, read_cursor, read_reading
+from processor.core.errors import ClaimLostError
+from processor.core.outputs import Output
+from processor.protocol.claims import Cursor
+from processor.storage.store import OUTPUT_COLUMNS, output_record, read_cursor, read_reading
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import State
@@ -19,7 +19,7 @@ from schemas.times import read_time
 PAGE: Final = 2_000
 """Shipments looked at together."""
 
-_Q: Final = load_queries("processor")
+_Q: Final = load_queries("processor.storage")
 _json: Final = msgspec.json.Encoder().encode
 
 

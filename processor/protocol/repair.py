@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from processor.claims import Cursor, Halt, Sight, Trouble, decide, emission, is_anew, is_restored
-from processor.outputs import Origin, Output, event_output
-from processor.shipment import Changed
-from processor.state import Shipment
+from processor.core.outputs import Origin, Output, event_output
+from processor.core.shipment import Changed
+from processor.core.state import Shipment
+from processor.protocol.claims import Cursor, Halt, Sight, Trouble, decide, emission, is_anew, is_restored
 from schemas.couriers import COURIERS
 from schemas.events import RawCoordinates, State, state_after
 from schemas.observation import Observation

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from processor.state import Shipment
+from processor.core.state import Shipment
 
 BARE_WEIGHT: Final = 2_000
 """Bytes that a shipment takes beside its observations."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from processor.fold import Snapshot, Verdict, transition_of
-from processor.state import (
+from processor.core.fold import Snapshot, Verdict, transition_of
+from processor.core.state import (
     Shipment,
     counts_before,
     forget_personal,

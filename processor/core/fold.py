@@ -2,7 +2,7 @@
 
 The first observation is accepted whatever it says. Each later one is judged from the status before it, by the
 transition table of the shipment's service. A refused one is kept, gives no details and may be accepted later, when an
-earlier observation arrives. `processor/timeline.py` keeps the fold of a growing shipment up to date.
+earlier observation arrives. `processor/core/timeline.py` keeps the fold of a growing shipment up to date.
 """
 
 from datetime import UTC, datetime

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from processor.fold import Basis, Entry, Snapshot, Verdict, advance, bare, basis_of, joined, merge
+from processor.core.fold import Basis, Entry, Snapshot, Verdict, advance, bare, basis_of, joined, merge
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import NO_DETAILS, Details, Observation

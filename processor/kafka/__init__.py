@@ -1,0 +1,1 @@
+"""The processor's topics in Kafka: reading the raw topic, publishing outputs."""
