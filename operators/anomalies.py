@@ -12,9 +12,7 @@ from operators.decisions import account_of
 from operators.errors import OperatorError
 from processor.core.errors import StoredRowError
 from processor.core.state import Shipment
-from processor.pieces import LOADED_BYTES
-from processor.protocol.crash_points import no_one
-from processor.storage.store import Store
+from processor.storage.store import LOADED_BYTES, Store
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import Anomaly
@@ -248,7 +246,7 @@ async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Sta
     states: dict[str, tuple[AnomalyState, bytes | None]] = {}
     left = list(dict.fromkeys(anomaly.shipment_id for anomaly, _ in chosen))
     while left:
-        shipments, seen = await Store(pool, no_one).load_some(left, LOADED_BYTES)
+        shipments, seen = await Store(pool).load_some(left, LOADED_BYTES)
         here, left = set(left[:seen]), left[seen:]
         states |= {
             anomaly.id: state_of(anomaly, shipments.get(anomaly.shipment_id), taken_in=_raw(anomaly) in taken_in)

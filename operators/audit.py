@@ -37,10 +37,9 @@ from operators.comparing import (
 from operators.errors import OperatorError
 from operators.finding import find_shipment
 from operators.unaccounted import Unaccounted
-from processor.protocol.claims import Cursor, emission
+from processor.core.cursor import Committed, Cursor, emission
 from processor.storage.recovery import RecoveryStore
-from processor.worker import committed_offset
-from runtime import kafka
+from runtime import kafka, kafka_admin
 from runtime.kafka_asking import Admin
 from runtime.postgres import Pool, open_pool
 from runtime.queries import load_queries
@@ -235,8 +234,9 @@ class _Audit:
 
     async def _emitted(self, partition: int, cursor: Cursor) -> int:
         """Return the offset before which everything is published."""
-        committed = await committed_offset(self._admin, cursor.stream, partition)
-        return emission(cursor, committed).emit_from
+        group, topic = cursor.consumer_group, cursor.raw_topic
+        found = await kafka_admin.committed_offsets(self._admin, group, topic, [partition])
+        return emission(cursor, Committed.of(found, partition)).emit_from
 
     async def _compare_with_raw(self, comparing: Comparing, ids: Sequence[str], only: str | None) -> None:
         partition, cursor = comparing.partition, comparing.cursor

@@ -23,15 +23,12 @@ from operators.comparing import (
     unlike,
 )
 from operators.errors import OperatorError
+from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError, UnstorableError
-from processor.core.plan import Read, Reading, authorized, read
+from processor.core.plan import MAX_BATCH, Read, Reading, authorized, read
 from processor.core.state import Past, Shipment, forgotten, is_outdated, rebuild
-from processor.kafka.feed import raw_record
-from processor.pieces import LOADED_BYTES
-from processor.protocol.claims import Cursor
-from processor.protocol.crash_points import no_one
-from processor.protocol.pacing import MAX_BATCH
-from processor.storage.store import Store, read_snapshot
+from processor.storage.store import LOADED_BYTES, Store, read_snapshot
+from runtime.kafka_records import raw_record
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -182,7 +179,7 @@ class Raw:
             readings = [
                 read(raw_record(record), zone_of, partitions) for record in records if record.offset not in unstorable
             ]
-            for reading in authorized(readings, await Store(self._pool, no_one).written_down(readings)):
+            for reading in authorized(readings, await Store(self._pool).written_down(readings)):
                 self._keep(reading)
 
     def _keep(self, reading: Reading) -> None:
@@ -275,7 +272,7 @@ async def read_page(connection: Connection, comparing: Comparing, names: Sequenc
     The connection is in a snapshot, whose cursor is at `next_offset`.
     """
     cursor = comparing.cursor
-    shipments, seen = await _load(Store(_Held(connection), no_one), names)
+    shipments, seen = await _load(Store(_Held(connection)), names)
     names = names[:seen]
     rows = {row["shipment_id"]: _row(row) for row in await connection.fetch(_Q["audit_rows"], names)}
     observations = defaultdict(list)

@@ -21,7 +21,6 @@ from operators.rereading import reread
 from processor.core.fold import Snapshot, Verdict, judge
 from processor.core.plan import Read, ZoneOf, plan, read
 from processor.core.state import Shipment
-from processor.protocol.crash_points import no_one
 from processor.storage.store import Store
 from runtime.appending import Appended, Appender
 from runtime.kafka import admin_client
@@ -121,7 +120,7 @@ async def known_shipment(connection: Connection, name: str) -> Known:
 
 async def load(pool: Pool, shipment_id: str) -> Shipment | None:
     """Return a shipment with its observations."""
-    return (await Store(pool, no_one).load([shipment_id])).get(shipment_id)
+    return (await Store(pool).load([shipment_id])).get(shipment_id)
 
 
 def observation_of(record: Appended) -> Observation:

@@ -1,7 +1,7 @@
 """Looking at everything Waybill stands on: a line for each thing, with what mends it."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -15,16 +15,14 @@ from operators.lag import Lag, find_lag, total
 from operators.retention import too_short
 from operators.spool import look
 from operators.zones import Shifted, shifted
+from processor.core.cursor import Cursor
 from processor.core.errors import ProcessorError
-from processor.health import ANSWER_SECONDS, commits
-from processor.kafka.emitter import KAFKA_ERRORS
-from processor.protocol.claims import Cursor
-from processor.recover import open_recovery
+from processor.storage.commits import ANSWER_SECONDS, commits
 from processor.storage.recovery import RecoveryStore
 from runtime import topics
 from runtime.clock import clocks
 from runtime.errors import DeniedError, SetupError, UnreachableError
-from runtime.kafka import admin_client
+from runtime.kafka import KAFKA_ERRORS, admin_client
 from runtime.kafka_admin import broker_config, group_state
 from runtime.migrations import require_current_schema
 from runtime.postgres import DATABASE_ERRORS, SESSION, Connection, open_pool
@@ -61,6 +59,9 @@ FAILURES: Final = (SetupError, OperatorError, ProcessorError, *KAFKA_ERRORS, *DA
 Writable = Callable[[Path], bool]
 """Says whether a directory can be written, or made."""
 
+Halted = Callable[[Settings], Awaitable[Mapping[int, str]]]
+"""Returns the partitions that stand still until `waybill recover` has run, each with why."""
+
 STATEMENTS: Final = 5
 """Statements by which it is seen whether one session answers them."""
 
@@ -87,8 +88,8 @@ class Finding(msgspec.Struct, frozen=True):
     mend: str | None = None
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at everything, whatever is away. Changes nothing."""
+async def examine(settings: Settings, halted: Halted) -> AsyncIterator[Finding]:
+    """Look at everything, whatever is away. Changes nothing. `halted` is asked which partitions need a recovery."""
     for finding in of_settings(settings, is_writable):
         yield finding
     async for finding in _guarded("spool", _of_spool(settings), "run it as the door's user, on its machine"):
@@ -104,7 +105,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     ):
         yield Finding(Level.FAIL, "cursors", "cannot be compared with the log while a store is not as it must be")
         return
-    async for finding in _guarded("cursors", _of_cursors(settings)):
+    async for finding in _guarded("cursors", _of_cursors(settings, halted)):
         yield finding
 
 
@@ -378,13 +379,13 @@ def of_zone(found: Shifted) -> Finding:
     return Finding(Level.WARN, "zones", told, mend)
 
 
-async def _of_cursors(settings: Settings) -> AsyncIterator[Finding]:
-    async with open_recovery(settings) as recovery, await open_pool(settings, "operator", 1) as pool:
-        mends = await recovery.inspect()
+async def _of_cursors(settings: Settings, halted: Halted) -> AsyncIterator[Finding]:
+    why = await halted(settings)
+    async with await open_pool(settings, "operator", 1) as pool:
         cursors = await RecoveryStore(pool).cursors()
-    for partition, mend in sorted(mends.items()):
-        yield Finding(Level.FAIL, "cursors", f"partition {partition}: {mend.why}", "`waybill recover`")
-    if not mends:
+    for partition, reason in sorted(why.items()):
+        yield Finding(Level.FAIL, "cursors", f"partition {partition}: {reason}", "`waybill recover`")
+    if not why:
         lags = await find_lag(settings)
         for finding in of_lag(lags, cursors):
             yield finding

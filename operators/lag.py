@@ -9,9 +9,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.errors import OperatorError
-from processor.protocol.claims import Committed, Cursor, Stream, emission
+from processor.core.cursor import Committed, Cursor, Stream, emission
 from processor.storage.recovery import RecoveryStore
-from processor.worker import committed_offset
 from runtime import kafka, kafka_admin
 from runtime.postgres import Pool, open_pool
 from runtime.queries import load_queries
@@ -74,7 +73,10 @@ async def find_lag(settings: Settings) -> list[Lag]:
             parts = [TopicPartition(name, partition) for partition in range(topic.partitions)]
             stream = Stream(name, len(parts), settings.group_id)
             # Each is read before what it may not be ahead of: published, applied, in the log.
-            committed = {part: await committed_offset(admin, stream, part.partition) for part in parts}
+            offsets = await kafka_admin.committed_offsets(
+                admin, settings.group_id, name, [part.partition for part in parts]
+            )
+            committed = {part: Committed.of(offsets, part.partition) for part in parts}
             cursors = await RecoveryStore(pool).cursors()
             for cursor in cursors.values():
                 # A topic that has grown is measured as it is: `waybill doctor` says what is to be done.

@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from operators.errors import OperatorError
 from operators.selection import LogRange, Selection, Stretch, Verdict, judge, search_time, stretches
 from processor.core.plan import Read, read
-from processor.kafka.feed import raw_record
 from runtime import kafka, kafka_admin
+from runtime.kafka_records import raw_record
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings

@@ -15,11 +15,9 @@ from operators.rereading import reread
 from operators.selection import Selection, Stretch
 from processor.core.fold import Snapshot
 from processor.core.outputs import Output
-from processor.core.plan import Read, Reading, plan
+from processor.core.plan import Read, Reading, covered, plan
 from processor.core.state import Shipment
-from processor.pieces import LOADED_BYTES, covered
-from processor.protocol.crash_points import no_one
-from processor.storage.store import Store, personal
+from processor.storage.store import LOADED_BYTES, Store, personal
 from runtime.postgres import Pool
 from runtime.settings import Settings
 from runtime.values import MASK
@@ -183,7 +181,7 @@ async def plan_replay(
         OperatorError: the log gives nothing for too long.
 
     """
-    planner = Planner(Store(pool, no_one), log.topic, await log.applied(), now, settings.shipment_max_observations)
+    planner = Planner(Store(pool), log.topic, await log.applied(), now, settings.shipment_max_observations)
     rereadings = decisions = unreadable = records = 0
     async for chunk in log.chunks(selection, found.stretches, found.belongs, PLANNED):
         readings = [

@@ -20,9 +20,9 @@ from operators.replay_log import Chunk, ReplayLog, ahead, open_replay_log
 from operators.rereading import reread
 from operators.selection import Stretch
 from processor.core.plan import Read
-from processor.kafka.emitter import KAFKA_ERRORS
 from runtime.appending import Appender, open_appender
 from runtime.errors import SetupError
+from runtime.kafka import KAFKA_ERRORS
 from runtime.postgres import DATABASE_ERRORS, Pool
 from runtime.settings import Settings
 

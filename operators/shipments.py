@@ -10,7 +10,6 @@ from operators.errors import OperatorError
 from operators.personal import masked
 from processor.core.outputs import anomaly_id
 from processor.core.state import Shipment, new_shipment
-from processor.protocol.crash_points import no_one
 from processor.storage.store import Store, read_reading
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
@@ -96,7 +95,7 @@ async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> 
     if row is None and not observations:
         raise OperatorError(f"nothing is known of {shipment_id}")
     courier = COURIERS[shipment_id.partition(":")[0].partition(".")[0]]
-    known = await Store(pool, no_one).load([shipment_id])
+    known = await Store(pool).load([shipment_id])
     folded = known.get(shipment_id) or new_shipment(courier, shipment_id)
     hide = dict if show_personal else masked
     return View(

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from operators.errors import OperatorError
 from operators.personal import masked
 from processor.core.plan import Unreadable, read
-from processor.kafka.emitter import KAFKA_ERRORS
-from processor.kafka.feed import raw_record
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
+from runtime.kafka import KAFKA_ERRORS
+from runtime.kafka_records import raw_record
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.records import header_texts

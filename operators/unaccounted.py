@@ -7,11 +7,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.accounting import Gone, is_accounted
 from operators.auditing import Tail
+from processor.core.cursor import Cursor
 from processor.core.offsets import Span, joined, without
 from processor.core.plan import Read, read
-from processor.kafka.feed import raw_record
-from processor.protocol.claims import Cursor
 from runtime import kafka_log
+from runtime.kafka_records import raw_record
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings

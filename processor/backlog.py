@@ -13,11 +13,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processor.group import Group
-from processor.kafka.emitter import KAFKA_ERRORS
 from processor.protocol.backlog import Oldest
 from processor.worker import Shared, Worker
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
+from runtime.kafka import KAFKA_ERRORS
 
 LOOK_SECONDS: Final = 2.0
 """How often: two small questions to each broker."""

@@ -13,8 +13,8 @@ from aiokafka.errors import (
 )
 
 from processor.core.errors import ClaimLostError
-from processor.kafka.emitter import KAFKA_ERRORS
 from runtime.errors import UnreachableError
+from runtime.kafka import KAFKA_ERRORS
 from runtime.metrics import ClaimReason
 from runtime.postgres import DATABASE_ERRORS
 

@@ -8,24 +8,19 @@ from typing import Any, Final, Never
 import structlog
 from aiokafka.errors import TopicAuthorizationFailedError
 
-from processor.kafka.emitter import KAFKA_ERRORS
+from processor.storage.commits import ANSWER_SECONDS, commits, standbys_waited_for
 from runtime.errors import DeniedError, SetupError
+from runtime.kafka import KAFKA_ERRORS
 from runtime.kafka_asking import Admin
 from runtime.metrics import ProcessorMetrics, StoreName
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool, connect
-from runtime.queries import load_queries
 from runtime.settings import Settings
 
 ASK_EVERY_SECONDS: Final = 1.0
 """How often each store is asked: a change is seen in `/readyz` and the metrics within this time and the answer's."""
 
-ANSWER_SECONDS: Final = 3.0
-"""How long an answer may take. A store that is there takes milliseconds; a busy event loop of ours adds some 100."""
-
 STALLED_SECONDS: Final = 2.0
 """How long one of our commits may wait for a standby before all are said to: one that is there takes milliseconds."""
-
-_Q: Final = load_queries("processor.storage")
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +120,7 @@ class Health:
                 if await connection.fetchval("show transaction_read_only") == "on":
                     self.saw(StoreName.POSTGRES, Condition.READ_ONLY)
                     return
-                standbys = await connection.fetchval(_Q["standbys_waited_for"], STALLED_SECONDS)
+                standbys = await standbys_waited_for(connection, STALLED_SECONDS)
             if standbys is not None:
                 why = f"commits wait for a standby: synchronous_standby_names = {standbys}"
                 self.saw(StoreName.POSTGRES, Condition.STALLED, why)
@@ -134,15 +129,6 @@ class Health:
                     await pool.expire_connections()
                 self.saw(StoreName.POSTGRES, Condition.WORKS)
             await asyncio.sleep(ASK_EVERY_SECONDS)
-
-
-async def commits(connection: Connection) -> bool:
-    """Whether a commit gets through in time. What it writes to the log of PostgreSQL nobody reads."""
-    try:
-        await connection.execute(_Q["commit_nothing"], timeout=ANSWER_SECONDS)
-    except TimeoutError:
-        return False
-    return True
 
 
 def _condition(topic: Any) -> Condition:

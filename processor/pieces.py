@@ -6,7 +6,7 @@ is given back every few milliseconds: it also sends the heartbeats, and serves t
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from time import monotonic
@@ -16,9 +16,9 @@ import msgspec
 
 from processor.core.cache import Cache
 from processor.core.errors import UnplannableError
-from processor.core.plan import Plan, Planning, Read, Reading, ZoneOf, read
+from processor.core.plan import Plan, Planning, Read, Reading, ZoneOf, covered, read
 from processor.core.state import Shipment
-from processor.storage.store import Store
+from processor.storage.store import LOADED_BYTES, Store
 from schemas.records import RawRecord
 
 LOOP_SECONDS: Final = 0.02
@@ -26,9 +26,6 @@ LOOP_SECONDS: Final = 0.02
 
 PIECE_SECONDS: Final = 1.0
 """How much of planning makes a piece: then it is stored, so that what stands behind it is not the only one to wait."""
-
-LOADED_BYTES: Final = 64 * 1024 * 1024
-"""How much of histories is loaded for a piece; that of one shipment is in any case."""
 
 OUTPUT_BYTES: Final = 16 * 1024 * 1024
 """How much a piece publishes: one Kafka transaction, far below what its timeout allows for."""
@@ -117,9 +114,3 @@ async def _gathered(store: Store, cache: Cache, readings: Sequence[Reading]) -> 
     missing = [name for name in names if name not in shipments]
     loaded, seen = await store.load_some(missing, LOADED_BYTES)
     return shipments | loaded, covered(readings, set(missing[seen:]))
-
-
-def covered(readings: Sequence[Reading], unseen: Set[str]) -> int:
-    """Return of how many readings, from the first on, none is about a shipment that was not loaded."""
-    about = (isinstance(each, Read) and each.observation.shipment_id in unseen for each in readings)
-    return next((place for place, is_unseen in enumerate(about) if is_unseen), len(readings))

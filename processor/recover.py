@@ -17,25 +17,28 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processor.core.cache import Cache
+from processor.core.cursor import Committed, Cursor, Stream, advanced, digest
 from processor.core.errors import ClaimLostError, RecoveryError
 from processor.core.outputs import Output, batch_messages
-from processor.core.plan import Reading, authorized, is_unauthorized
-from processor.kafka.emitter import KAFKA_ERRORS, Emitter
-from processor.kafka.feed import gap_at, raw_record
+from processor.core.plan import MAX_BATCH, Reading, authorized, is_unauthorized
+from processor.kafka.emitter import Emitter
+from processor.kafka.feed import gap_at
+from processor.kafka.offsets import committed_offset
 from processor.kafka.published import Published, published
 from processor.pieces import plan_piece, read_all
-from processor.protocol.claims import Committed, Cursor, Log, Sight, Stream, advanced, digest
+from processor.protocol.claims import Log, Sight
 from processor.protocol.crash_points import Reached, Step, no_one
-from processor.protocol.pacing import MAX_BATCH
 from processor.protocol.repair import Mend, correction, mend
 from processor.storage.cursors import Cursors
 from processor.storage.recovery import PAGE, RecoveryStore
 from processor.storage.store import Store
-from processor.worker import committed_offset, store_piecewise
+from processor.worker import store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.holding import held
+from runtime.kafka import KAFKA_ERRORS
 from runtime.kafka_asking import Admin
+from runtime.kafka_records import raw_record
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
 from schemas.events import State
@@ -77,7 +80,7 @@ class Recovery:
         self._settings = settings
         self._admin = admin
         self._reader = reader
-        self._store = Store(pool, no_one)
+        self._store = Store(pool)
         self._cursors = Cursors(settings, pool)
         self._tables = RecoveryStore(pool)
         self._reached = reached
@@ -406,6 +409,17 @@ async def open_recovery(settings: Settings, reached: Reached = no_one) -> AsyncI
             yield Recovery(settings, admin, reader, pool, reached)
         finally:
             await kafka.stop(reader)
+
+
+async def halted(settings: Settings) -> dict[int, str]:
+    """Return the partitions that stand still until a recovery has run, each with why.
+
+    Raises:
+        UnreachableError: Kafka or PostgreSQL cannot be reached.
+
+    """
+    async with open_recovery(settings) as recovery:
+        return {partition: mend.why for partition, mend in (await recovery.inspect()).items()}
 
 
 def _some(places: Sequence[str]) -> str:

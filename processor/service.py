@@ -9,10 +9,9 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from processor import backlog
+from processor.core.cursor import Stream
 from processor.group import Group
 from processor.health import Condition, Health
-from processor.kafka.emitter import KAFKA_ERRORS
-from processor.protocol.claims import Stream
 from processor.protocol.crash_points import Reached, no_one
 from processor.storage.cursors import Cursors
 from processor.storage.store import Store
@@ -20,6 +19,7 @@ from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, lifecycle, postgres
 from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError
+from runtime.kafka import KAFKA_ERRORS
 from runtime.kafka_asking import Admin
 from runtime.metrics import ProcessorMetrics, StoreName, new_registry
 from runtime.migrations import MigrationError, require_current_schema

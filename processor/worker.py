@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import InvalidTimestampError, UnknownError
 
 from processor.core.cache import Cache
+from processor.core.cursor import Committed, Cursor, Resume, Stream, advanced, mark
 from processor.core.errors import (
     ClaimLostError,
     CulpritError,
@@ -30,33 +31,20 @@ from processor.core.errors import (
     UnplannableError,
 )
 from processor.core.outputs import NO_TIME, Output, batch_messages, told_by
-from processor.core.plan import Plan, Reading, Unreadable, authorized
+from processor.core.plan import MAX_BATCH, Plan, Reading, Unreadable, authorized
 from processor.doubts import DOUBTS, claim_reason
 from processor.kafka.emitter import Emitter
 from processor.kafka.feed import Feed
+from processor.kafka.offsets import committed_offset
 from processor.pieces import plan_piece, read_all
 from processor.protocol.backlog import Oldest, Waiting
-from processor.protocol.claims import (
-    MEND,
-    Committed,
-    Cursor,
-    Halt,
-    Log,
-    Resume,
-    Sight,
-    Stream,
-    advanced,
-    before_growth,
-    decide,
-    deleted_before,
-    mark,
-)
+from processor.protocol.claims import MEND, Halt, Log, Sight, before_growth, decide, deleted_before
 from processor.protocol.crash_points import Reached, Step
 from processor.protocol.dead_letter_limit import Windows, courier_of, flooding, last_of_others, slid
-from processor.protocol.pacing import MAX_BATCH, RETRY_SECONDS, Doubts, back_off, larger, smaller
+from processor.protocol.pacing import RETRY_SECONDS, Doubts, back_off, larger, smaller
 from processor.storage.cursors import Cursors
 from processor.storage.store import Store
-from runtime import kafka_admin, postgres
+from runtime import postgres
 from runtime.errors import UnreachableError
 from runtime.kafka_asking import Admin
 from runtime.metrics import ClaimReason, PartitionState, ProcessorMetrics, StoreName
@@ -598,12 +586,6 @@ def place_of(error: BaseException | None) -> str:
         trace = trace.tb_next
     line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
     return f"{type(error).__name__} {line}"
-
-
-async def committed_offset(admin: Admin, stream: Stream, partition: int) -> Committed | None:
-    """Return the group's committed offset for a partition, if it has one."""
-    found = await kafka_admin.committed_offsets(admin, stream.consumer_group, stream.raw_topic, [partition])
-    return Committed(*found[partition]) if partition in found else None
 
 
 def is_misrouted(reading: Reading) -> bool:

@@ -17,7 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    ConsumerStoppedError,
     GroupAuthorizationFailedError,
+    IllegalOperation,
     InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
@@ -68,11 +70,15 @@ default it would be asked for every five minutes."""
 
 DENIALS: Final = (
     ClusterAuthorizationFailedError,
+    ConsumerStoppedError,
     GroupAuthorizationFailedError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
 """What a broker says to a user that lacks a permission. Trying again helps only when an operator has granted it."""
+
+KAFKA_ERRORS: Final = (KafkaError, IllegalOperation, ConsumerStoppedError, OSError, TimeoutError)
+"""What Kafka's clients raise when the brokers are away, or when another claim has fenced us."""
 
 log = structlog.get_logger(__name__)
 

@@ -14,6 +14,8 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from schemas.records import RawRecord
+
 _LENGTH_AT: Final = 8
 """Where a batch says how long it is, from behind that number on."""
 
@@ -98,3 +100,8 @@ class _Lenient(bytearray):
 def read_any_name() -> None:
     """Have every consumer of this process read records whatever their headers are called."""
     aiokafka.consumer.fetcher.MemoryRecords = Records
+
+
+def raw_record(record: Any) -> RawRecord:
+    """Return what a consumer gives as a raw record."""
+    return RawRecord(record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp)

@@ -20,6 +20,9 @@ from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, command_of, read_provenance
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome, Source
 
+MAX_BATCH: Final = 4_000
+"""Records of one batch: enough to pay for two commits, little enough to leave the loop free every 200 ms."""
+
 _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
 """What a re-reading may come to without leaving a row."""
 
@@ -169,6 +172,12 @@ def _is_authorized(reading: Reading, written: Written) -> bool:
 def _unauthorized(reading: Reading) -> Unreadable:
     detail = "no row of operator_log has this command id and this decision"
     return Unreadable(reading.record, UnreadableError(DeadLetterReason.UNAUTHORIZED, detail))
+
+
+def covered(readings: Sequence[Reading], unseen: Set[str]) -> int:
+    """Return of how many readings, from the first on, none is about a shipment that was not loaded."""
+    about = (isinstance(each, Read) and each.observation.shipment_id in unseen for each in readings)
+    return next((place for place, is_unseen in enumerate(about) if is_unseen), len(readings))
 
 
 def plan(

@@ -7,23 +7,19 @@ from typing import Any, Final
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import (
-    ConsumerStoppedError,
-    IllegalOperation,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from processor.core.cursor import Stream, mark
 from processor.core.outputs import Message, publishable
-from processor.protocol.claims import Stream, mark
 from processor.protocol.crash_points import Reached, Step
 from runtime import kafka
+from runtime.kafka import KAFKA_ERRORS
 from runtime.settings import Settings
 from schemas.topics import Topic
-
-KAFKA_ERRORS: Final = (KafkaError, IllegalOperation, ConsumerStoppedError, OSError, TimeoutError)
-"""What Kafka's clients raise when the brokers are away, or when another claim has fenced us."""
 
 TOO_SMALL: Final = "less than `waybill topics apply` sets it to"
 """What is wrong where brokers refuse a message for its size: nothing stored is larger than topics are made for."""

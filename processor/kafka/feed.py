@@ -14,10 +14,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
+from processor.core.cursor import Cursor, digest
 from processor.core.errors import ClaimLostError, GapError
 from processor.core.offsets import Span, holes, without
-from processor.protocol.claims import Cursor, Log, digest
+from processor.protocol.claims import Log
 from runtime import kafka_log
+from runtime.kafka_records import raw_record
 from schemas.records import RawRecord
 
 FETCH_SECONDS: Final = 0.25
@@ -187,8 +189,3 @@ async def gap_at(consumer: AIOKafkaConsumer, raw: TopicPartition, position: int,
         if ahead is not None:
             return ahead if without([Span(position, ahead)], explained) else None
     return None
-
-
-def raw_record(record: Any) -> RawRecord:
-    """Return what a consumer gives as a raw record."""
-    return RawRecord(record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp)

@@ -5,78 +5,13 @@ our mark; without the mark somebody moved it with Kafka's own tools.
 """
 
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
-from schemas.records import RawRecord
-
-MARK: Final = "waybill/1"
-"""Stands in the metadata of every offset that the processor commits."""
+from processor.core.cursor import Committed, Cursor, Resume, Stream, emission
 
 MEND: Final = "`waybill recover` mends it"
-
-
-class Fingerprint(msgspec.Struct, frozen=True):
-    """A raw record as it was applied: by it a topic is known again."""
-
-    offset: int
-    digest: bytes
-
-
-class Cursor(msgspec.Struct, frozen=True, kw_only=True):
-    """A partition's cursor as the claim took it over. Everything before `emitted` is known to be published.
-
-    `incarnation` tells stored coordinates of one log from those of another under its name. `recovery` numbers what
-    `waybill recover` did; a mark of another number belongs to another life of the cursor. `last` is the last record
-    applied. While a recovery is under way, records before `recover_until` are applied without publishing. Offsets of
-    this incarnation before `began_at` were gone from the log before they could be applied.
-    """
-
-    raw_topic: str
-    partitions: int
-    consumer_group: str
-    next_offset: int
-    emitted: int
-    epoch: int
-    incarnation: int = 0
-    recovery: int = 0
-    last: Fingerprint | None = None
-    recover_until: int | None = None
-    began_at: int = 0
-
-    @property
-    def stream(self) -> "Stream":
-        """What was read up to here, and for whom."""
-        return Stream(self.raw_topic, self.partitions, self.consumer_group)
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """The group's committed offset for the partition, with its metadata."""
-
-    offset: int
-    metadata: str
-
-    @property
-    def recovery(self) -> int | None:
-        """The recovery whose mark it carries; None if the processor did not commit it."""
-        if self.metadata == MARK:
-            return 0
-        number = self.metadata.removeprefix(f"{MARK}:")
-        return int(number) if number != self.metadata and number.isdecimal() else None
-
-
-class Stream(msgspec.Struct, frozen=True):
-    """What is read, and for whom."""
-
-    raw_topic: str
-    partitions: int
-    consumer_group: str
-
-    def __str__(self) -> str:
-        """Say it for an operator."""
-        return f"{self.raw_topic} with {self.partitions} partitions, group {self.consumer_group}"
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -103,16 +38,6 @@ class Sight(msgspec.Struct, frozen=True):
     gap: int | None = None
 
 
-class Resume(msgspec.Struct, frozen=True):
-    """Publish the stored outputs from `emit_from` up to the cursor, then go on at the cursor.
-
-    `ignored`: the committed offset was moved ahead by hand and means nothing.
-    """
-
-    emit_from: int
-    ignored: bool = False
-
-
 class Trouble(StrEnum):
     """What stops a partition until an operator has looked."""
 
@@ -130,27 +55,6 @@ class Halt(msgspec.Struct, frozen=True):
 
     trouble: Trouble
     why: str
-
-
-def mark(recovery: int) -> str:
-    """Return the metadata of an offset committed by a claim."""
-    return f"{MARK}:{recovery}" if recovery else MARK
-
-
-def digest(record: RawRecord) -> bytes:
-    """Digest a raw record as Kafka has it."""
-    hashed = blake2b(msgspec.msgpack.encode((record.key, record.value or b"", record.headers, record.timestamp_ms)))
-    return hashed.digest()[:16]
-
-
-def advanced(cursor: Cursor, last: RawRecord, emitted: int) -> Cursor:
-    """Return the cursor behind the last record of a batch. `emitted` is what the claim knows to be published."""
-    return msgspec.structs.replace(
-        cursor,
-        next_offset=last.offset + 1,
-        emitted=max(cursor.emitted, emitted),
-        last=Fingerprint(last.offset, digest(last)),
-    )
 
 
 def deleted_before(cursor: Cursor) -> int:
@@ -207,15 +111,6 @@ def decide(sight: Sight) -> Resume | Halt:
             f"behind took over; {MEND}",
         )
     return emission(cursor, sight.committed)
-
-
-def emission(cursor: Cursor, committed: Committed | None) -> Resume:
-    """Decide from where stored outputs are to be published, if the database is not older than the topics."""
-    if committed is None or (committed.recovery is not None and committed.recovery < cursor.recovery):
-        return Resume(cursor.emitted)
-    if committed.recovery is None:
-        return Resume(min(committed.offset, cursor.emitted), ignored=committed.offset > cursor.emitted)
-    return Resume(committed.offset)
 
 
 def before_growth(sight: Sight) -> Sight | None:

@@ -7,8 +7,7 @@ from typing import Final
 
 import msgspec
 
-MAX_BATCH: Final = 4_000
-"""Records of one batch: enough to pay for two commits, little enough to leave the loop free every 200 ms."""
+from processor.core.plan import MAX_BATCH
 
 BRISK: Final = 0.25
 """A batch that was done within this share of the limit may be followed by one of twice its size, which then still has

@@ -5,10 +5,11 @@ from typing import Final
 
 import msgspec
 
+from processor.core.cursor import Cursor, emission
 from processor.core.outputs import Origin, Output, event_output
 from processor.core.shipment import Changed
 from processor.core.state import Shipment
-from processor.protocol.claims import Cursor, Halt, Sight, Trouble, decide, emission, is_anew, is_restored
+from processor.protocol.claims import Halt, Sight, Trouble, decide, is_anew, is_restored
 from schemas.couriers import COURIERS
 from schemas.events import RawCoordinates, State, state_after
 from schemas.observation import Observation

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from processor.protocol.claims import Cursor, Stream
+from processor.core.cursor import Cursor, Stream
 from processor.storage.store import read_cursor
 from runtime.postgres import Connection, Pool, connect
 from runtime.queries import load_queries

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from processor.core.cursor import Cursor
 from processor.core.errors import ClaimLostError
 from processor.core.outputs import Output
-from processor.protocol.claims import Cursor
 from processor.storage.store import OUTPUT_COLUMNS, output_record, read_cursor, read_reading
 from runtime.postgres import Pool
 from runtime.queries import load_queries

@@ -8,13 +8,13 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from processor.core.cursor import Cursor, Fingerprint
 from processor.core.errors import ClaimLostError, StoredRowError, UnstorableError
 from processor.core.fold import Snapshot
 from processor.core.outputs import Output, anomaly_id, chunk_end, forgotten_event
 from processor.core.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
 from processor.core.state import Past, Shipment, forgotten, is_outdated, rebuild, retired_shipment
-from processor.protocol.claims import Cursor, Fingerprint
-from processor.protocol.crash_points import Reached, Step
+from processor.protocol.crash_points import Reached, Step, no_one
 from runtime.postgres import Connection, Connections
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
@@ -33,6 +33,9 @@ and all partitions may be claimed at once; only what one cause has left is never
 
 LOADED_ROWS: Final = 1_000
 """Observations fetched at once: some milliseconds to decode, and the loop is free in between."""
+
+LOADED_BYTES: Final = 64 * 1024 * 1024
+"""How much of histories is loaded for a piece; that of one shipment is in any case."""
 
 _Q: Final = load_queries("processor.storage")
 _REFUSED: Final = ("22", "54", "23502", "23514")
@@ -71,7 +74,7 @@ class Chunk(msgspec.Struct, frozen=True):
 class Store:
     """One raw topic's tables."""
 
-    def __init__(self, pool: Connections, reached: Reached) -> None:
+    def __init__(self, pool: Connections, reached: Reached = no_one) -> None:
         """Keep the pool. Every method takes one connection of it for its own time."""
         self._pool = pool
         self._reached = reached

@@ -15,9 +15,9 @@ from cli.tables import NOTHING
 from operators.appending import decision_record
 from operators.audit import Report, Scope, audit
 from operators.errors import OperatorError
-from processor.kafka.feed import raw_record
 from processor.protocol.crash_points import Step
 from runtime import kafka
+from runtime.kafka_records import raw_record
 from runtime.values import MASK
 from schemas.observation import Decision, Erase, Retire, SetStatus
 from schemas.records import reread_headers

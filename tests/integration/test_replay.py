@@ -23,7 +23,7 @@ from operators.selection import Selection
 from processor.core.plan import plan as planned
 from processor.core.plan import read
 from processor.core.state import Shipment
-from processor.kafka.feed import raw_record
+from runtime.kafka_records import raw_record
 from runtime.postgres import open_pool
 from schemas.times import format_time
 from schemas.topics import Topic

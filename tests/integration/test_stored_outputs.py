@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from processor.core.cursor import Cursor, Fingerprint
 from processor.core.plan import Plan
-from processor.protocol.claims import Cursor, Fingerprint
-from processor.protocol.crash_points import no_one
 from processor.storage import store as store_module
 from processor.storage.store import Store
 from runtime.postgres import open_pool
@@ -45,7 +44,7 @@ async def test_chunks_end_between_causes(
         incarnation=7,
     )
     async with await open_pool(lab.system.settings, "test", 1) as pool:
-        chunks = [chunk async for chunk in Store(pool, no_one).stored(0, cursor, 0)]
+        chunks = [chunk async for chunk in Store(pool).stored(0, cursor, 0)]
     found = [(output.cause, output.ordinal) for chunk in chunks for output in chunk.outputs]
     assert found == [(cause, each + 1) for cause, count in enumerate(counts) for each in range(count)]
     start = 0
@@ -69,7 +68,7 @@ async def test_chunks_are_bounded_by_bytes_unless_one_cause_has_more(
         )
     cursor = Cursor(raw_topic="raw", partitions=1, consumer_group="group", next_offset=len(sizes), emitted=0, epoch=0)
     async with await open_pool(lab.system.settings, "test", 1) as pool:
-        chunks = [chunk async for chunk in Store(pool, no_one).stored(0, cursor, 0)]
+        chunks = [chunk async for chunk in Store(pool).stored(0, cursor, 0)]
     assert [[len(output.value or b"") for output in chunk.outputs] for chunk in chunks] == [
         [4_000, 4_000],
         [4_000],
@@ -95,6 +94,6 @@ async def test_retiring_deletes_no_output_that_is_not_known_to_be_published(one_
     moved = msgspec.structs.replace(held, next_offset=6, last=Fingerprint(5, b"x"))
     retiring = Plan({}, {}, (), (), (), retired=["dash:X"])
     async with await open_pool(lab.system.settings, "test", 1) as pool:
-        await Store(pool, no_one).apply(0, held, moved, retiring, datetime.now(UTC))
+        await Store(pool).apply(0, held, moved, retiring, datetime.now(UTC))
     kept = await lab.system.rows("select cause_offset from outputs order by cause_offset")
     assert [row["cause_offset"] for row in kept] == [3, 4]

@@ -12,9 +12,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 
 from cli.main import main
+from processor.core.cursor import Stream
 from processor.core.outputs import Message
 from processor.kafka.emitter import Emitter
-from processor.protocol.claims import Stream
 from processor.protocol.crash_points import no_one
 from runtime import kafka_admin, topics
 from runtime.errors import SetupError

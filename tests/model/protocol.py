@@ -16,18 +16,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from processor.protocol.claims import (
-    Committed,
-    Cursor,
-    Halt,
-    Log,
-    Resume,
-    Sight,
-    Stream,
-    advanced,
-    decide,
-    mark,
-)
+from processor.core.cursor import Committed, Cursor, Resume, Stream, advanced, mark
+from processor.protocol.claims import Halt, Log, Sight, decide
 from processor.protocol.repair import Mend, mend
 from schemas.records import RawRecord
 from tests.model.exploring import ViolationError

@@ -10,8 +10,9 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from processor.core.cursor import Cursor, Stream, advanced, digest
 from processor.core.offsets import holes
-from processor.protocol.claims import Cursor, Halt, Log, Sight, Stream, advanced, decide, digest
+from processor.protocol.claims import Halt, Log, Sight, decide
 from schemas.records import RawRecord
 from tests.model.exploring import ViolationError
 

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from processor.protocol.claims import Halt, Resume, Sight, Trouble, decide
+from processor.core.cursor import Resume
+from processor.protocol.claims import Halt, Sight, Trouble, decide
 from tests.model import pool, reading
 from tests.model.exploring import ViolationError, explore
 from tests.model.protocol import Bounds, Decide, Model, start

@@ -20,7 +20,7 @@ from operators.doctor import (
     of_settings,
 )
 from operators.lag import Lag, measured, total
-from processor.protocol.claims import MARK, Committed, Cursor
+from processor.core.cursor import MARK, Committed, Cursor
 from runtime.postgres import SESSION
 from runtime.settings import load_settings
 

@@ -12,7 +12,7 @@ from operators.replay_plan import Planner
 from processor.core.errors import StoredRowError
 from processor.core.plan import Read
 from processor.core.state import Shipment, new_shipment
-from processor.pieces import LOADED_BYTES
+from processor.storage.store import LOADED_BYTES
 from schemas.couriers import COURIERS
 from tests.hot_parcels import START
 from tests.property.driving import RAW_TOPIC

@@ -3,23 +3,8 @@
 import msgspec
 import pytest
 
-from processor.protocol.claims import (
-    MARK,
-    Committed,
-    Cursor,
-    Fingerprint,
-    Halt,
-    Log,
-    Resume,
-    Sight,
-    Stream,
-    Trouble,
-    advanced,
-    before_growth,
-    decide,
-    digest,
-    mark,
-)
+from processor.core.cursor import MARK, Committed, Cursor, Fingerprint, Resume, Stream, advanced, digest, mark
+from processor.protocol.claims import Halt, Log, Sight, Trouble, before_growth, decide
 from schemas.partitioning import uneven
 from schemas.records import RawRecord
 

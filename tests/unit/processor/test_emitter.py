@@ -9,9 +9,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, ProducerFenced
 
+from processor.core.cursor import Stream
 from processor.core.outputs import Message
 from processor.kafka.emitter import Emitter
-from processor.protocol.claims import Stream
 from processor.protocol.crash_points import no_one
 from runtime.settings import load_settings
 from schemas.topics import Topic

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from processor.protocol.claims import Committed, Log, Resume, Sight, Stream, Trouble, decide, mark
+from processor.core.cursor import Committed, Resume, Stream, mark
+from processor.protocol.claims import Log, Sight, Trouble, decide
 from processor.protocol.repair import Mend, mend
 from tests.unit.processor.test_claims import CURSOR, SIGHT, cursor, seen
 

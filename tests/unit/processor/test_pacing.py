@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.core.plan import MAX_BATCH
 from processor.protocol.pacing import (
     BACK_OFF,
-    MAX_BATCH,
     STUCK_DOUBTS,
     STUCK_SECONDS,
     Doubts,

@@ -13,6 +13,7 @@ from processor.core.errors import HaltError, UnstorableError
 from processor.core.plan import Read, Reading, Unreadable
 from processor.core.state import Shipment, new_shipment
 from processor.pieces import Piece, plan_piece, read_all
+from processor.storage.store import LOADED_BYTES
 from processor.worker import store_piecewise
 from schemas.couriers import COURIERS
 from schemas.records import Provenance, RawRecord
@@ -65,7 +66,7 @@ async def test_a_batch_of_long_histories_is_loaded_in_pieces() -> None:
 
 
 async def test_a_shipment_heavier_than_a_piece_is_a_piece() -> None:
-    store = StoredShipments(each=10 * pieces.LOADED_BYTES)
+    store = StoredShipments(each=10 * LOADED_BYTES)
     assert (await planned(store, parcels(3))).taken == 1
 
 
