@@ -18,7 +18,7 @@ from schemas.couriers import COURIERS
 from schemas.vocabulary import AnomalyKind
 
 if TYPE_CHECKING:
-    from operators.anomalies import Chosen, Standing, Wanted
+    from operators.decisions.anomalies import Chosen, Standing, Wanted
     from runtime.postgres import Pool
 
 AT_ONCE: Final = 1_000
@@ -72,7 +72,7 @@ def _offer_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def _wanted(arguments: argparse.Namespace, shipment: str | None = None) -> "Wanted":
-    from operators.anomalies import Wanted  # noqa: PLC0415
+    from operators.decisions.anomalies import Wanted  # noqa: PLC0415
 
     return Wanted(
         tuple(arguments.kind), tuple(arguments.courier), tuple(arguments.courier_status), arguments.since, shipment
@@ -101,8 +101,8 @@ def _decide(arguments: argparse.Namespace) -> int:
 
 
 async def _list_anomalies(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.anomalies import AnomalyState, anomalies  # noqa: PLC0415
-    from operators.finding import find_shipment  # noqa: PLC0415
+    from operators.decisions.anomalies import AnomalyState, anomalies  # noqa: PLC0415
+    from operators.shared.finding import find_shipment  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     found: list[Standing] = []
@@ -135,7 +135,7 @@ async def _list_anomalies(settings: Settings, arguments: argparse.Namespace) -> 
 
 
 async def _show_anomalies(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.anomalies import AnomalyState, find  # noqa: PLC0415
+    from operators.decisions.anomalies import AnomalyState, find  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     async with await open_pool(settings, "operator", 2) as pool:
@@ -154,8 +154,8 @@ async def _show_anomalies(settings: Settings, arguments: argparse.Namespace) -> 
 
 
 async def _decide_anomalies(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.anomalies import choose  # noqa: PLC0415
-    from operators.errors import OperatorError  # noqa: PLC0415
+    from operators.decisions.anomalies import choose  # noqa: PLC0415
+    from operators.shared.errors import OperatorError  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     accepting = arguments.verb == "accept"
@@ -170,9 +170,9 @@ async def _decide_anomalies(settings: Settings, arguments: argparse.Namespace) -
 
 
 async def _decide_one(settings: Settings, pool: "Pool", standing: "Standing", arguments: argparse.Namespace) -> int:
-    from operators.anomalies import decision_on, find  # noqa: PLC0415
-    from operators.decisions import Known, decide, load, predicted, write  # noqa: PLC0415
-    from operators.journal import operator_name  # noqa: PLC0415
+    from operators.decisions.anomalies import decision_on, find  # noqa: PLC0415
+    from operators.decisions.decide import Known, decide, load, predicted, write  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
 
     decision = decision_on(standing, operator_name(settings), arguments.reason, accepting=arguments.verb == "accept")
@@ -201,9 +201,9 @@ async def _decide_one(settings: Settings, pool: "Pool", standing: "Standing", ar
 
 
 async def _decide_many(settings: Settings, pool: "Pool", chosen: "Chosen", arguments: argparse.Namespace) -> int:
-    from operators.anomalies import decision_on  # noqa: PLC0415
-    from operators.decisions import Known, decide_all, write  # noqa: PLC0415
-    from operators.journal import operator_name  # noqa: PLC0415
+    from operators.decisions.anomalies import decision_on  # noqa: PLC0415
+    from operators.decisions.decide import Known, decide_all, write  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
 
     if not arguments.json:
@@ -252,7 +252,7 @@ def _said(standing: "Standing") -> str:
 
 
 def _remedy(standing: "Standing") -> str:
-    from operators.anomalies import INSTEAD  # noqa: PLC0415
+    from operators.decisions.anomalies import INSTEAD  # noqa: PLC0415
 
     return INSTEAD.get(standing.anomaly.kind, "`waybill anomalies accept` makes it count, `dismiss` leaves it refused")
 

@@ -14,8 +14,8 @@ from cli.tables import say_table
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from operators.audit import Progress, Report
-    from operators.comparing import Difference
+    from operators.audit.compare import Difference
+    from operators.audit.run import Progress, Report
 
 
 def offer(commands: Any) -> None:
@@ -44,7 +44,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.audit import Scope, audit  # noqa: PLC0415
+    from operators.audit.run import Scope, audit  # noqa: PLC0415
 
     scope = Scope(arguments.shipment, arguments.partition, arguments.from_raw)
     with _progress() as progress:
@@ -65,7 +65,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _note(settings: Settings, report: "Report") -> None:
-    from operators.journal import note, operator_name  # noqa: PLC0415
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
     from runtime.postgres import connect  # noqa: PLC0415
 
     told = (*report.differences, *report.corrections)

@@ -15,7 +15,7 @@ from schemas.times import format_time
 from schemas.vocabulary import Status
 
 if TYPE_CHECKING:
-    from operators.decisions import Came, Erasure, Known
+    from operators.decisions.decide import Came, Erasure, Known
 
 
 def offer(verbs: Any) -> None:
@@ -68,7 +68,7 @@ def _erase(arguments: argparse.Namespace) -> int:
 
 
 async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions import (  # noqa: PLC0415
+    from operators.decisions.decide import (  # noqa: PLC0415
         decide,
         in_words,
         known_shipment,
@@ -78,8 +78,8 @@ async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> i
         verdict_on,
         write,
     )
-    from operators.errors import OperatorError  # noqa: PLC0415
-    from operators.journal import operator_name  # noqa: PLC0415
+    from operators.shared.errors import OperatorError  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
     from schemas.observation import SetStatus  # noqa: PLC0415
@@ -123,8 +123,8 @@ async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> i
 
 
 async def _erase_one(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions import decide, forget_letters, known_shipment, what_goes, write  # noqa: PLC0415
-    from operators.journal import operator_name  # noqa: PLC0415
+    from operators.decisions.decide import decide, forget_letters, known_shipment, what_goes, write  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
     from schemas.observation import Erase  # noqa: PLC0415

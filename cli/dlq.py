@@ -19,8 +19,8 @@ from schemas.times import format_time
 from schemas.vocabulary import DeadLetterReason
 
 if TYPE_CHECKING:
-    from operators.dead_letters import Letter, Selection
-    from operators.redrive import Chosen, Prediction, Redriven
+    from operators.dead_letters.letters import Letter, Selection
+    from operators.dead_letters.redrive import Chosen, Prediction, Redriven
     from processor.core.plan import Reading
 
 HIDDEN_BODY = "not shown, it may hold personal data: --show-personal"
@@ -142,7 +142,7 @@ def _drop(arguments: argparse.Namespace) -> int:
 
 
 def _selection(arguments: argparse.Namespace) -> "Selection":
-    from operators.dead_letters import Selection  # noqa: PLC0415
+    from operators.dead_letters.letters import Selection  # noqa: PLC0415
 
     return Selection(
         tuple(getattr(arguments, "letters", ())),
@@ -153,7 +153,7 @@ def _selection(arguments: argparse.Namespace) -> "Selection":
 
 
 async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters import LetterState, letters  # noqa: PLC0415
+    from operators.dead_letters.letters import LetterState, letters  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     found = []
@@ -177,10 +177,10 @@ async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> in
 
 
 async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters import bodies, find  # noqa: PLC0415
-    from operators.errors import OperatorError  # noqa: PLC0415
-    from operators.journal import note, operator_name  # noqa: PLC0415
-    from operators.rereading import reread  # noqa: PLC0415
+    from operators.dead_letters.letters import bodies, find  # noqa: PLC0415
+    from operators.shared.errors import OperatorError  # noqa: PLC0415
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
+    from operators.shared.rereading import reread  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     async with await open_pool(settings, "operator", 1) as pool:
@@ -216,9 +216,9 @@ async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int
 
 
 async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.journal import operator_name  # noqa: PLC0415
-    from operators.locking import alone  # noqa: PLC0415
-    from operators.redrive import LOCK, Redrive, choose, predict  # noqa: PLC0415
+    from operators.dead_letters.redrive import LOCK, Redrive, choose, predict  # noqa: PLC0415
+    from operators.shared.locking import alone  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
@@ -246,8 +246,8 @@ async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) ->
 
 
 async def _drop_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters import LetterState, drop, letters  # noqa: PLC0415
-    from operators.journal import operator_name  # noqa: PLC0415
+    from operators.dead_letters.letters import LetterState, drop, letters  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     selection = _selection(arguments)
@@ -315,7 +315,7 @@ def _in_words(today: dict[str, Any]) -> str:
 
 
 def _shown(letter: "Letter") -> _Shown:
-    from operators.dead_letters import name_of  # noqa: PLC0415
+    from operators.dead_letters.letters import name_of  # noqa: PLC0415
 
     return _Shown(
         letter.at,

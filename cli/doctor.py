@@ -25,7 +25,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 async def doctor(settings: Settings, *, json: bool) -> int:
     """Print a line for each thing that was looked at. 1 if one of them is wrong."""
-    from operators.doctor import Level, examine  # noqa: PLC0415
+    from operators.views.doctor import Level, examine  # noqa: PLC0415
     from processor.recover import halted  # noqa: PLC0415
 
     findings = []

@@ -24,7 +24,7 @@ def _lag(arguments: argparse.Namespace) -> int:
 
 async def lag(settings: Settings, *, json: bool) -> int:
     """Print a row for each partition, and their sum."""
-    from operators.lag import find_lag, total  # noqa: PLC0415
+    from operators.views.lag import find_lag, total  # noqa: PLC0415
 
     found = await find_lag(settings)
     summed = total(found)

@@ -12,7 +12,7 @@ from cli.tables import say_table
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from operators.log import Entry
+    from operators.views.log import Entry
 
 LIMIT: Final = 100
 """How many entries are listed unless told otherwise: a few screens."""
@@ -38,8 +38,8 @@ def _log(arguments: argparse.Namespace) -> int:
 
 async def log(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the entries."""
-    from operators.finding import resolve  # noqa: PLC0415
-    from operators.log import entries  # noqa: PLC0415
+    from operators.shared.finding import resolve  # noqa: PLC0415
+    from operators.views.log import entries  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:

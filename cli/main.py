@@ -26,7 +26,7 @@ from cli.consent import can_ask, offer_change
 from cli.output import Parser, UnheardError, complain, say_json, unheard
 from cli.signals import run, undo_ignoring
 from cli.starting import DONE, FAILED, USAGE, start
-from operators.errors import SeveralError
+from operators.shared.errors import SeveralError
 from runtime.errors import SettingsError, SetupError
 from runtime.settings import secrets_settings
 

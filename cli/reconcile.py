@@ -98,7 +98,7 @@ async def _once(settings: Settings, couriers: tuple[str, ...], arguments: argpar
 
 async def _named(settings: Settings, arguments: argparse.Namespace) -> str | None:
     """Return the id of the shipment that was named, if one was."""
-    from operators.finding import find_shipment  # noqa: PLC0415
+    from operators.shared.finding import find_shipment  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     if arguments.shipment is None:

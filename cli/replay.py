@@ -17,11 +17,11 @@ from schemas.records import coordinates
 from schemas.times import format_time
 
 if TYPE_CHECKING:
-    from operators.replay import Prospect
-    from operators.replay_jobs import Job
-    from operators.replay_plan import Change, ReplayPlan
-    from operators.replay_run import Ended
-    from operators.selection import Selection, Stretch
+    from operators.replay.jobs import Job
+    from operators.replay.preview import Change, ReplayPlan
+    from operators.replay.range import Selection, Stretch
+    from operators.replay.replays import Prospect
+    from operators.replay.reprocess import Ended
     from runtime.postgres import Pool
 
 SHOWN: Final = 20
@@ -153,7 +153,7 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _selection(arguments: argparse.Namespace) -> "Selection | None":
     """Return what is meant; complain where that cannot be."""
-    from operators.selection import Selection, contradiction  # noqa: PLC0415
+    from operators.replay.range import Selection, contradiction  # noqa: PLC0415
 
     for name, given in (("--from-offset", arguments.from_offset), ("--until-offset", arguments.until_offset)):
         if len(dict(given)) < len(given):
@@ -185,9 +185,9 @@ async def _database(settings: Settings) -> "AsyncIterator[Pool]":
 
 
 async def _show_plan(settings: Settings, arguments: argparse.Namespace, selection: "Selection") -> int:
-    from operators.journal import note, operator_name  # noqa: PLC0415
-    from operators.replay import look  # noqa: PLC0415
-    from operators.replay_jobs import Mode  # noqa: PLC0415
+    from operators.replay.jobs import Mode  # noqa: PLC0415
+    from operators.replay.replays import look  # noqa: PLC0415
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
 
     async with _database(settings) as pool:
         if arguments.show_personal:
@@ -199,10 +199,10 @@ async def _show_plan(settings: Settings, arguments: argparse.Namespace, selectio
 
 
 async def _run_job(settings: Settings, arguments: argparse.Namespace, selection: "Selection") -> int:
-    from operators.journal import operator_name  # noqa: PLC0415
-    from operators.replay import look, start  # noqa: PLC0415
-    from operators.replay_jobs import Mode  # noqa: PLC0415
-    from operators.republish import is_ours, target_partitions  # noqa: PLC0415
+    from operators.replay.jobs import Mode  # noqa: PLC0415
+    from operators.replay.replays import look, start  # noqa: PLC0415
+    from operators.replay.republish import is_ours, target_partitions  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
 
     topic = arguments.to_topic
     if topic is not None:
@@ -227,7 +227,7 @@ async def _work(
     settings: Settings, pool: "Pool", job: str, arguments: argparse.Namespace, *, resumed_by: str | None = None
 ) -> int:
     from cli.replay_progress import shown  # noqa: PLC0415
-    from operators.replay import work  # noqa: PLC0415
+    from operators.replay.replays import work  # noqa: PLC0415
 
     if not arguments.json:
         say(f"job {job}")
@@ -241,8 +241,8 @@ async def _work(
 
 
 async def _resume_job(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.journal import operator_name  # noqa: PLC0415
-    from operators.replay import came_of  # noqa: PLC0415
+    from operators.replay.replays import came_of  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
 
     async with _database(settings) as pool:
         job, outcomes = await came_of(pool, arguments.job)
@@ -253,8 +253,8 @@ async def _resume_job(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _stop_job(settings: Settings, arguments: argparse.Namespace, verb: str) -> int:
-    from operators.journal import operator_name  # noqa: PLC0415
-    from operators.replay import came_of, cancel, pause  # noqa: PLC0415
+    from operators.replay.replays import came_of, cancel, pause  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
 
     async with _database(settings) as pool:
         job, outcomes = await came_of(pool, arguments.job)
@@ -270,7 +270,7 @@ async def _stop_job(settings: Settings, arguments: argparse.Namespace, verb: str
 
 
 async def _list_jobs(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.replay_jobs import newest  # noqa: PLC0415
+    from operators.replay.jobs import newest  # noqa: PLC0415
 
     async with _database(settings) as pool:
         jobs = await newest(pool, arguments.limit)
@@ -299,7 +299,7 @@ async def _list_jobs(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _show_job(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.replay import came_of  # noqa: PLC0415
+    from operators.replay.replays import came_of  # noqa: PLC0415
 
     async with _database(settings) as pool:
         job, outcomes = await came_of(pool, arguments.job)
@@ -362,7 +362,7 @@ def _counts(counts: Any) -> str:
 def _say_prospect(prospect: "Prospect", arguments: argparse.Namespace, *, limit: int, show_personal: bool) -> None:
     import msgspec  # noqa: PLC0415
 
-    from operators.replay_plan import ReplayPlan, masked  # noqa: PLC0415
+    from operators.replay.preview import ReplayPlan, masked  # noqa: PLC0415
 
     plan, stretches = prospect.plan, prospect.asked.stretches
     if isinstance(plan, ReplayPlan) and not show_personal:

@@ -13,8 +13,8 @@ from cli.console import console
 from cli.output import progress_is_watched, progress_json
 
 if TYPE_CHECKING:
-    from operators.replay_run import Progress as Reached
-    from operators.replay_run import Tell
+    from operators.replay.reprocess import Progress as Reached
+    from operators.replay.reprocess import Tell
 
 LINE_SECONDS: Final = 5.0
 """How often a line is printed where there is no terminal."""

@@ -35,9 +35,9 @@ def _retention(arguments: argparse.Namespace) -> int:
 
 
 async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.journal import operator_name  # noqa: PLC0415
-    from operators.locking import alone  # noqa: PLC0415
     from operators.retention import LOCK, Retention, limits_in_force, oldest_letters, survey  # noqa: PLC0415
+    from operators.shared.locking import alone  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 

@@ -10,13 +10,13 @@ from cli.arguments import length, offer_json, offer_personal, positive
 from cli.output import complain, say, say_json
 from cli.starting import DONE, operate
 from cli.tables import say_table
-from operators.errors import SeveralError
+from operators.shared.errors import SeveralError
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import Status
 
 if TYPE_CHECKING:
-    from operators.shipments import Listed, ShownObservation, View
+    from operators.views.shipments import Listed, ShownObservation, View
     from runtime.postgres import Pool
 
 LIMIT: Final = 100
@@ -77,7 +77,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 async def show(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a shipment."""
-    from operators.finding import find_shipment  # noqa: PLC0415
+    from operators.shared.finding import find_shipment  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     async with await open_pool(settings, "operator", 2) as pool:
@@ -100,8 +100,8 @@ async def show(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _view(settings: Settings, pool: "Pool", shipment_id: str, arguments: argparse.Namespace) -> "View":
-    from operators.journal import note, operator_name  # noqa: PLC0415
-    from operators.shipments import view  # noqa: PLC0415
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
+    from operators.views.shipments import view  # noqa: PLC0415
 
     if arguments.show_personal:
         async with pool.acquire() as connection:
@@ -124,7 +124,7 @@ def say_several(error: SeveralError) -> None:
 
 async def list_(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a list of shipments."""
-    from operators.shipments import newest, stale  # noqa: PLC0415
+    from operators.views.shipments import newest, stale  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     which = (arguments.status, arguments.courier, arguments.limit)

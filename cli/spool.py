@@ -107,7 +107,7 @@ async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _chosen(settings: Settings, arguments: argparse.Namespace) -> "tuple[Path, Spool, tuple[Refused, ...]]":
-    from operators.errors import OperatorError  # noqa: PLC0415
+    from operators.shared.errors import OperatorError  # noqa: PLC0415
     from operators.spool import Selection, look, select  # noqa: PLC0415
 
     if settings.ingest_spool_dir is None:

@@ -33,7 +33,7 @@ def operate(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
         SeveralError: a name means several shipments.
 
     """
-    from operators.errors import OperatorError, SeveralError  # noqa: PLC0415
+    from operators.shared.errors import OperatorError, SeveralError  # noqa: PLC0415
     from processor.core.errors import ProcessorError  # noqa: PLC0415
     from runtime.kafka import KAFKA_ERRORS  # noqa: PLC0415
     from runtime.postgres import DATABASE_ERRORS  # noqa: PLC0415

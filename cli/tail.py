@@ -16,7 +16,7 @@ from schemas.couriers import COURIERS
 from schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from operators.tailing import Choice, Reading, Shown
+    from operators.views.tail import Choice, Reading, Shown
 
 TOPICS: Final = {
     "events": Topic.EVENTS,
@@ -67,7 +67,7 @@ def _tail(arguments: argparse.Namespace) -> int:
 
 async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print records as they come, until the end if that is asked for."""
-    from operators.tailing import follow  # noqa: PLC0415
+    from operators.views.tail import follow  # noqa: PLC0415
 
     choice = await _choice(settings, arguments)
     async with aclosing(follow(settings, choice, complain)) as records:
@@ -80,9 +80,9 @@ async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _choice(settings: Settings, arguments: argparse.Namespace) -> "Choice":
-    from operators.finding import is_id, resolve  # noqa: PLC0415
-    from operators.journal import note, operator_name  # noqa: PLC0415
-    from operators.tailing import Choice, Edge  # noqa: PLC0415
+    from operators.shared.finding import is_id, resolve  # noqa: PLC0415
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
+    from operators.views.tail import Choice, Edge  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     shipment = arguments.shipment

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.appending import decision_record
-from operators.decisions import retentions
-from operators.errors import OperatorError
-from operators.journal import note, write_down
-from operators.outcomes import outcomes
+from operators.decisions.decide import retentions
+from operators.shared.appending import decision_record
+from operators.shared.errors import OperatorError
+from operators.shared.operator_log import note, write_down
+from operators.shared.outcomes import outcomes
 from runtime import kafka
 from runtime.appending import Appender
 from runtime.errors import UnreachableError
@@ -45,7 +45,7 @@ FETCH_MS: Final = 250
 _END: Final = datetime.max.replace(tzinfo=UTC)
 _START: Final = datetime.min.replace(tzinfo=UTC)
 
-_Q: Final = load_queries("operators")
+_Q: Final = load_queries("operators", "retention.sql")
 
 Say = Callable[[str], None]
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ingest.errors import SpoolError
 from ingest.spool_db import read_headers, size_of, transaction, visited
-from operators.errors import OperatorError
+from operators.shared.errors import OperatorError
 from runtime.appending import Appended, open_appender
 from runtime.errors import UnreachableError
 from runtime.settings import Settings

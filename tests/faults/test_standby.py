@@ -18,8 +18,8 @@ import pytest
 import pytest_asyncio
 
 from devstack.ports import HOST
-from operators.errors import OperatorError
-from operators.locking import alone
+from operators.shared.errors import OperatorError
+from operators.shared.locking import alone
 from processor.service import CONNECTIONS
 from reconcile.service import serve
 from runtime.postgres import open_pool

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from operators import journal
+from operators.shared import operator_log as journal
 from runtime.postgres import open_pool
 from schemas.observation import Decision
 from schemas.partitioning import partition_of

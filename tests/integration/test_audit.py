@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from cli.tables import NOTHING
-from operators.appending import decision_record
-from operators.audit import Report, Scope, audit
-from operators.errors import OperatorError
+from operators.audit.run import Report, Scope, audit
+from operators.shared.appending import decision_record
+from operators.shared.errors import OperatorError
 from processor.protocol.crash_points import Step
 from runtime import kafka
 from runtime.kafka_records import raw_record

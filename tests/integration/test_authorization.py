@@ -2,7 +2,7 @@
 
 import msgspec
 
-from operators.appending import decision_record
+from operators.shared.appending import decision_record
 from schemas.observation import Decision, Erase, SetStatus
 from schemas.topics import Topic
 from schemas.vocabulary import Status

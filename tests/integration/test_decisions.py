@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import pytest_asyncio
 
-from operators.decisions import known_shipment, write
+from operators.decisions.decide import known_shipment, write
 from runtime.appending import open_appender
 from runtime.postgres import open_pool
 from schemas.observation import SetStatus

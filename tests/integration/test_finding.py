@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest_asyncio
 
-from operators.appending import decision_record
+from operators.shared.appending import decision_record
 from schemas.observation import Retire
 from tests.integration.commands import run_here
 from tests.integration.operating import running

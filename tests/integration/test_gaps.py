@@ -3,7 +3,7 @@
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from operators.audit import Scope, audit
+from operators.audit.run import Scope, audit
 from processor.group import Group
 from runtime import kafka, topics
 from runtime.errors import SetupError

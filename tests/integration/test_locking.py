@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from operators.errors import OperatorError
-from operators.locking import alone
+from operators.shared.errors import OperatorError
+from operators.shared.locking import alone
 from runtime import holding
 from runtime.postgres import open_pool
 from runtime.settings import load_settings

@@ -1,7 +1,7 @@
 """Every statement of processor, reconcile and operators finds its rows by an index, however large the tables are.
 
-A new statement in their `queries.sql` needs a line below: its parameters as the code gives them, a batch or a page of
-keys being some hundred. One that must read a whole table stands in `EXEMPT`, with the reason.
+A new statement in one of their SQL files needs a line below: its parameters as the code gives them, a batch or a page
+of keys being some hundred. One that must read a whole table stands in `EXEMPT`, with the reason.
 
 A processor runs its statements so often that PostgreSQL may plan them once and for all, whatever the parameters: these
 generic plans are looked at too.
@@ -11,16 +11,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
-from operators.doctor import PRIVILEGES
+from operators.views.doctor import PRIVILEGES
 from runtime import migrations
 from runtime.queries import load_queries
 from runtime.settings import load_settings
+
+ROOT: Final = Path(__file__).parents[2]
 
 ROWS: Final = 200_000
 """Shipments, and as many observations and outputs: enough for the planner to shun reading a whole table."""
@@ -198,7 +200,12 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
 
 PARAMETERS: Final = PROCESSOR | OTHERS
 
-PACKAGES: Final = ("operators", "processor", "reconcile")
+FILES: Final = sorted(
+    file.relative_to(ROOT)
+    for package in ("operators", "processor", "reconcile")
+    for file in (ROOT / package).rglob("*.sql")
+)
+"""Every file of statements."""
 
 EXEMPT: Final[dict[str, str]] = {}
 """Statements that may read a whole table, with the reason."""
@@ -245,7 +252,7 @@ select i, 'raw', 12, 'group', 0, {ROWS}, {ROWS}, now() from generate_series(0, 1
 
 
 def test_every_statement_has_its_line_and_a_name_of_its_own() -> None:
-    texts = [files(package).joinpath("queries.sql").read_text() for package in PACKAGES]
+    texts = [(ROOT / file).read_text() for file in FILES]
     names = [name for text in texts for name in re.findall(r"^-- name: (\w+)$", text, re.MULTILINE)]
     assert [name for name, count in Counter(names).items() if count > 1] == []
     assert set(names) == PARAMETERS.keys()
@@ -261,8 +268,8 @@ async def test_no_statement_reads_a_whole_table(database_url: str) -> None:
             await connection.execute(f"vacuum analyze {table}")
         plans = {
             name: await _plan(connection, name, statement)
-            for package in PACKAGES
-            for name, statement in load_queries(package).items()
+            for file in FILES
+            for name, statement in load_queries(".".join(file.parent.parts), file.name).items()
             if name in PARAMETERS and name not in EXEMPT
         }
         assert _reading_all(plans) == {}, "these read whole tables"

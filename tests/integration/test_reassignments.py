@@ -9,7 +9,7 @@ from itertools import chain, count
 import pytest
 from aiokafka import TopicPartition
 
-from operators.audit import Scope, audit
+from operators.audit.run import Scope, audit
 from runtime import kafka
 from schemas.partitioning import partition_of
 from schemas.topics import Topic

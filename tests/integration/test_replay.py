@@ -15,11 +15,11 @@ import pytest_asyncio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from devstack import Kafka
-from operators.errors import OperatorError
-from operators.replay import look
-from operators.replay_jobs import Mode
-from operators.replay_plan import fields_of
-from operators.selection import Selection
+from operators.replay.jobs import Mode
+from operators.replay.preview import fields_of
+from operators.replay.range import Selection
+from operators.replay.replays import look
+from operators.shared.errors import OperatorError
 from processor.core.plan import plan as planned
 from processor.core.plan import read
 from processor.core.state import Shipment

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest_asyncio
 
-from operators.appending import decision_record
+from operators.shared.appending import decision_record
 from schemas.observation import Dismiss
 from schemas.partitioning import partition_of
 from schemas.topics import Topic

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.rereading import reread
+from operators.shared.rereading import reread
 from processor.core.plan import Plan, Read, Reading, Roots, Said, plan
 from processor.core.state import Shipment
 from schemas.couriers import dash

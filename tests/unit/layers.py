@@ -15,6 +15,9 @@ import grimp
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "architecture.md"
 
+PURE: Final = "Pure modules do no I/O"
+"""The name of the contract that lists them."""
+
 _DRAWN: Final = re.compile(r"(?<=<!-- drawn: layers -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 Arrows = Collection[tuple[str, str]]
@@ -29,13 +32,13 @@ def contracts() -> dict[str, Any]:
 
 def layers() -> list[list[str]]:
     """Return the declared layers, the highest first; packages of one layer do not know each other."""
-    (declared,) = [each["layers"] for each in contracts()["contracts"] if each["type"] == "layers"]
+    (declared,) = [each["layers"] for each in contracts()["contracts"] if each["name"] == "Layers"]
     return [layer.split(" | ") for layer in declared]
 
 
 def pure_modules() -> list[str]:
     """Return the packages and modules that may do no I/O."""
-    (declared,) = [each["source_modules"] for each in contracts()["contracts"] if each["type"] == "forbidden"]
+    (declared,) = [each["source_modules"] for each in contracts()["contracts"] if each["name"] == PURE]
     return sorted(declared)
 
 

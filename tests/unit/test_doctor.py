@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from operators.doctor import (
+from operators.views.doctor import (
     Level,
     is_writable,
     of_auto_create,
@@ -19,7 +19,7 @@ from operators.doctor import (
     of_session,
     of_settings,
 )
-from operators.lag import Lag, measured, total
+from operators.views.lag import Lag, measured, total
 from processor.core.cursor import MARK, Committed, Cursor
 from runtime.postgres import SESSION
 from runtime.settings import load_settings

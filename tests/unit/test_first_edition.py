@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from operators.rereading import reread
+from operators.shared.rereading import reread
 from processor.core.outputs import anomaly_id
 from processor.core.plan import Plan, Read, Said, plan
 from processor.core.state import Past, Shipment, rebuild

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from cli.tail import line
-from operators.personal import masked
-from operators.tailing import Choice, Reading, Shown
+from operators.shared.personal import masked
+from operators.views.tail import Choice, Reading, Shown
 from runtime.values import MASK
 from schemas.topics import Topic
 from tests.unit.schemas.examples import EXAMPLES

@@ -6,9 +6,9 @@ from datetime import UTC, timedelta
 import msgspec
 import pytest
 
-from operators.anomalies import AnomalyState, shipment_of, state_of
-from operators.decisions import Known, account_of, in_words, observation_of, verdict_on, write
-from operators.errors import OperatorError
+from operators.decisions.anomalies import AnomalyState, shipment_of, state_of
+from operators.decisions.decide import Known, account_of, in_words, observation_of, verdict_on, write
+from operators.shared.errors import OperatorError
 from processor.core.plan import Plan, plan, read
 from processor.core.state import Shipment
 from schemas.events import Anomaly

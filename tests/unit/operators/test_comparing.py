@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from operators.comparing import (
+from operators.audit.compare import (
     Content,
     Counts,
     Difference,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from operators.dead_letters import (
+from operators.dead_letters.letters import (
     CHUNK_BYTES,
     FIRST_CHUNK,
     LARGEST_CHUNK,
@@ -17,8 +17,8 @@ from operators.dead_letters import (
     place_of,
     state_of,
 )
-from operators.redrive import Redriven, refusal
-from operators.rereading import reread
+from operators.dead_letters.redrive import Redriven, refusal
+from operators.shared.rereading import reread
 from processor.core.plan import Read, Unreadable
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, read_provenance

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from operators import anomalies, auditing
-from operators.anomalies import AnomalyState, Wanted
-from operators.replay_plan import Planner
+from operators.audit import evidence as auditing
+from operators.decisions import anomalies
+from operators.decisions.anomalies import AnomalyState, Wanted
+from operators.replay.preview import Planner
 from processor.core.errors import StoredRowError
 from processor.core.plan import Read
 from processor.core.state import Shipment, new_shipment

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from cli import replay_progress
-from operators import replay_run
-from operators.replay_run import CHUNK, Pace, Progress
-from operators.republish import Committed, Place, is_ours
+from operators.replay import reprocess as replay_run
+from operators.replay.reprocess import CHUNK, Pace, Progress
+from operators.replay.republish import Committed, Place, is_ours
 from runtime.settings import load_settings
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.selection import (
+from operators.replay.range import (
     LogRange,
     Selection,
     Stretch,

@@ -11,9 +11,9 @@ import pytest
 from cli.main import main
 from ingest.records import Record
 from ingest.spool_file import SpoolFile
-from operators.doctor import Level, _of_spool
-from operators.errors import OperatorError
+from operators.shared.errors import OperatorError
 from operators.spool import Refused, Selection, look, select
+from operators.views.doctor import Level, _of_spool
 from runtime.errors import SetupError
 from runtime.settings import load_settings
 from tests.unit.ingest.test_spool_lines import LAYOUT_1, older

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from operators.doctor import Level, of_zone
-from operators.zones import FEWEST, Shifted, shifted
+from operators.views.doctor import Level, of_zone
+from operators.views.zones import FEWEST, Shifted, shifted
 from processor.core.plan import Read, read
 from runtime.settings import load_settings
 from schemas.observation import Observation

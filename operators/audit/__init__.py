@@ -1,0 +1,1 @@
+"""Whether what is stored, what is published and what couriers said fit together."""

@@ -1,0 +1,90 @@
+-- name: audit_cursor
+select next_offset, incarnation, recovery, recover_until from cursors where raw_partition = $1
+
+-- name: audit_rows
+select shipment_id, courier, account, service, courier_ref, order_id, awb, status, phase, final, courier_status,
+    failed_count, carrier, charges, reason, description, personal, occurred_at, occurred_at_source, version,
+    erased_at is not null as erased, retired_at is not null as retired
+from shipments where shipment_id = any ($1::text[])
+
+-- name: audit_observations
+select shipment_id, incarnation, raw_partition, raw_offset, version, kept, anomaly_kind, recorded_at
+from observations where shipment_id = any ($1::text[])
+
+-- name: audit_events
+select shipment_id, version, incarnation, raw_partition, cause_offset, value
+from outputs where shipment_id = any ($1::text[]) and version is not null
+
+-- name: audit_tombstones
+-- Those that wait to be published.
+select shipment_id from outputs
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and topic = 'shipment.state'
+
+-- name: audit_batches
+-- Of moments, those at which a batch was stored with outputs near an offset.
+select moments.at from unnest($3::bigint[], $4::timestamptz[]) as moments (near, at)
+where exists (
+    select from outputs
+    where raw_partition = $1 and incarnation = $2
+    and cause_offset > moments.near - $5 and cause_offset < moments.near + $5
+    and recorded_at = moments.at
+)
+
+-- name: audit_counts
+-- One statement, so one moment.
+select cursors.records, cursors.rowless, observed.*, published.*
+from cursors,
+lateral (
+    select count(*) as observations,
+        count(*) filter (where outcome = 'event') as events,
+        count(*) filter (where outcome = 'duplicate') as duplicates,
+        count(*) filter (where outcome = 'anomaly') as anomalies,
+        count(*) filter (where outcome = 'unchanged') as unchanged
+    from observations
+    where observations.incarnation = cursors.incarnation and observations.raw_partition = cursors.raw_partition
+) as observed,
+lateral (
+    select count(*) filter (where topic = 'shipment.events') as stored_events,
+        count(*) filter (
+            where topic = 'shipment.anomalies'
+            and position(convert_to('"kind":"service_conflict"', 'UTF8') in value) = 0
+        ) as stored_anomalies,
+        count(*) filter (where topic = 'courier.webhooks.raw.dlq') as dead_letters
+    from outputs
+    where outputs.incarnation = cursors.incarnation and outputs.raw_partition = cursors.raw_partition
+) as published
+where cursors.raw_partition = $1
+
+-- name: audit_dead_letters
+-- All that a partition ever gave, with their incarnation: the topic keeps those of older ones too.
+select incarnation, cause_offset, recorded_at from outputs
+where raw_partition = $1 and topic = 'courier.webhooks.raw.dlq'
+
+-- name: audit_elsewhere
+select raw_offset from observations
+where raw_partition = $1 and incarnation = $2 and raw_offset = any ($3::bigint[]) and shipment_id <> $4
+
+-- name: audit_refused
+-- Dead letters of a stretch of the log: among them are records that PostgreSQL would not take.
+select cause_offset, headers from outputs
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
+and topic = 'courier.webhooks.raw.dlq'
+
+-- name: audit_holes
+-- The stretches of a partition's offsets that have neither an observation nor a dead letter.
+with taken as (
+    select raw_offset as taken from observations
+    where raw_partition = $1 and incarnation = $2 and raw_offset >= $3 and raw_offset < $4
+    union all
+    select cause_offset from outputs
+    where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
+    and topic = 'courier.webhooks.raw.dlq'
+    union all
+    select $3::bigint - 1
+), followed as (
+    select taken, lead(taken, 1, $4::bigint) over (order by taken) as next from taken
+)
+select taken + 1 as start, next as "end" from followed where next > taken + 1 order by taken
+
+-- name: audit_standing
+select shipment_id, retired_at is not null as retired from shipments where shipment_id = any ($1::text[])

@@ -1,0 +1,419 @@
+"""`waybill audit`: folds what is stored once more and compares it with the rows and with what is published.
+
+It is done beside live traffic, at one cursor: first how far is published is read, then the state topic to its end, then
+PostgreSQL, page by page, each page in one snapshot. PostgreSQL leads, so whatever the topic shows is stored, and every
+event before the emission cursor must be on the topic; a newer row is traffic.
+
+Memory: the ids of the shipments (some 80 bytes each), two digests for each published state of one partition (some 400
+bytes), and with `--from-raw` the readings of at most `SLICE_RECORDS` records. No lock is held but those of reading, and
+no snapshot longer than a page takes.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Final
+from zlib import crc32
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from operators.audit.accounting import Gone
+from operators.audit.compare import (
+    UNREADABLE,
+    Counts,
+    Difference,
+    Differing,
+    Facts,
+    Late,
+    compare,
+    compare_counts,
+    compare_outdated,
+    compare_raw,
+    judge_state,
+)
+from operators.audit.evidence import Comparing, Page, Raw, States, Tail, read_page
+from operators.audit.unaccounted import Unaccounted
+from operators.shared.errors import OperatorError
+from operators.shared.finding import find_shipment
+from processor.core.cursor import Committed, Cursor, emission
+from processor.storage.recovery import RecoveryStore
+from runtime import kafka, kafka_admin
+from runtime.kafka_asking import Admin
+from runtime.postgres import Pool, open_pool
+from runtime.queries import load_queries
+from runtime.settings import Settings
+from schemas.partitioning import partition_of
+from schemas.records import coordinates, header_texts
+from schemas.times import format_time, read_time
+from schemas.topics import Topic
+
+PAGE: Final = 500
+"""Shipments compared together at most, in one snapshot: some hundred milliseconds, some megabytes. Hot ones: fewer."""
+
+SLICE_RECORDS: Final = 100_000
+"""Records of a partition whose readings are kept at once. A longer log is read several times, a share of the shipments
+each time: some 200 MB at most, whatever the log's length."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long something published may take to show, once for each partition: a transaction's end reaches the partitions
+one after the other, within milliseconds when all is well."""
+
+POLL_SECONDS: Final = 0.2
+
+COUNT_SECONDS: Final = 600.0
+"""How long a partition's rows may take to be counted: a second for each few million. It only reads."""
+
+RECOUNTS: Final = 2
+"""How often sums that do not agree are counted again before they count as wrong."""
+
+LISTED: Final = 1_000
+"""Differences that are listed. Further ones are counted."""
+
+_Q: Final = load_queries("operators.audit")
+
+Progress = Callable[[int, int, int], None]
+"""Told the partition, how many of its shipments are compared, and how many there are."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What is audited: one shipment, as an operator names it; else one partition; else everything."""
+
+    shipment: str | None = None
+    partition: int | None = None
+    from_raw: bool = False
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What an audit came to. `found` differences, of which the first `LISTED` stand in `differences`.
+
+    `records` counts raw records that the sums were checked for. `unchecked` shipments reach back before the raw topic's
+    first record, are retired, or hold records that name another shipment today: `--from-raw` cannot check them.
+    `derived` events were derived in a recovery, which stores none. `unread` offsets were gone from the log before they
+    could be applied. `outdated` shipments were read by an older edition of the couriers' words and come out otherwise
+    today: `corrections` tell how, the first `LISTED` of them. That is no damage: a replay corrects it.
+    """
+
+    differences: Sequence[Difference]
+    found: int
+    partitions: int
+    shipments: int
+    records: int
+    from_raw: int
+    unchecked: int
+    derived: int
+    unread: int
+    outdated: int
+    corrections: Sequence[Difference]
+
+
+async def audit(settings: Settings, scope: Scope, progress: Progress) -> Report:
+    """Audit.
+
+    Raises:
+        OperatorError: the shipment or the partition is not there, or a recovery is due or under way.
+        UnreachableError: Kafka or PostgreSQL cannot be reached.
+
+    """
+    readers = topics, raw = [kafka.new_reader(settings, f"waybill-audit-{name}") for name in ("topics", "raw")]
+    async with kafka.admin_client(settings) as admin, await open_pool(settings, "operator", 2) as pool:
+        try:
+            for reader in readers:
+                await kafka.start(reader)
+            return await _Audit(settings, admin, pool, topics, raw, scope, progress).run()
+        finally:
+            for reader in readers:
+                await kafka.stop(reader)
+
+
+class _Audit:
+    """One run. It keeps what it found."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        admin: Admin,
+        pool: Pool,
+        topics: AIOKafkaConsumer,
+        raw: AIOKafkaConsumer,
+        scope: Scope,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._admin = admin
+        self._pool = pool
+        self._topics = topics
+        self._raw = raw
+        self._scope = scope
+        self._progress = progress
+        self._differences: list[Difference] = []
+        self._outdated: set[str] = set()
+        self._corrections: list[Difference] = []
+        self._found = self._shipments = self._records = self._from_raw = self._unchecked = self._derived = (
+            self._unread
+        ) = 0
+
+    async def run(self) -> Report:
+        """Audit what the scope says."""
+        cursors = await self._cursors()
+        only: str | None = None
+        if self._scope.shipment is not None:
+            async with self._pool.acquire() as connection:
+                only = await find_shipment(connection, self._scope.shipment)
+        wanted = self._wanted(cursors, only)
+        ids = {partition: [only] for partition in wanted} if only else await self._ids(cursors, wanted)
+        for partition in wanted:
+            await self._partition(partition, cursors[partition], ids[partition], only)
+        return Report(
+            self._differences,
+            self._found,
+            len(wanted),
+            self._shipments,
+            self._records,
+            self._from_raw,
+            self._unchecked,
+            self._derived,
+            self._unread,
+            len(self._outdated),
+            self._corrections,
+        )
+
+    async def _cursors(self) -> dict[int, Cursor]:
+        cursors = await RecoveryStore(self._pool).cursors()
+        for cursor in cursors.values():
+            if cursor.recover_until is not None:
+                raise OperatorError("a recovery is under way, or was interrupted: `waybill recover` finishes it")
+            if (cursor.raw_topic, cursor.consumer_group) != (
+                self._settings.topic(Topic.RAW),
+                self._settings.group_id,
+            ):
+                raise OperatorError(f"the database belongs to {cursor.stream}: `waybill recover` tells more")
+        return cursors
+
+    def _wanted(self, cursors: Mapping[int, Cursor], only: str | None) -> list[int]:
+        asked = self._scope.partition
+        if only is not None and cursors:
+            asked = partition_of(only.encode(), next(iter(cursors.values())).partitions)
+        if asked is None:
+            return sorted(cursors)
+        if asked not in cursors:
+            raise OperatorError(f"partition {asked} has no cursor: nothing of it was processed yet")
+        return [asked]
+
+    async def _ids(self, cursors: Mapping[int, Cursor], wanted: Sequence[int]) -> dict[int, list[str]]:
+        ids: dict[int, list[str]] = {partition: [] for partition in wanted}
+        partitions = max((cursor.partitions for cursor in cursors.values()), default=1)
+        async for page in RecoveryStore(self._pool).shipment_ids():
+            for name in page:
+                home = partition_of(name.encode(), partitions)
+                if home in ids:
+                    ids[home].append(name)
+        return ids
+
+    async def _partition(self, partition: int, cursor: Cursor, ids: Sequence[str], only: str | None) -> None:
+        emitted = await self._emitted(partition, cursor)
+        tail = Tail(self._topics, self._settings.topic(Topic.STATE), partition)
+        await tail.rewind()
+
+        def holds(name: str) -> bool:
+            return name == only if only else partition_of(name.encode(), cursor.partitions) == partition
+
+        states = States(tail, holds)
+        await states.read_on()
+        comparing = Comparing(partition, cursor, emitted, states, monotonic() + PATIENCE_SECONDS)
+        if self._scope.from_raw:
+            await self._compare_with_raw(comparing, ids, only)
+        else:
+            await self._compare(comparing, sorted(states.newest.keys() | ids), None)
+        if only is None:
+            self._unread += cursor.began_at
+            await self._count(partition, cursor)
+            letters = await self._compare_dead_letters(partition, cursor)
+            await self._account(partition, cursor, letters)
+
+    async def _emitted(self, partition: int, cursor: Cursor) -> int:
+        """Return the offset before which everything is published."""
+        group, topic = cursor.consumer_group, cursor.raw_topic
+        found = await kafka_admin.committed_offsets(self._admin, group, topic, [partition])
+        return emission(cursor, Committed.of(found, partition)).emit_from
+
+    async def _compare_with_raw(self, comparing: Comparing, ids: Sequence[str], only: str | None) -> None:
+        partition, cursor = comparing.partition, comparing.cursor
+        tail = Tail(self._raw, cursor.raw_topic, partition)
+        start, end = await tail.start(), await tail.end()
+        if end < cursor.next_offset:
+            raise OperatorError(f"partition {partition}: the log ends before the cursor: `waybill recover` tells more")
+        raw = Raw(self._settings, self._pool, tail, partition, cursor)
+        shares = 1 if only else -(-(end - start) // SLICE_RECORDS) or 1
+        for share in range(shares):
+
+            def holds(name: str, share: int = share) -> bool:
+                return name == only if only else crc32(name.encode()) % shares == share
+
+            await raw.begin(holds)
+            await raw.read_on(cursor.next_offset)
+            names = {*filter(holds, ids), *filter(holds, comparing.states.newest), *raw.names}
+            await self._compare(comparing, sorted(names), raw)
+
+    async def _compare(self, comparing: Comparing, names: Sequence[str], raw: Raw | None) -> None:
+        at = 0
+        while at < len(names):
+            page = await self._page(comparing, names[at : at + PAGE])
+            at += len(page.facts)
+            for facts in page.facts:
+                self._shipments += facts.row is not None
+                self._derived += len(facts.derived)
+                self._add(compare(facts))
+                self._correct(compare_outdated(facts))
+            await self._judge_states(comparing, page.facts)
+            if raw is not None:
+                await raw.read_on(page.next_offset)
+                await self._compare_page_with_raw(comparing, page, raw)
+            self._progress(comparing.partition, at, len(names))
+
+    async def _page(self, comparing: Comparing, names: Sequence[str]) -> Page:
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            now = await connection.fetchrow(_Q["audit_cursor"], comparing.partition)
+            if now is None or now["recovery"] != comparing.cursor.recovery or now["recover_until"] is not None:
+                raise OperatorError("a recovery began meanwhile: run the audit again when it is done")
+            return await read_page(connection, comparing, names, now["next_offset"])
+
+    async def _judge_states(self, comparing: Comparing, page: Sequence[Facts]) -> None:
+        """Judge the published states. What is missing may still come, and is read on for."""
+        late: list[Late] = []
+        for facts in page:
+            match judge_state(facts):
+                case Late() as verdict:
+                    late.append(verdict)
+                case Difference() as difference:
+                    self._add([difference])
+                case Differing(wanted) if len(self._differences) < LISTED:
+                    self._add(await comparing.states.differences(facts, wanted))
+                case Differing():
+                    self._found += 1
+                case None:
+                    pass
+        waiting = True
+        while late and waiting:
+            waiting = monotonic() < comparing.deadline
+            await asyncio.sleep(POLL_SECONDS)
+            await comparing.states.read_on()
+            late = [each for each in late if isinstance(judge_state(comparing.states.seen_by(each.facts)), Late)]
+        self._add(each.difference for each in late)
+
+    async def _compare_page_with_raw(self, comparing: Comparing, page: Page, raw: Raw) -> None:
+        start = await raw.start()
+        for facts in page.facts:
+            coordinates = page.coordinates.get(facts.shipment_id, [])
+            here = comparing.cursor.incarnation, comparing.partition
+            reaches_back = any((each[:2] != here) or each[2] < start for each in coordinates)
+            if facts.row is not None and (facts.row.retired or facts.lost or reaches_back):
+                self._unchecked += 1
+                continue
+            found = await self._compare_with_refolded(facts, page, raw)
+            if found and facts.outdated and {each[2] for each in coordinates} - raw.offsets(facts.shipment_id):
+                self._unchecked += 1  # some of its records name another shipment by today's rules
+                continue
+            self._from_raw += facts.row is not None
+            (self._correct if facts.outdated else self._add)(found)
+
+    async def _compare_with_refolded(self, facts: Facts, page: Page, raw: Raw) -> list[Difference]:
+        name = facts.shipment_id
+        beyond = page.beyond.get(name, frozenset())
+        found = compare_raw(facts, raw.refold(name, beyond))
+        if found and (elsewhere := await raw.stored_elsewhere(name)):
+            return compare_raw(facts, raw.refold(name, beyond, elsewhere))
+        return found
+
+    async def _count(self, partition: int, cursor: Cursor) -> None:
+        """Check the sums. Retention takes an observation first and its anomaly next: counted again, all is well."""
+        recovered = cursor.recovery > 0
+        counts = await self._counts(partition)
+        for _ in range(RECOUNTS):
+            if not compare_counts(partition, counts, recovered=recovered):
+                break
+            await asyncio.sleep(POLL_SECONDS)
+            counts = await self._counts(partition)
+        self._records += counts.records
+        self._add(compare_counts(partition, counts, recovered=recovered))
+
+    async def _counts(self, partition: int) -> Counts:
+        async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+            await connection.execute("set local transaction_timeout = 0")
+            return Counts(**dict(await connection.fetchrow(_Q["audit_counts"], partition, timeout=COUNT_SECONDS)))
+
+    async def _account(self, partition: int, cursor: Cursor, letters: datetime) -> None:
+        """Account for every offset between the log's start and the cursor."""
+        gone = Gone(letters, datetime.now(UTC) - self._settings.retention)
+        unaccounted = Unaccounted(self._settings, self._pool, self._raw, partition, cursor, gone)
+        async for missing in unaccounted.find():
+            self._add(
+                Difference("cursors", "records", f"{partition}:{offset}, {about or 'a record'}", None, partition)
+                for offset, about in missing
+            )
+
+    async def _compare_dead_letters(self, partition: int, cursor: Cursor) -> datetime:
+        """Compare the dead letters stored with those on their topic, which keeps them for a time: return since when."""
+        emitted = await self._emitted(partition, cursor)
+        deadline = monotonic() + PATIENCE_SECONDS
+        tail = Tail(self._topics, self._settings.topic(Topic.DEAD_LETTERS), partition)
+        await tail.rewind()
+        whole, there = await tail.start() == 0, set[_Letter]()
+        await _read_letters(tail, there)
+        seen, oldest = set(there), min((at for _, at in there), default="")
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(_Q["audit_dead_letters"], partition)
+        stored = {(row["cause_offset"], format_time(row["recorded_at"])): row["incarnation"] for row in rows}
+        due = {
+            letter
+            for letter, incarnation in stored.items()
+            if incarnation == cursor.incarnation and letter[0] < emitted and (whole or (there and letter[1] >= oldest))
+        }
+        while due - there and monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+            await _read_letters(tail, there)
+        missing = due - there
+        extra = set[_Letter]() if cursor.recovery else seen - stored.keys()
+        where = Topic.DEAD_LETTERS
+        self._add(Difference(where, "record", f"of {partition}:{offset}", None, partition) for offset, _ in missing)
+        self._add(Difference(where, "record", None, f"of {partition}:{offset}", partition) for offset, _ in extra)
+        if whole:
+            return datetime.min.replace(tzinfo=UTC)
+        since = read_time(oldest, UTC)
+        return since[0] if since else datetime.max.replace(tzinfo=UTC)
+
+    def _correct(self, differences: Iterable[Difference]) -> None:
+        """Keep what an older edition read otherwise."""
+        for difference in differences:
+            self._outdated.add(str(difference.shipment))
+            if len(self._corrections) < LISTED:
+                self._corrections.append(difference)
+
+    def _add(self, differences: Iterable[Difference]) -> None:
+        for difference in differences:
+            self._found += 1
+            if len(self._differences) < LISTED:
+                self._differences.append(difference)
+
+
+_Letter = tuple[int, str]
+"""A dead letter: its raw record's offset, and when it was recorded, which tells those of two logs apart."""
+
+
+async def _read_letters(tail: Tail, into: set[_Letter]) -> None:
+    async for records in tail.up_to(await tail.end()):
+        for record in records:
+            headers = header_texts(record.headers)
+            into.add((_offset(headers.get("dlq-offset", "")), headers.get("dlq-at", "")))
+
+
+def _offset(text: str) -> int:
+    """Read the offset that a dead letter names: in a topic that others write it may be anything."""
+    try:
+        return coordinates(f"0:{text}")[1]
+    except ValueError:
+        return UNREADABLE

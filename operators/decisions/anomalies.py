@@ -1,0 +1,278 @@
+"""Anomalies: which there are and how each stands. That is not stored; it follows from the shipment's observations."""
+
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from operators.decisions.decide import account_of
+from operators.shared.errors import OperatorError
+from processor.core.errors import StoredRowError
+from processor.core.state import Shipment
+from processor.storage.store import LOADED_BYTES, Store
+from runtime.postgres import Pool
+from runtime.queries import load_queries
+from schemas.events import Anomaly
+from schemas.observation import Accept, Dismiss
+from schemas.vocabulary import AnomalyKind
+
+PAGE: Final = 200
+"""Anomalies looked at together. Each brings its shipment's observations along: of these `LOADED_BYTES` at once."""
+
+_MARK: Final = "/anomaly/"
+_ORDER: Final = ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
+_END: Final = datetime.max.replace(tzinfo=UTC)
+_Q: Final = load_queries("operators.decisions")
+_read_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
+
+
+class AnomalyState(StrEnum):
+    """How an anomaly stands."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    """What was refused counts now, or is understood, without an operator's word about it."""
+    DISMISSED = "dismissed"
+    ACCEPTED = "accepted"
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """An anomaly and how it stands. `record` is the digest of the observation it refused, if that is still there."""
+
+    anomaly: Anomaly
+    state: AnomalyState
+    recorded_at: datetime
+    record: bytes | None = None
+
+    @property
+    def account(self) -> str | None:
+        """The shipment's merchant account."""
+        return account_of(self.anomaly.shipment_id, self.anomaly.courier)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which anomalies are meant. An empty field leaves none out."""
+
+    kinds: tuple[str, ...] = ()
+    couriers: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """Couriers' words, as they stand in `courier_status`."""
+    since: datetime | None = None
+    shipment_id: str | None = None
+
+    def holds(self, anomaly: Anomaly) -> bool:
+        """Whether an anomaly is meant, as far as its value tells."""
+        return (
+            (not self.kinds or anomaly.kind in self.kinds)
+            and (not self.couriers or anomaly.courier in self.couriers)
+            and (not self.words or anomaly.courier_status in self.words)
+        )
+
+
+INSTEAD: Final = {
+    AnomalyKind.UNKNOWN_STATUS: (
+        "a word nobody knows cannot count: add it to the courier's mapping and `waybill replay run`, or "
+        "`waybill shipment set-status`"
+    ),
+    AnomalyKind.SERVICE_CONFLICT: "the observations count already; `waybill anomalies dismiss` it",
+    AnomalyKind.HISTORY_LIMIT: (
+        "it is not kept: raise WAYBILL_SHIPMENT_MAX_OBSERVATIONS and `waybill replay run` it, or "
+        "`waybill anomalies dismiss` it"
+    ),
+    AnomalyKind.SHIPMENT_CHANGED: "the record stays with its first shipment; `waybill anomalies dismiss` it",
+}
+"""What to do about an anomaly that cannot be accepted."""
+
+
+def state_of(
+    anomaly: Anomaly, shipment: Shipment | None, *, taken_in: bool = False
+) -> tuple[AnomalyState, bytes | None]:
+    """Say how an anomaly stands, and the digest of the record it refused.
+
+    `taken_in`: the record was read again, and is kept since.
+    """
+    if shipment is None:
+        return AnomalyState.OPEN, None
+    dismissed = AnomalyState.DISMISSED if anomaly.id in shipment.dismissed else AnomalyState.OPEN
+    record = next((digest for digest, name in shipment.anomalies.items() if name == anomaly.id), None)
+    match anomaly.kind:
+        case AnomalyKind.ILLEGAL_TRANSITION:
+            refused = shipment.records.get(record) if record else None
+            entry = shipment.timeline.find(refused.reading_digest) if refused else None
+            if entry is None:
+                return AnomalyState.SETTLED, record
+            if entry.accepted:
+                return AnomalyState.ACCEPTED if entry.forced else AnomalyState.SETTLED, record
+            return dismissed, record
+        case AnomalyKind.UNKNOWN_STATUS:
+            understood = record is None or shipment.records[record].known
+            return AnomalyState.SETTLED if understood else dismissed, record
+        case AnomalyKind.HISTORY_LIMIT:
+            return AnomalyState.SETTLED if taken_in else dismissed, record
+        case _:
+            return dismissed, record
+
+
+def shipment_of(anomaly_id: str) -> str:
+    """Return the shipment that an anomaly's id names.
+
+    Raises:
+        OperatorError: it is no anomaly's id.
+
+    """
+    shipment_id, mark, rest = anomaly_id.rpartition(_MARK)
+    if not mark or rest.rpartition("/")[2] not in set(AnomalyKind):
+        raise OperatorError(f"{anomaly_id!r} is no anomaly's id: `waybill anomalies list` shows them")
+    return shipment_id
+
+
+async def anomalies(pool: Pool, wanted: Wanted) -> AsyncGenerator[Standing, None]:
+    """Return anomalies, newest first."""
+    before: tuple[Any, ...] = (_END, 0, 0, 0, 0)
+    query = _Q["anomalies_of_shipment" if wanted.shipment_id else "page_of_anomalies"]
+    scope = (wanted.shipment_id,) if wanted.shipment_id else ()
+    while True:
+        async with pool.acquire() as connection:
+            rows = await connection.fetch(query, *scope, wanted.since, *before, PAGE)
+        for each in await _standing(pool, rows, wanted):
+            yield each
+        if len(rows) < PAGE:
+            return
+        last = rows[-1]
+        before = tuple(
+            last[each] for each in ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
+        )
+
+
+async def find(pool: Pool, anomaly_id: str) -> Standing:
+    """Return the anomaly of an id.
+
+    Raises:
+        OperatorError: there is none.
+
+    """
+    found = anomalies(pool, Wanted(shipment_id=shipment_of(anomaly_id)))
+    async for each in found:
+        if each.anomaly.id == anomaly_id:
+            await found.aclose()
+            return each
+    raise OperatorError(f"no anomaly has the id {anomaly_id}: `waybill anomalies list --all` shows them")
+
+
+class PassedOver(msgspec.Struct, frozen=True):
+    """An anomaly that is not decided about."""
+
+    id: str
+    why: str
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """Anomalies to decide about, oldest first, and those of the selection that cannot be."""
+
+    standing: tuple[Standing, ...]
+    passed: tuple[PassedOver, ...]
+
+
+async def choose(pool: Pool, ids: Sequence[str], wanted: Wanted, limit: int | None, *, accepting: bool) -> Chosen:
+    """Return the open anomalies to decide about: those of these ids that are wanted too; without ids, all that are.
+
+    At most `limit`, the newest. What is dismissed may be accepted, if its id is given.
+
+    Raises:
+        OperatorError: an id is no anomaly's.
+
+    """
+    found: list[Standing] = []
+    passed: list[PassedOver] = []
+    async with aclosing(_candidates(pool, ids, wanted)) as candidates:
+        async for each in candidates:
+            why = obstacle(each, accepting=accepting)
+            if why is None:
+                found.append(each)
+            elif ids or each.state is AnomalyState.OPEN:
+                passed.append(PassedOver(each.anomaly.id, why))
+            if len(found) == limit:
+                break
+    return Chosen(tuple(reversed(found)), tuple(passed))
+
+
+async def _candidates(pool: Pool, ids: Sequence[str], wanted: Wanted) -> AsyncGenerator[Standing, None]:
+    if not ids:
+        async with aclosing(anomalies(pool, wanted)) as all_:
+            async for each in all_:
+                if each.state is AnomalyState.OPEN:
+                    yield each
+        return
+    for name in dict.fromkeys(ids):
+        each = await find(pool, name)
+        if wanted.holds(each.anomaly) and (wanted.since is None or each.recorded_at >= wanted.since):
+            yield each
+
+
+def obstacle(standing: Standing, *, accepting: bool) -> str | None:
+    """Say why nothing can be decided about an anomaly, if so."""
+    if standing.state is not AnomalyState.OPEN and not (accepting and standing.state is AnomalyState.DISMISSED):
+        return f"it is {standing.state}: nothing is to be decided"
+    if accepting and standing.anomaly.kind in INSTEAD:
+        return f"{standing.anomaly.kind} cannot be accepted: {INSTEAD[standing.anomaly.kind]}"
+    if accepting and standing.record is None:
+        return "what it refused is not there any more: `waybill shipment set-status`"
+    return None
+
+
+def decision_on(standing: Standing, by: str, reason: str, *, accepting: bool) -> Accept | Dismiss:
+    """Return the decision about an anomaly that has no `obstacle`."""
+    anomaly = standing.anomaly
+    if not accepting:
+        return Dismiss(shipment_id=anomaly.shipment_id, by=by, reason=reason, anomaly_id=anomaly.id)
+    assert standing.record is not None
+    return Accept(
+        shipment_id=anomaly.shipment_id,
+        by=by,
+        reason=reason,
+        anomaly_id=anomaly.id,
+        record=standing.record.hex(),
+    )
+
+
+async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Standing]:
+    read = [(_anomaly(row), row["recorded_at"]) for row in rows]
+    chosen = [(anomaly, recorded_at) for anomaly, recorded_at in read if wanted.holds(anomaly)]
+    beyond = {_raw(anomaly) for anomaly, _ in chosen if anomaly.kind is AnomalyKind.HISTORY_LIMIT}
+    taken_in = await _taken_in(pool, beyond)
+    states: dict[str, tuple[AnomalyState, bytes | None]] = {}
+    left = list(dict.fromkeys(anomaly.shipment_id for anomaly, _ in chosen))
+    while left:
+        shipments, seen = await Store(pool).load_some(left, LOADED_BYTES)
+        here, left = set(left[:seen]), left[seen:]
+        states |= {
+            anomaly.id: state_of(anomaly, shipments.get(anomaly.shipment_id), taken_in=_raw(anomaly) in taken_in)
+            for anomaly, _ in chosen
+            if anomaly.shipment_id in here
+        }
+    return [Standing(anomaly, states[anomaly.id][0], at, states[anomaly.id][1]) for anomaly, at in chosen]
+
+
+def _raw(anomaly: Anomaly) -> tuple[int, int]:
+    return anomaly.raw.partition, anomaly.raw.offset
+
+
+async def _taken_in(pool: Pool, raw: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return those of raw records that were read again, and are kept since."""
+    if not raw:
+        return set()
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(_Q["taken_in"], *map(list, zip(*raw, strict=True)))
+    return {(row["raw_partition"], row["raw_offset"]) for row in rows}
+
+
+def _anomaly(row: Any) -> Anomaly:
+    try:
+        found: Anomaly = _read_anomaly(row["value"])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        place = f"{row['raw_partition']}:{row['cause_offset']}/{row['ordinal']}"
+        raise StoredRowError(f"the anomaly at {place}", error) from error
+    return found

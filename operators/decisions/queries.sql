@@ -1,0 +1,60 @@
+-- name: forget_dead_letters
+-- Takes the bodies of those that are published. The rows stay: they are counted on.
+with gone as (
+    update outputs set value = null
+    from unnest($1::bigint[], $2::integer[], $3::bigint[]) as wanted (incarnation, raw_partition, raw_offset), cursors
+    where outputs.raw_partition = wanted.raw_partition and outputs.incarnation = wanted.incarnation
+    and outputs.cause_offset = wanted.raw_offset and outputs.topic = 'courier.webhooks.raw.dlq'
+    and outputs.value is not null and cursors.raw_partition = outputs.raw_partition
+    and (cursors.incarnation > outputs.incarnation or cursors.emitted > outputs.cause_offset)
+    returning 1
+)
+select count(*) from gone
+
+-- name: shipment_to_decide
+select shipment_id, courier, account, service, status, version, updated_at, erased_at, retired_at
+from shipments
+where shipment_id = $1
+
+-- name: event_of_record
+-- The event that a raw record of the current log gave.
+select value
+from outputs
+join cursors using (raw_partition, incarnation)
+where raw_partition = $1 and cause_offset = $2 and topic = 'shipment.events'
+
+-- name: stored_of_shipment
+select
+    (select count(*) from observations where shipment_id = $1) as observations,
+    (select count(*) from outputs where shipment_id = $1 and version is not null) as events,
+    (select max(recorded_at) from observations where shipment_id = $1) as newest
+
+-- name: page_of_anomalies
+-- Newest first, those recorded at $1 or later, behind a given one.
+select incarnation, raw_partition, cause_offset, ordinal, value, recorded_at
+from outputs
+where topic = 'shipment.anomalies'
+and ($1::timestamptz is null or recorded_at >= $1)
+and (recorded_at, incarnation, raw_partition, cause_offset, ordinal)
+    < ($2::timestamptz, $3::bigint, $4::integer, $5::bigint, $6::integer)
+order by recorded_at desc, incarnation desc, raw_partition desc, cause_offset desc, ordinal desc
+limit $7
+
+-- name: anomalies_of_shipment
+select incarnation, raw_partition, cause_offset, ordinal, value, recorded_at
+from outputs
+where topic = 'shipment.anomalies' and shipment_id = $1
+and ($2::timestamptz is null or recorded_at >= $2)
+and (recorded_at, incarnation, raw_partition, cause_offset, ordinal)
+    < ($3::timestamptz, $4::bigint, $5::integer, $6::bigint, $7::integer)
+order by recorded_at desc, incarnation desc, raw_partition desc, cause_offset desc, ordinal desc
+limit $8
+
+-- name: taken_in
+-- Of raw records, those that were read again and are kept since.
+select raw.raw_partition, raw.raw_offset
+from unnest($1::integer[], $2::bigint[]) as raw (raw_partition, raw_offset)
+where exists (
+    select from observations
+    where replay_of_partition = raw.raw_partition and replay_of_offset = raw.raw_offset and kept
+)

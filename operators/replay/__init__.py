@@ -1,0 +1,1 @@
+"""Replays: raw records read again with today's code, and stored events published again."""

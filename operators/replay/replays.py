@@ -1,0 +1,151 @@
+"""Replays from their beginning to their end: what one would do, starting, working, pausing, resuming, cancelling."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from operators.replay.jobs import UNFINISHED, Asked, Job, Mode, Status, begin, find, move, outcomes, taken
+from operators.replay.preview import ReplayPlan, plan_replay
+from operators.replay.range import Selection
+from operators.replay.reader import Applied, applied_offsets, open_replay_log
+from operators.replay.reprocess import Ended, Tell, reprocess
+from operators.replay.republish import Published, StoredEvents, event_stretches, plan_republish, republish
+from operators.shared.errors import OperatorError
+from operators.shared.finding import find_shipment
+from operators.shared.operator_log import note
+from runtime.postgres import Pool
+from runtime.settings import Settings
+
+
+class Prospect(msgspec.Struct, frozen=True):
+    """What a selection comes to as of now. `waiting` records of it the processor has yet to read."""
+
+    mode: Mode
+    asked: Asked
+    waiting: int
+    plan: ReplayPlan | Published | None
+
+
+async def look(settings: Settings, pool: Pool, mode: Mode, selection: Selection, *, planned: bool) -> Prospect:
+    """Find out what a selection comes to, and if `planned` what would be done, record by record. Changes nothing.
+
+    Raises:
+        OperatorError: the selection names what there is not, or the database belongs to another log.
+
+    """
+    if selection.shipment is not None:
+        async with pool.acquire() as connection:
+            shipment_id = await find_shipment(connection, selection.shipment)
+        selection = msgspec.structs.replace(selection, shipment=shipment_id)
+    if mode is Mode.REPUBLISH:
+        return await _look_at_events(pool, selection, planned=planned)
+    async with open_replay_log(settings, pool) as log:
+        found = await log.find(selection)
+        plan = await plan_replay(settings, pool, log, selection, found, datetime.now(UTC)) if planned else None
+        asked = Asked(selection, tuple(found.stretches), _incarnations(await log.applied()))
+    return Prospect(mode, asked, found.waiting, plan)
+
+
+async def _look_at_events(pool: Pool, selection: Selection, *, planned: bool) -> Prospect:
+    applied = await applied_offsets(pool)
+    if unknown := sorted(selection.named - applied.keys()):
+        raise OperatorError(f"of partition {unknown[0]} nothing is stored")
+    ends = {partition: each.next_offset for partition, each in applied.items()}
+    stretches = event_stretches(selection, ends, applied.keys())
+    stored = StoredEvents(pool, selection, _incarnations(applied))
+    plan = await plan_republish(stored, stretches) if planned else None
+    return Prospect(Mode.REPUBLISH, Asked(selection, tuple(stretches), _incarnations(applied)), 0, plan)
+
+
+def _incarnations(applied: Mapping[int, Applied]) -> dict[int, int]:
+    return {partition: each.incarnation for partition, each in applied.items()}
+
+
+async def start(pool: Pool, prospect: Prospect, operator: str, *, to_topic: str | None, rate: int | None) -> str:
+    """Write a new job and return its name. `work` does the rest."""
+    async with pool.acquire() as connection, connection.transaction():
+        asked = prospect.asked
+        job = await begin(connection, prospect.mode, asked, operator, to_topic=to_topic, rate=rate)
+        detail = {"job": job, "mode": prospect.mode, "range": asked.range, "to_topic": to_topic, "rate": rate}
+        await note(connection, operator, "replay run", detail)
+    return job
+
+
+async def work(
+    settings: Settings, pool: Pool, name: str, stop: asyncio.Event, tell: Tell, *, resumed_by: str | None = None
+) -> Ended:
+    """Work on a job until it is done, or `stop` is set, or another process pauses or cancels it.
+
+    Raises:
+        OperatorError: the job cannot be resumed, another process works on it, or it fails.
+
+    """
+    async with taken(settings, name) as runner:
+        job = await find(pool, name)
+        if resumed_by is not None:
+            _require(job, "resumed")
+            await _require_same_log(pool, job)
+            async with pool.acquire() as connection, connection.transaction():
+                await move(connection, name, Status.RUNNING, *UNFINISHED)
+                await note(connection, resumed_by, "replay resume", {"job": name})
+        if job.mode is Mode.REPROCESS:
+            return await reprocess(settings, pool, job, runner, stop, tell)
+        stored = StoredEvents(pool, job.asked.range, job.asked.incarnations)
+        return await republish(settings, stored, job, runner, stop, tell)
+
+
+async def pause(pool: Pool, name: str, operator: str) -> None:
+    """Have a running job stop. Its process sees it within a second.
+
+    Raises:
+        OperatorError: it is not running.
+
+    """
+    await _set(pool, name, Status.PAUSED, "paused", operator, (Status.RUNNING,))
+
+
+async def cancel(pool: Pool, name: str, operator: str) -> None:
+    """Have a job stop for good. What it has done stays.
+
+    Raises:
+        OperatorError: it has ended.
+
+    """
+    await _set(pool, name, Status.CANCELLED, "cancelled", operator, UNFINISHED)
+
+
+async def _set(pool: Pool, name: str, to: Status, deed: str, operator: str, before: Sequence[Status]) -> None:
+    job = await find(pool, name)
+    async with pool.acquire() as connection, connection.transaction():
+        if job.mode is Mode.REDRIVE or not await move(connection, name, to, *before):
+            raise OperatorError(_refusal(job, deed))
+        await note(connection, operator, f"replay {'pause' if to is Status.PAUSED else 'cancel'}", {"job": name})
+
+
+def _require(job: Job, deed: str) -> None:
+    if job.mode is Mode.REDRIVE or job.status not in UNFINISHED:
+        raise OperatorError(_refusal(job, deed))
+
+
+async def _require_same_log(pool: Pool, job: Job) -> None:
+    asked, current = job.asked, _incarnations(await applied_offsets(pool))
+    if any(current.get(partition) != asked.incarnations.get(partition) for partition in current):
+        raise OperatorError(f"the raw topic was made anew since {job.job} began: begin a new job")
+
+
+def _refusal(job: Job, deed: str) -> str:
+    if job.mode is Mode.REDRIVE:
+        return f"{job.job} is a redrive of dead letters: `waybill dlq redrive` begins a new one"
+    return f"{job.job} is {job.status}: it cannot be {deed}"
+
+
+async def came_of(pool: Pool, name: str) -> tuple[Job, dict[str, int]]:
+    """Return a job, and what came of its records so far.
+
+    Raises:
+        OperatorError: there is none of this name.
+
+    """
+    return await find(pool, name), await outcomes(pool, name)

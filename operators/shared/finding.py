@@ -1,0 +1,59 @@
+"""Which shipment an operator means: by its id, the courier's reference, its order, or any AWB it ever had."""
+
+from typing import Final
+
+from operators.shared.errors import Match, OperatorError, SeveralError
+from runtime.postgres import Connection
+from runtime.queries import load_queries
+from schemas.couriers import COURIERS
+from schemas.times import format_time
+
+MOST: Final = 20
+"""Shipments that are told where a name means several."""
+
+_Q: Final = load_queries("operators.shared")
+
+
+async def find_shipment(connection: Connection, name: str) -> str:
+    """Return the id of the shipment that a name means. White space around it is none of it.
+
+    Raises:
+        OperatorError: there is none.
+        SeveralError: there are several, and none has the name as its id.
+
+    """
+    sought = name.strip()
+    found = [
+        Match(
+            row["shipment_id"],
+            row["status"],
+            row["order_id"],
+            row["awb"],
+            row["updated_at"] and format_time(row["updated_at"]),
+        )
+        for row in await connection.fetch(_Q["find_shipment"], sought, MOST)
+    ]
+    if any(match.shipment_id == sought for match in found):
+        return sought
+    if not found:
+        raise OperatorError(f"no shipment has the id, reference, order or AWB {sought!r}")
+    if len(found) > 1:
+        raise SeveralError(sought, found)
+    return found[0].shipment_id
+
+
+def is_id(name: str) -> bool:
+    """Whether a name has the form of a shipment's id."""
+    owner, colon, reference = name.partition(":")
+    return bool(colon and reference) and owner.partition(".")[0] in COURIERS
+
+
+async def resolve(connection: Connection, name: str) -> str:
+    """Return the id of the shipment that a name means. What has the form of an id need not be known.
+
+    Raises:
+        OperatorError: there is none.
+        SeveralError: there are several.
+
+    """
+    return name if is_id(name) else await find_shipment(connection, name)

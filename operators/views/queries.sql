@@ -1,0 +1,106 @@
+-- name: page_of_log
+-- What operators did, newest first.
+select id, operator, command, detail, logged_at
+from operator_log
+where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+order by id desc
+limit $3
+
+-- name: page_of_log_of_shipment
+-- Its id stands in the detail under one of these names.
+select id, operator, command, detail, logged_at
+from operator_log
+where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+and (
+    detail::jsonb @> jsonb_build_object('shipment_id', $4::text)
+    or detail::jsonb @> jsonb_build_object('shipment', $4::text)
+    or detail::jsonb @> jsonb_build_object('range', jsonb_build_object('shipment', $4::text))
+    or detail::jsonb @> jsonb_build_object('show_personal', array[$4::text])
+)
+order by id desc
+limit $3
+
+-- name: age_of_unpublished
+-- Of the oldest output stored for a cause from an offset on.
+select clock_timestamp() - recorded_at
+from outputs
+where raw_partition = $1 and incarnation = $2 and cause_offset >= $3
+order by cause_offset, ordinal
+limit 1
+
+-- name: shipment_row
+select * from shipments where shipment_id = $1
+
+-- name: observations_of_shipment
+select shipment_id, incarnation, raw_partition, raw_offset, outcome, anomaly_kind, version, kept, reading, recorded_at,
+    replay_of_partition, replay_of_offset
+from observations where shipment_id = $1
+order by recorded_at, incarnation, raw_partition, raw_offset
+
+-- name: events_of_shipment
+select value from outputs
+where shipment_id = $1 and version is not null and topic = 'shipment.events'
+order by version
+
+-- name: newest_shipments
+-- Those changed last, newest first; each kind has an index of its own in the order of change.
+(
+    select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
+    from shipments
+    where not final and retired_at is null and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+    order by updated_at desc limit $3
+)
+union all
+(
+    select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
+    from shipments
+    where final and retired_at is null
+    and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+    order by updated_at desc limit $3
+)
+union all
+(
+    select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
+    from shipments
+    where retired_at is not null
+    and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+    order by updated_at desc limit $3
+)
+order by updated_at desc, shipment_id
+limit $3
+
+-- name: stale_shipments
+-- Those under way of which nothing was heard since $4, silent longest first.
+select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
+from shipments
+where not final and retired_at is null and updated_at < $4
+and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+order by updated_at
+limit $3
+
+-- name: newest_readings
+-- Some of each partition's newest, $1 in all, but ten of each at least.
+select reading
+from cursors, lateral (
+    select reading from observations
+    where observations.incarnation = cursors.incarnation and observations.raw_partition = cursors.raw_partition
+    order by raw_offset desc
+    limit (select greatest(10, $1::bigint / count(*)) from cursors)
+) as newest
+
+-- name: session_settings
+select array_agg(current_setting(name, true) order by place) as settings
+from unnest($1::text[]) with ordinality as wanted (name, place)
+
+-- name: settings_of_server
+select name, setting from pg_settings
+where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names')
+
+-- name: clock_of_server
+select clock_timestamp()
+
+-- name: missing_privileges
+-- Of the tables and privileges named, those that this role lacks. A table that is not there is not judged.
+select wanted.relation, wanted.privilege
+from unnest($1::text[], $2::text[]) as wanted (relation, privilege)
+where not has_table_privilege(to_regclass('public.' || wanted.relation), wanted.privilege)

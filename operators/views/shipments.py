@@ -1,0 +1,184 @@
+"""One shipment with everything that is known of it, and lists of shipments."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from operators.shared.errors import OperatorError
+from operators.shared.personal import masked
+from processor.core.outputs import anomaly_id
+from processor.core.state import Shipment, new_shipment
+from processor.storage.store import Store, read_reading
+from runtime.postgres import Connection, Pool
+from runtime.queries import load_queries
+from schemas.couriers import COURIERS
+from schemas.observation import Accept, Dismiss, Observation
+from schemas.times import format_time
+from schemas.vocabulary import AnomalyKind
+
+_Q: Final = load_queries("operators.views")
+_JSON_COLUMNS: Final = ("carrier", "charges", "personal")
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What an operator decided: who, why, and about which anomaly."""
+
+    command: str
+    by: str
+    reason: str
+    anomaly: str | None
+
+
+class ShownObservation(msgspec.Struct, frozen=True, kw_only=True):
+    """An observation in the timeline.
+
+    `counts` is the fold's verdict now: null where it does not judge it (a repeat, a word without status, a reading
+    that a newer one has replaced). `version` is that of the event it gave, `anomaly` the id of the anomaly it became.
+    `raw` and `replay_of` are `<partition>:<offset>`.
+    """
+
+    recorded_at: str
+    received_at: str
+    occurred_at: str
+    occurred_at_source: str
+    courier_status: str
+    status: str | None
+    source: str
+    outcome: str
+    version: int | None
+    anomaly_kind: str | None
+    anomaly: str | None
+    counts: bool | None
+    raw: str
+    incarnation: int
+    replay_of: str | None
+    decided: Decided | None
+
+
+class View(msgspec.Struct, frozen=True):
+    """A shipment: its row (null if no webhook gave it a status yet), its observations as applied, its events."""
+
+    shipment_id: str
+    snapshot: dict[str, Any] | None
+    observations: list[ShownObservation]
+    events: list[dict[str, Any]]
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A shipment in a list."""
+
+    shipment_id: str
+    courier: str
+    service: str
+    status: str
+    version: int
+    final: bool
+    occurred_at: str
+    updated_at: str
+    erased_at: str | None
+    retired_at: str | None
+
+
+async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> View:
+    """Return everything that is known of a shipment.
+
+    Raises:
+        OperatorError: nothing is.
+
+    """
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        row = await connection.fetchrow(_Q["shipment_row"], shipment_id)
+        observations = await connection.fetch(_Q["observations_of_shipment"], shipment_id)
+        events = await connection.fetch(_Q["events_of_shipment"], shipment_id)
+    if row is None and not observations:
+        raise OperatorError(f"nothing is known of {shipment_id}")
+    courier = COURIERS[shipment_id.partition(":")[0].partition(".")[0]]
+    known = await Store(pool).load([shipment_id])
+    folded = known.get(shipment_id) or new_shipment(courier, shipment_id)
+    hide = dict if show_personal else masked
+    return View(
+        shipment_id,
+        None if row is None else hide(_snapshot(row)),
+        [_shown(each, folded) for each in observations],
+        [hide(msgspec.json.decode(each["value"])) for each in events],
+    )
+
+
+async def newest(
+    connection: Connection, statuses: Sequence[str] | None, courier: str | None, limit: int
+) -> list[Listed]:
+    """Return the shipments that changed last, the newest last."""
+    rows = await connection.fetch(_Q["newest_shipments"], statuses, courier, limit)
+    return [_listed(row) for row in reversed(rows)]
+
+
+async def stale(
+    connection: Connection, statuses: Sequence[str] | None, courier: str | None, limit: int, since: datetime
+) -> list[Listed]:
+    """Return the shipments under way that have had no event since then, the one silent longest first."""
+    rows = await connection.fetch(_Q["stale_shipments"], statuses, courier, limit, since)
+    return [_listed(row) for row in rows]
+
+
+def _snapshot(row: Any) -> dict[str, Any]:
+    values = {name: _time(value) if isinstance(value, datetime) else value for name, value in row.items()}
+    read = {name: msgspec.json.decode(values[name]) for name in _JSON_COLUMNS if values[name] is not None}
+    return values | read
+
+
+def _listed(row: Any) -> Listed:
+    values: dict[str, Any] = {
+        name: _time(value) if isinstance(value, datetime) else value for name, value in row.items()
+    }
+    return Listed(**values)
+
+
+def _shown(row: Any, folded: Shipment) -> ShownObservation:
+    observation = read_reading(row)
+    occurred = COURIERS[observation.courier].occurred(observation, folded.service)
+    at = (row["raw_partition"], row["raw_offset"])
+    again = None if row["replay_of_offset"] is None else (row["replay_of_partition"], row["replay_of_offset"])
+    kind = row["anomaly_kind"]
+    return ShownObservation(
+        recorded_at=_time(row["recorded_at"]),
+        received_at=_time(observation.received_at),
+        occurred_at=_time(occurred.at),
+        occurred_at_source=occurred.source,
+        courier_status=observation.word,
+        status=observation.status,
+        source=observation.source,
+        outcome=row["outcome"],
+        version=row["version"],
+        anomaly_kind=kind,
+        anomaly=kind and anomaly_id(folded.shipment_id, again or at, row["incarnation"], AnomalyKind(kind)),
+        counts=_counts(observation, folded) if row["kept"] else None,
+        raw=_coordinates(at),
+        incarnation=row["incarnation"],
+        replay_of=_coordinates(again) if again else None,
+        decided=_decided(observation),
+    )
+
+
+def _counts(observation: Observation, folded: Shipment) -> bool | None:
+    entry = folded.timeline.find(observation.reading_digest)
+    if entry is None or entry.verdict is None or entry.observation != observation:
+        return None
+    return entry.accepted
+
+
+def _decided(observation: Observation) -> Decided | None:
+    decision = observation.decision
+    if decision is None:
+        return None
+    about = decision.anomaly_id if isinstance(decision, Accept | Dismiss) else None
+    return Decided(str(type(decision).__struct_config__.tag), decision.by, decision.reason, about)
+
+
+def _coordinates(at: tuple[int, int]) -> str:
+    return f"{at[0]}:{at[1]}"
+
+
+def _time(moment: datetime) -> str:
+    return format_time(moment)
