@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from cli import (
+from cli.commands import (
     anomalies,
     audit,
     completion,
@@ -22,10 +22,10 @@ from cli import (
     spool,
     tail,
 )
-from cli.consent import can_ask, offer_change
-from cli.output import Parser, UnheardError, complain, say_json, unheard
 from cli.signals import run, undo_ignoring
 from cli.starting import DONE, FAILED, USAGE, start
+from cli.terminal.consent import can_ask, offer_change
+from cli.terminal.output import Parser, UnheardError, complain, say_json, unheard
 from operators.shared.errors import SeveralError
 from runtime.errors import SettingsError, SetupError
 from runtime.settings import secrets_settings
@@ -132,7 +132,7 @@ def _offer_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from cli import up  # noqa: PLC0415
+    from cli.demo import up  # noqa: PLC0415
 
     return up.run(once=arguments.once, samples=not arguments.no_samples)
 
@@ -154,19 +154,19 @@ def _processor(_arguments: argparse.Namespace) -> int:
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    from cli.migrate import migrate  # noqa: PLC0415
+    from cli.commands.migrate import migrate  # noqa: PLC0415
 
     return _once(migrate, json=arguments.json)
 
 
 def _topics_apply(arguments: argparse.Namespace) -> int:
-    from cli.topics import apply  # noqa: PLC0415
+    from cli.commands.topics import apply  # noqa: PLC0415
 
     return _once(apply, json=arguments.json)
 
 
 def _topics_check(arguments: argparse.Namespace) -> int:
-    from cli.topics import check  # noqa: PLC0415
+    from cli.commands.topics import check  # noqa: PLC0415
 
     return _once(check, json=arguments.json)
 
@@ -174,13 +174,13 @@ def _topics_check(arguments: argparse.Namespace) -> int:
 def _recover(arguments: argparse.Namespace) -> int:
     if not can_ask(arguments):
         return USAGE
-    from cli.recover import recover  # noqa: PLC0415
+    from cli.commands.recover import recover  # noqa: PLC0415
 
     return run(recover(start(), json=arguments.json, dry_run=arguments.dry_run, yes=arguments.yes))
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from cli.config import config  # noqa: PLC0415
+    from cli.commands.config import config  # noqa: PLC0415
 
     return config(os.environ, json=arguments.json)
 

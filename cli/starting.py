@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from cli.output import complain
 from cli.signals import run
+from cli.terminal.output import complain
 from runtime.settings import Settings, load_settings, unknown_settings
 
 DONE: Final = 0

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from cli.tables import NOTHING
+from cli.terminal.tables import NOTHING
 from operators.audit.run import Report, Scope, audit
 from operators.shared.appending import decision_record
 from operators.shared.errors import OperatorError

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import cli
-from cli.surroundings import PORTS
+from cli.demo.surroundings import PORTS
 from devstack.ports import free_ports
 
 START_SECONDS = 120.0

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cli.arguments import length, moment, positive, why
 from cli.main import main
+from cli.terminal.arguments import length, moment, positive, why
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

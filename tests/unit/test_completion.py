@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from cli.completion import SHELLS
+from cli.commands.completion import SHELLS
 from cli.main import main
 
 

@@ -3,10 +3,10 @@
 import io
 from datetime import UTC, datetime
 
-from cli.console import GuardedConsole
-from cli.live import YOURS, Live
-from cli.scenario import Difference, Seen, load_stories, play
-from cli.surroundings import surroundings
+from cli.demo.live import YOURS, Live
+from cli.demo.scenario import Difference, Seen, load_stories, play
+from cli.demo.surroundings import surroundings
+from cli.terminal.console import GuardedConsole
 from schemas.couriers import COURIERS
 from schemas.records import Provenance
 from schemas.vocabulary import Status

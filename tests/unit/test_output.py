@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from cli import output, tables
-from cli.console import GuardedConsole
-from cli.live import Live
+from cli.demo.live import Live
+from cli.terminal import output, tables
+from cli.terminal.console import GuardedConsole
 from runtime import logging as logs
 from runtime.printable import printable, printable_json, printable_lines
 from schemas.events import Anomaly, Event

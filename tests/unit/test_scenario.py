@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from cli.healing import life_of
-from cli.scenario import Play, Seen, Story, differences, everything_came, load_stories, play
+from cli.demo.healing import life_of
+from cli.demo.scenario import Play, Seen, Story, differences, everything_came, load_stories, play
 from devstack.couriers.kiriminaja import tracking
 from processor.core import plan as planner
 from processor.core.state import Shipment

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import structlog
 
+from cli.demo.surroundings import surroundings
 from cli.main import main
-from cli.surroundings import surroundings
 from ingest.credentials import make_lock
 from ingest.service import gates_of
 from processor.core.plan import Unreadable, read

@@ -11,7 +11,8 @@ import pytest
 
 SCRIPT = """
 import argparse, asyncio, sys
-from cli import consent, main, signals
+from cli import main, signals
+from cli.terminal import consent
 from runtime import lifecycle
 
 async def waits():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.surroundings import Surroundings, addresses, surroundings
+from cli.demo.surroundings import Surroundings, addresses, surroundings
 from runtime.errors import SettingsError, SetupError
 
 FREE = 20001

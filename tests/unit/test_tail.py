@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from cli.tail import line
+from cli.commands.tail import line
 from operators.shared.personal import masked
 from operators.views.tail import Choice, Reading, Shown
 from runtime.values import MASK

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cli.up import other_counts
+from cli.demo.up import other_counts
 from runtime.settings import load_settings
 from schemas.topics import Topic
 

@@ -5,7 +5,7 @@ import io
 import msgspec
 import pytest
 
-from cli import replay_progress
+from cli.terminal import replay_progress
 from operators.replay import reprocess as replay_run
 from operators.replay.reprocess import CHUNK, Pace, Progress
 from operators.replay.republish import Committed, Place, is_ours

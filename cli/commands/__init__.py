@@ -1,0 +1,1 @@
+"""The commands of `waybill`, a module each: their arguments, and what they print."""

@@ -1,0 +1,134 @@
+"""`waybill audit`."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cli.starting import DONE, FAILED, operate
+from cli.terminal.arguments import offer_json, offer_personal
+from cli.terminal.output import progress_is_watched, say, say_json
+from cli.terminal.tables import say_table
+from runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from operators.audit.compare import Difference
+    from operators.audit.run import Progress, Report
+
+
+def offer(commands: Any) -> None:
+    """Offer `waybill audit`."""
+    audit = commands.add_parser(
+        "audit", help="fold what is stored once more; compare with shipments and shipment.state; check the sums"
+    )
+    scope = audit.add_mutually_exclusive_group()
+    scope.add_argument("--shipment", metavar="S", help="one shipment: its id, reference, order or AWB")
+    scope.add_argument("--partition", metavar="P", type=_partition, help="one partition")
+    scope.add_argument("--all", action="store_true", help="everything, as without these")
+    audit.add_argument("--from-raw", action="store_true", help="also read the raw topic with today's code, and compare")
+    offer_personal(audit)
+    offer_json(audit)
+    audit.set_defaults(command=_audit)
+
+
+def _partition(text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"{text!r} is no partition's number")
+    return int(text)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    return operate(lambda settings: _run(settings, arguments))
+
+
+async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.audit.run import Scope, audit  # noqa: PLC0415
+
+    scope = Scope(arguments.shipment, arguments.partition, arguments.from_raw)
+    with _progress() as progress:
+        report = await audit(settings, scope, progress)
+    if arguments.show_personal and (report.differences or report.corrections):
+        await _note(settings, report)
+    if not arguments.show_personal:
+        report = msgspec.structs.replace(
+            report,
+            differences=[each.masked() for each in report.differences],
+            corrections=[each.masked() for each in report.corrections],
+        )
+    if arguments.json:
+        say_json(report)
+    else:
+        _show(report)
+    return FAILED if report.found else DONE
+
+
+async def _note(settings: Settings, report: "Report") -> None:
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
+    from runtime.postgres import connect  # noqa: PLC0415
+
+    told = (*report.differences, *report.corrections)
+    seen = sorted({each.shipment for each in told if each.shipment is not None})
+    connection = await connect(settings, "operator")
+    try:
+        await note(connection, operator_name(settings), "audit", {"show_personal": seen})
+    finally:
+        await connection.close()
+
+
+def _show(report: "Report") -> None:
+    if report.corrections:
+        say_table(("shipment", "where", "field", "by today's rules", "as shown"), map(_cells, report.corrections))
+        say(
+            f"{_many(report.outdated, 'shipment')} read by an older edition of the couriers' words, come out otherwise "
+            "today: no damage. `waybill replay plan --all` tells how, `waybill replay run --all` corrects them."
+        )
+    if report.differences:
+        say_table(("shipment", "where", "field", "expected", "found"), map(_cells, report.differences))
+    if report.found > len(report.differences):
+        say(f"… and {report.found - len(report.differences)} more")
+    parts = [f"{_many(report.shipments, 'shipment')} compared"]
+    if report.records:
+        parts.append(f"{_many(report.records, 'record')} counted")
+    parts.append(_many(report.partitions, "partition"))
+    if report.from_raw or report.unchecked:
+        parts.append(f"{report.from_raw} folded from the raw topic")
+        parts.append(f"{report.unchecked} that reach back before it, are retired or were named otherwise, could not be")
+    if report.derived:
+        parts.append(f"{_many(report.derived, 'event')} derived in a recovery, which stores none")
+    if report.unread:
+        parts.append(f"{_many(report.unread, 'offset')} gone from the log before they could be applied")
+    say(f"{', '.join(parts)}: {_many(report.found, 'difference')}")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+
+
+def _cells(difference: "Difference") -> tuple[str | None, ...]:
+    whose = difference.shipment or f"partition {difference.partition}"
+    return whose, difference.where, difference.field, _text(difference.expected), _text(difference.found)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """Show on a terminal how far it is."""
+    if not progress_is_watched():
+        yield lambda _partition, _done, _total: None
+        return
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    from cli.terminal.console import console  # noqa: PLC0415
+
+    with Bars(console=console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("audit", total=None)
+
+        def show(partition: int, done: int, total: int) -> None:
+            bars.update(bar, description=f"partition {partition}", completed=done, total=total)
+
+        yield show

@@ -1,0 +1,185 @@
+"""`waybill shipment set-status` and `waybill shipment erase`."""
+
+import argparse
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cli.starting import DONE, FAILED, USAGE, operate
+from cli.terminal.arguments import offer_json, why
+from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.output import complain, say, say_json
+from runtime.settings import Settings
+from schemas.times import format_time
+from schemas.vocabulary import Status
+
+if TYPE_CHECKING:
+    from operators.decisions.decide import Came, Erasure, Known
+
+
+def offer(verbs: Any) -> None:
+    """Offer the verbs of `waybill shipment` that change one."""
+    set_status = verbs.add_parser("set-status", help="say what the shipment's status is, whatever the courier says")
+    set_status.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
+    set_status.add_argument("status", metavar="STATUS", type=str.upper, choices=[str(status) for status in Status])
+    _offer_decision(set_status)
+    set_status.set_defaults(command=_set_status)
+
+    erase = verbs.add_parser("erase", help="erase the shipment's personal data, and take in none any more")
+    erase.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
+    _offer_decision(erase)
+    erase.set_defaults(command=_erase)
+
+
+def _offer_decision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", required=True, type=why, metavar="TEXT", help="why; it is kept")
+    offer_change(parser)
+    offer_json(parser)
+
+
+def came_of(came: "Came") -> None:
+    """Say what came of a decision."""
+    if came.outcome is None:
+        complain("appended, and not applied yet: it is applied as soon as a processor runs")
+    elif came.event is None:
+        say(came.outcome)
+    else:
+        event = came.event
+        was = f" (was {event.previous_status})" if event.previous_status not in (None, event.status) else ""
+        say(f"{event.type} {event.id}: {event.status}{was}")
+        for anomaly in event.resolves:
+            say(f"  settles {anomaly}")
+
+
+# The handlers import what they need when they run.
+
+
+def _set_status(arguments: argparse.Namespace) -> int:
+    if not can_ask(arguments):
+        return USAGE
+    return operate(lambda settings: _set_status_of(settings, arguments))
+
+
+def _erase(arguments: argparse.Namespace) -> int:
+    if not can_ask(arguments):
+        return USAGE
+    return operate(lambda settings: _erase_one(settings, arguments))
+
+
+async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.decisions.decide import (  # noqa: PLC0415
+        decide,
+        in_words,
+        known_shipment,
+        load,
+        observation_of,
+        predicted,
+        verdict_on,
+        write,
+    )
+    from operators.shared.errors import OperatorError  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
+    from runtime.appending import open_appender  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+    from schemas.observation import SetStatus  # noqa: PLC0415
+
+    wanted = Status(arguments.status)
+    async with await open_pool(settings, "operator", 2) as pool:
+        async with pool.acquire() as connection:
+            known = await known_shipment(connection, arguments.shipment)
+        shipment = await load(pool, known.shipment_id)
+        if known.retired_at is not None:
+            raise OperatorError(
+                f"{known.shipment_id} was retired at {format_time(known.retired_at)}: it stays as it is"
+            )
+        if shipment is None or shipment.snapshot is None:
+            raise OperatorError(f"{known.shipment_id} has no status yet: no word of its courier is understood")
+        decision = SetStatus(
+            shipment_id=known.shipment_id, by=operator_name(settings), reason=arguments.reason, status=wanted
+        )
+        command = write(known, decision)
+        verdict = verdict_on(shipment, known.courier, observation_of(command[1]))
+        said = in_words(shipment.snapshot, wanted, verdict)
+        will = predicted(command[1], shipment, settings)
+        shown = {"shipment": known, "legal": verdict.accepted, "table": said, "predicted": will}
+        if not arguments.json:
+            _say_known(known)
+            say(said)
+            say(f"it would give {will.type}" if will else "no event would come of it")
+        if arguments.dry_run:
+            if arguments.json:
+                say_json({**shown, "dry_run": True, "came": None})
+            return DONE
+        if not (arguments.yes or agreed()):
+            return FAILED
+        async with open_appender(settings) as appender:
+            came = await decide(pool, appender, command, decision, "shipment set-status")
+    if arguments.json:
+        say_json({**shown, "dry_run": False, "came": came})
+    else:
+        came_of(came)
+    return DONE
+
+
+async def _erase_one(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.decisions.decide import decide, forget_letters, known_shipment, what_goes, write  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
+    from runtime.appending import open_appender  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+    from schemas.observation import Erase  # noqa: PLC0415
+
+    async with await open_pool(settings, "operator", 2) as pool:
+        async with pool.acquire() as connection:
+            known = await known_shipment(connection, arguments.shipment)
+        goes = await what_goes(pool, settings, known)
+        if not arguments.json:
+            _say_known(known)
+            _say_erasure(goes)
+        if arguments.dry_run:
+            if arguments.json:
+                say_json({"shipment": known, "erasure": goes, "dry_run": True, "came": None})
+            return DONE
+        if not (arguments.yes or agreed()):
+            return FAILED
+        decision = Erase(shipment_id=known.shipment_id, by=operator_name(settings), reason=arguments.reason)
+        async with open_appender(settings) as appender:
+            came = await decide(pool, appender, write(known, decision), decision, "shipment erase")
+        forgotten = await forget_letters(pool, known.shipment_id, settings.assumed_zone, decision.by)
+    if arguments.json:
+        came_out = {**msgspec.to_builtins(came), "dead_letters": forgotten}
+        say_json({"shipment": known, "erasure": goes, "dry_run": False, "came": came_out})
+        return DONE
+    came_of(came)
+    if forgotten:
+        say(f"{forgotten} stored dead letters have lost their bodies")
+    return DONE
+
+
+def _say_known(known: "Known") -> None:
+    if known.status is None:
+        say(f"{known.shipment_id} has no status yet")
+        return
+    say(f"{known.shipment_id} ({known.courier} {known.service}) is {known.status}, version {known.version}")
+    if known.erased_at is not None:
+        say(f"its personal data was erased at {format_time(known.erased_at)}; none was taken in since")
+
+
+def _say_erasure(goes: "Erasure") -> None:
+    say(f"personal data goes: {', '.join(goes.fields) or 'none is there'}")
+    say(f"  from its row, {goes.observations} observations, {goes.events} stored events and {_state_topic()}")
+    if goes.dead_letters:
+        say(f"  {goes.dead_letters} stored dead letters about it lose their bodies")
+    say("out of reach until its retention ends (Kafka lets whole segments go, up to segment.ms later):")
+    for each in goes.beyond:
+        say(f"  {each.topic} until {_until(each.until)}")
+
+
+def _until(moment: datetime | None) -> str:
+    return "it is deleted by hand: that topic keeps everything" if moment is None else format_time(moment)
+
+
+def _state_topic() -> str:
+    from schemas.topics import Topic  # noqa: PLC0415
+
+    return str(Topic.STATE)

@@ -1,0 +1,337 @@
+"""`waybill dlq`: what came to nothing, and another try for it."""
+
+import argparse
+from contextlib import aclosing
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cli.starting import DONE, FAILED, USAGE, operate
+from cli.terminal.arguments import moment, offer_json, offer_personal, positive
+from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.output import complain, say, say_json
+from cli.terminal.tables import say_table
+from runtime.settings import Settings
+from schemas.couriers import COURIERS
+from schemas.times import format_time
+from schemas.vocabulary import DeadLetterReason
+
+if TYPE_CHECKING:
+    from operators.dead_letters.letters import Letter, Selection
+    from operators.dead_letters.redrive import Chosen, Prediction, Redriven
+    from processor.core.plan import Reading
+
+HIDDEN_BODY = "not shown, it may hold personal data: --show-personal"
+
+_REASONS = tuple(str(reason) for reason in DeadLetterReason)
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """A dead letter as it is printed. `at` names it; `record` is the record that came to nothing last."""
+
+    at: str
+    record: str
+    state: str
+    reason: str
+    detail: str
+    courier: str | None
+    key: str | None
+    bytes: int | None
+    received_at: str | None
+    dead_at: str
+    decided_by: str | None
+    why: str | None
+
+
+def offer(commands: Any) -> None:
+    """Offer `waybill dlq` and its verbs."""
+    dlq = commands.add_parser("dlq", help="dead letters: look at them, have them read again, drop them")
+    verbs = dlq.add_subparsers(metavar="VERB", required=True)
+
+    listed = verbs.add_parser("list", help="those that are open, or redriven and not applied yet; newest first")
+    _offer_filters(listed)
+    listed.add_argument("--all", action="store_true", help="also those that are mended or dropped")
+    offer_json(listed)
+    listed.set_defaults(command=_list)
+
+    show = verbs.add_parser("show", help="one of them, and what today's code reads in it")
+    show.add_argument("letter", metavar="P:O", help="partition and offset of its raw record")
+    offer_personal(show)
+    offer_json(show)
+    show.set_defaults(command=_show)
+
+    redrive = verbs.add_parser("redrive", help="append the records again, with the key computed anew")
+    _offer_letters(redrive)
+    redrive.add_argument(
+        "--max-failure-ratio",
+        type=_ratio,
+        default=0.5,
+        metavar="SHARE",
+        help="stop when more than this share comes back (0.5); 1: never",
+    )
+    redrive.set_defaults(command=_redrive)
+
+    drop = verbs.add_parser("drop", help="mark them as needing nothing any more")
+    _offer_letters(drop, words="; any other text says why they are dropped")
+    drop.set_defaults(command=_drop)
+
+
+def _offer_letters(parser: argparse.ArgumentParser, words: str = "") -> None:
+    parser.add_argument(
+        "letters", metavar="P:O", nargs="*", help="partition and offset of a raw record; none: all open"
+    )
+    _offer_filters(parser, words)
+    offer_change(parser)
+    offer_json(parser)
+
+
+def _offer_filters(parser: argparse.ArgumentParser, words: str = "") -> None:
+    parser.add_argument(
+        "--reason",
+        action="append",
+        default=[],
+        type=str if words else _reason,
+        help=f"only those of this reason ({', '.join(_REASONS)}){words}; may be repeated",
+    )
+    parser.add_argument(
+        "--courier", action="append", default=[], choices=tuple(COURIERS), help="only this courier's; may be repeated"
+    )
+    parser.add_argument("--since", type=moment, metavar="TIME", help="only those dead since (a time, or 2h, 3d ago)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="at most N")
+
+
+def _reason(text: str) -> str:
+    if text not in _REASONS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(_REASONS)}")
+    return text
+
+
+def _ratio(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return found
+
+
+# The handlers import what they need when they run.
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    return operate(lambda settings: _list_letters(settings, arguments))
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    return operate(lambda settings: _show_letter(settings, arguments))
+
+
+def _redrive(arguments: argparse.Namespace) -> int:
+    if not can_ask(arguments):
+        return USAGE
+    return operate(lambda settings: _redrive_letters(settings, arguments))
+
+
+def _drop(arguments: argparse.Namespace) -> int:
+    if not can_ask(arguments):
+        return USAGE
+    return operate(lambda settings: _drop_letters(settings, arguments))
+
+
+def _selection(arguments: argparse.Namespace) -> "Selection":
+    from operators.dead_letters.letters import Selection  # noqa: PLC0415
+
+    return Selection(
+        tuple(getattr(arguments, "letters", ())),
+        tuple(each for each in arguments.reason if each in _REASONS),
+        tuple(arguments.courier),
+        arguments.since,
+    )
+
+
+async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.dead_letters.letters import LetterState, letters  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    found = []
+    async with await open_pool(settings, "operator", 1) as pool, aclosing(letters(pool, _selection(arguments))) as all_:
+        async for letter in all_:
+            if arguments.all or letter.state in {LetterState.OPEN, LetterState.WAITING}:
+                found.append(_shown(letter))
+            if len(found) == arguments.limit:
+                break
+    if arguments.json:
+        say_json(found)
+        return DONE
+    if not found:
+        say("no dead letter" if arguments.all else "no open dead letter")
+        return DONE
+    say_table(
+        ("at", "state", "reason", "courier", "dead since", "bytes", "key"),
+        [(each.at, each.state, each.reason, each.courier, each.dead_at, each.bytes, each.key) for each in found],
+    )
+    return DONE
+
+
+async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.dead_letters.letters import bodies, find  # noqa: PLC0415
+    from operators.shared.errors import OperatorError  # noqa: PLC0415
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
+    from operators.shared.rereading import reread  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    async with await open_pool(settings, "operator", 1) as pool:
+        letter = await find(pool, arguments.letter)
+        body = next(iter(await bodies(pool, [letter])), None)
+        if body is None:
+            raise OperatorError(f"the dead letter {letter.at} is not stored any more")
+        if arguments.show_personal:
+            async with pool.acquire() as connection:
+                await note(connection, operator_name(settings), "dlq show --show-personal", {"letter": letter.at})
+    reading = reread(body.record, "", settings.assumed_zone, partitions=1)
+    headers = {
+        name: None if value is None else str(value, "utf-8", "replace")
+        for name, value in body.record.headers
+        if not name.startswith("dlq-")
+    }
+    held = body.record.value
+    text = str(held, "utf-8", "replace") if arguments.show_personal and held is not None else None
+    today = _today(reading)
+    shown = _shown(letter)
+    if arguments.json:
+        say_json({**msgspec.to_builtins(shown), "headers": headers, "today": today, "body": text})
+        return DONE
+    for name, value in msgspec.to_builtins(shown).items():
+        if value is not None:
+            say(f"{name:12} {value}")
+    for name, value in headers.items():
+        say(f"{'header':12} {name}: {value}")
+    say(f"{'today':12} {_in_words(today)}")
+    hidden = "none: the record came without one, or it was erased" if held is None else HIDDEN_BODY
+    say(f"{'body':12} {hidden if text is None else text}")
+    return DONE
+
+
+async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.dead_letters.redrive import LOCK, Redrive, choose, predict  # noqa: PLC0415
+    from operators.shared.locking import alone  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
+    from runtime.appending import open_appender  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    selection = _selection(arguments)
+    async with await open_pool(settings, "operator", 2) as pool:
+        chosen = await choose(pool, selection, arguments.limit)
+        prediction = await predict(pool, chosen, settings.assumed_zone)
+        if not arguments.json:
+            _say_prediction(chosen, prediction)
+        planned = {**msgspec.to_builtins(prediction), "passed_over": msgspec.to_builtins(chosen.passed)}
+        if arguments.dry_run or not chosen.letters:
+            if arguments.json:
+                say_json({**planned, "dry_run": arguments.dry_run, "redriven": None})
+            return DONE
+        if not (arguments.yes or agreed()):
+            return FAILED
+        async with alone(pool, LOCK, "redrive"), open_appender(settings) as appender:
+            run = Redrive(pool, appender, settings.assumed_zone, operator_name(settings))
+            done = await run.run(chosen, selection, arguments.max_failure_ratio, complain if arguments.json else say)
+    if arguments.json:
+        say_json({**planned, "dry_run": False, "redriven": {**msgspec.to_builtins(done), "came_back": done.came_back}})
+    else:
+        _say_done(done)
+    return FAILED if done.stopped else DONE
+
+
+async def _drop_letters(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.dead_letters.letters import LetterState, drop, letters  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    selection = _selection(arguments)
+    why = "; ".join(each for each in arguments.reason if each not in _REASONS) or None
+    async with await open_pool(settings, "operator", 1) as pool:
+        async with aclosing(letters(pool, selection)) as all_:
+            chosen = [each async for each in all_ if each.state is LetterState.OPEN][: arguments.limit]
+        shown = [_shown(each) for each in chosen]
+        if not arguments.json:
+            say(f"{len(chosen)} open dead letters {_spread(chosen)}")
+        wanted = bool(chosen) and not arguments.dry_run and (arguments.yes or agreed())
+        if wanted:
+            detail = {"letters": [each.at for each in chosen], "why": why}
+            await drop(pool, chosen, operator_name(settings), why, detail)
+    if arguments.json:
+        say_json({"dry_run": arguments.dry_run, "dropped": wanted, "letters": shown})
+    elif wanted:
+        say(f"{len(chosen)} dropped")
+    return DONE if wanted or arguments.dry_run or not chosen else FAILED
+
+
+def _say_prediction(chosen: "Chosen", prediction: "Prediction") -> None:
+    say(f"{len(chosen.letters)} dead letters {_spread(chosen.letters)}")
+    say(f"  {prediction.readable} would be read by today's code")
+    for reason, count in sorted(prediction.unreadable.items()):
+        say(f"  {count} would come back as {reason}")
+    for each in chosen.passed:
+        say(f"  passed over: {each.at}, {each.why}")
+
+
+def _say_done(done: "Redriven") -> None:
+    came = ", ".join(f"{count} {outcome}" for outcome, count in sorted(done.outcomes.items()))
+    say(f"{done.job}: {done.appended} of {done.letters} redriven; {came or 'none applied yet'}")
+    if done.stopped:
+        complain(f"stopped: {done.stopped}")
+
+
+def _spread(letters: "tuple[Letter, ...] | list[Letter]") -> str:
+    reasons = sorted(each.reason for each in letters)
+    counted = ", ".join(f"{len(list(group))} {reason}" for reason, group in groupby(reasons))
+    return f"({counted})" if counted else ""
+
+
+def _today(reading: "Reading") -> dict[str, Any]:
+    """What today's code reads: which shipment and word, or why it reads nothing."""
+    from processor.core.plan import Unreadable  # noqa: PLC0415
+
+    if isinstance(reading, Unreadable):
+        return {"readable": False, "reason": reading.error.reason, "detail": reading.error.detail}
+    said = reading.observation
+    return {
+        "readable": True,
+        "shipment_id": said.shipment_id,
+        "courier_status": said.word,
+        "known": said.known,
+        "status": said.status,
+    }
+
+
+def _in_words(today: dict[str, Any]) -> str:
+    if not today["readable"]:
+        return f"would come back: {today['reason']}, {today['detail']}"
+    meant = today["status"] or ("details only" if today["known"] else "an unknown word")
+    return f"would be read: {today['shipment_id']}, {today['courier_status']} ({meant})"
+
+
+def _shown(letter: "Letter") -> _Shown:
+    from operators.dead_letters.letters import name_of  # noqa: PLC0415
+
+    return _Shown(
+        letter.at,
+        name_of(letter.place),
+        letter.state,
+        letter.reason,
+        letter.detail,
+        letter.courier,
+        letter.key,
+        letter.size,
+        _time(letter.received_at),
+        format_time(letter.recorded_at),
+        letter.decided_by,
+        letter.why,
+    )
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)

@@ -1,0 +1,69 @@
+"""`waybill retention`."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cli.starting import DONE, FAILED, USAGE, operate
+from cli.terminal.arguments import offer_json, positive
+from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.output import complain, say, say_json
+from runtime.settings import Settings
+from schemas.times import format_time
+
+if TYPE_CHECKING:
+    from operators.retention import Count
+
+
+def offer(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "retention", help="let go the history of silent shipments, and what nobody needs any more"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="retire at most N shipments")
+    parser.add_argument("--rate", type=positive, metavar="N", help="retire at most N shipments a second")
+    offer_change(parser)
+    offer_json(parser)
+    parser.set_defaults(command=_retention)
+
+
+def _retention(arguments: argparse.Namespace) -> int:
+    if not can_ask(arguments):
+        return USAGE
+    return operate(lambda settings: _let_go(settings, arguments))
+
+
+async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.retention import LOCK, Retention, limits_in_force, oldest_letters, survey  # noqa: PLC0415
+    from operators.shared.locking import alone  # noqa: PLC0415
+    from operators.shared.operator_log import operator_name  # noqa: PLC0415
+    from runtime.appending import open_appender  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    old, oldest = await limits_in_force(settings), await oldest_letters(settings)
+    async with await open_pool(settings, "operator", 2) as pool:
+        found = await survey(pool, old, oldest, arguments.limit)
+        if not arguments.json:
+            say(f"final shipments silent since {format_time(old.silent_since)} keep their row and lose the rest,")
+            say(f"and so do those silent since {format_time(old.unfinished_since)} that never became final")
+            _say_count(found, "")
+        if arguments.dry_run or found == type(found)():
+            if arguments.json:
+                say_json({"limits": old, "found": found, "dry_run": arguments.dry_run, "done": None})
+            return DONE
+        if not (arguments.yes or agreed()):
+            return FAILED
+        async with alone(pool, LOCK, "run of retention"), open_appender(settings) as appender:
+            run = Retention(pool, appender, old, oldest, operator_name(settings))
+            done = await run.run(arguments.limit, arguments.rate, complain if arguments.json else say)
+    if arguments.json:
+        say_json({"limits": old, "found": found, "dry_run": False, "done": done})
+    else:
+        _say_count(done, " gone")
+    return DONE
+
+
+def _say_count(count: "Count", ending: str) -> None:
+    for name, number in msgspec.to_builtins(count).items():
+        say(f"  {number:>9} {name.replace('_', ' ')}{ending if name != 'spared' else ''}")

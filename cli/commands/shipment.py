@@ -1,0 +1,238 @@
+"""`waybill shipment`: looking at shipments. What changes them is offered by `cli/commands/decisions.py`."""
+
+import argparse
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cli.starting import DONE, operate
+from cli.terminal.arguments import length, offer_json, offer_personal, positive
+from cli.terminal.output import complain, say, say_json
+from cli.terminal.tables import say_table
+from operators.shared.errors import SeveralError
+from runtime.settings import Settings
+from schemas.couriers import COURIERS
+from schemas.vocabulary import Status
+
+if TYPE_CHECKING:
+    from operators.views.shipments import Listed, ShownObservation, View
+    from runtime.postgres import Pool
+
+LIMIT: Final = 100
+"""How many shipments are listed unless told otherwise: a few screens."""
+
+_HIDDEN: Final = ("shipment_id", "personal")
+
+
+def offer(commands: Any) -> Any:
+    """Add the command. Returns its verbs, for others to add theirs."""
+    shipment = commands.add_parser("shipment", help="look at shipments, decide about one")
+    verbs = shipment.add_subparsers(metavar="VERB", required=True)
+
+    show = verbs.add_parser("show", help="one shipment: snapshot, every observation, every event")
+    show.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
+    offer_personal(show)
+    offer_json(show)
+    show.set_defaults(command=_show)
+
+    listing = verbs.add_parser(
+        "list", help="those that changed last, newest last; with --stale-for those silent longest, first"
+    )
+    listing.add_argument(
+        "--status",
+        type=_statuses,
+        action="extend",
+        metavar="STATUS",
+        help="only these, comma-separated; may be repeated",
+    )
+    listing.add_argument("--courier", choices=tuple(COURIERS), help="only this courier's")
+    listing.add_argument(
+        "--stale-for",
+        type=length,
+        metavar="DURATION",
+        help="only those that are not final and have had no event for so long, such as 6h or 3d",
+    )
+    listing.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"how many (default: {LIMIT})")
+    offer_json(listing)
+    listing.set_defaults(command=_list)
+    return verbs
+
+
+def _statuses(text: str) -> list[str]:
+    words = [word.strip().upper() for word in text.split(",")]
+    for word in words:
+        if word not in Status.__members__:
+            raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(Status)}")
+    return words
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    return operate(lambda settings: show(settings, arguments))
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    return operate(lambda settings: list_(settings, arguments))
+
+
+async def show(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print a shipment."""
+    from operators.shared.finding import find_shipment  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    async with await open_pool(settings, "operator", 2) as pool:
+        try:
+            async with pool.acquire() as connection:
+                shipment_id = await find_shipment(connection, arguments.shipment)
+        except SeveralError as error:
+            if arguments.json:
+                ids = [each.shipment_id for each in error.matches]
+                say_json([await _view(settings, pool, each, arguments) for each in ids])
+            else:
+                say_several(error)
+            return DONE
+        found = await _view(settings, pool, shipment_id, arguments)
+    if arguments.json:
+        say_json(found)
+    else:
+        _tell(found)
+    return DONE
+
+
+async def _view(settings: Settings, pool: "Pool", shipment_id: str, arguments: argparse.Namespace) -> "View":
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
+    from operators.views.shipments import view  # noqa: PLC0415
+
+    if arguments.show_personal:
+        async with pool.acquire() as connection:
+            detail = {"shipment": shipment_id}
+            await note(connection, operator_name(settings), "shipment show --show-personal", detail)
+    return await view(pool, shipment_id, show_personal=arguments.show_personal)
+
+
+def say_several(error: SeveralError) -> None:
+    """List the shipments that a name may mean."""
+    complain(str(error))
+    say_table(
+        ("shipment", "status", "order", "awb", "changed"),
+        [
+            (each.shipment_id, each.status, each.order_id, each.awb, each.updated_at and _short(each.updated_at))
+            for each in error.matches
+        ],
+    )
+
+
+async def list_(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print a list of shipments."""
+    from operators.views.shipments import newest, stale  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    which = (arguments.status, arguments.courier, arguments.limit)
+    async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+        if arguments.stale_for is None:
+            found = await newest(connection, *which)
+        else:
+            found = await stale(connection, *which, datetime.now(UTC) - arguments.stale_for)
+    if arguments.json:
+        say_json(found)
+        return DONE
+    say_table(
+        ("shipment", "service", "status", "version", "occurred", "changed", "remarks"),
+        [
+            (
+                each.shipment_id,
+                each.service,
+                each.status,
+                each.version,
+                _short(each.occurred_at),
+                _short(each.updated_at),
+                _remark(each),
+            )
+            for each in found
+        ],
+    )
+    if len(found) == arguments.limit:
+        complain(f"there may be more: --limit {arguments.limit}")
+    return DONE
+
+
+def _remark(listed: "Listed") -> str | None:
+    words = [word for word, at in (("erased", listed.erased_at), ("retired", listed.retired_at)) if at]
+    return ", ".join(words) or None
+
+
+def _tell(found: "View") -> None:
+    say(found.shipment_id)
+    snapshot = found.snapshot
+    if snapshot is None:
+        say("  no status yet: nothing it was told of has one")
+    else:
+        if snapshot["retired_at"]:
+            say(f"  retired at {snapshot['retired_at']}: its history was given up after long silence")
+        if snapshot["erased_at"]:
+            say(f"  erased at {snapshot['erased_at']}: its personal data is gone, and none is taken in")
+        for name, value in _told(snapshot | (snapshot["personal"] or {})):
+            say(f"  {name:18}  {value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
+    if found.observations:
+        say("")
+        say("observations, in the order they were applied")
+        say_table(_OBSERVATION, [_observation(each) for each in found.observations])
+    if found.events:
+        say("")
+        say("events")
+        say_table(_EVENT, [_event(each) for each in found.events])
+
+
+def _told(snapshot: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in snapshot.items() if name not in _HIDDEN and value not in (None, [])]
+
+
+_OBSERVATION: Final = (
+    "received",
+    "occurred",
+    "said",
+    "status",
+    "source",
+    "outcome",
+    "counts",
+    "raw",
+    "replay of",
+    "why",
+)
+_EVENT: Final = ("version", "type", "status", "transition", "skipped", "recorded", "raw")
+_COUNTS: Final = {True: "accepted", False: "refused", None: None}
+
+
+def _observation(each: "ShownObservation") -> tuple[object, ...]:
+    decided = each.decided
+    about = f"{each.anomaly_kind} {each.anomaly}" if each.anomaly else f"{each.outcome} v{each.version}"
+    return (
+        _short(each.received_at),
+        f"{_short(each.occurred_at)}{'' if each.occurred_at_source == 'courier' else f' ({each.occurred_at_source})'}",
+        each.courier_status,
+        each.status,
+        each.source,
+        about if each.anomaly or each.version else each.outcome,
+        _COUNTS[each.counts],
+        each.raw if not each.incarnation else f"{each.raw} of log {each.incarnation}",
+        each.replay_of,
+        decided and f"{decided.by}: {decided.reason}{f' ({decided.anomaly})' if decided.anomaly else ''}",
+    )
+
+
+def _event(event: dict[str, Any]) -> tuple[object, ...]:
+    before, status = event["previous_status"], event["status"]
+    return (
+        event["version"],
+        event["type"].removeprefix("shipment."),
+        status if before in {None, status} else f"{before} → {status}",
+        event["transition"],
+        ", ".join(event["skipped"]) or None,
+        _short(event["recorded_at"]),
+        f"{event['raw']['partition']}:{event['raw']['offset']}",
+    )
+
+
+def _short(moment: str) -> str:
+    """Leave out the fraction of a second, for a table to fit."""
+    return f"{moment[:19]}Z"

@@ -1,0 +1,153 @@
+"""`waybill spool`: what the door's spool holds, and what becomes of what a broker refused for good."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.starting import DONE, FAILED, USAGE, operate
+from cli.terminal.arguments import moment, offer_json, positive
+from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.output import complain, say, say_json
+from cli.terminal.tables import say_table
+from runtime.settings import Settings
+from schemas.couriers import COURIERS
+from schemas.times import format_time
+
+if TYPE_CHECKING:
+    from operators.spool import Refused, Spool
+
+
+def offer(commands: Any) -> None:
+    """Offer `waybill spool` and its verbs."""
+    spool = commands.add_parser("spool", help="the door's spool: what waits in it, what a broker refused for good")
+    verbs = spool.add_subparsers(metavar="VERB", required=True)
+
+    listed = verbs.add_parser("list", help="how much waits for Kafka, and each record that was refused, oldest first")
+    _offer_selection(listed)
+    offer_json(listed)
+    listed.set_defaults(command=lambda arguments: operate(lambda settings: _list(settings, arguments)))
+
+    retry = verbs.add_parser("retry", help="append refused records to the raw topic once more")
+    _offer_selection(retry)
+    offer_change(retry)
+    offer_json(retry)
+    retry.set_defaults(command=_changing(_retry))
+
+    drop = verbs.add_parser("drop", help="delete refused records: what they say is lost")
+    _offer_selection(drop)
+    offer_change(drop)
+    offer_json(drop)
+    drop.set_defaults(command=_changing(_drop))
+
+
+def _offer_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("seqs", metavar="SEQ", nargs="*", type=positive, help="a record's number; none: all refused")
+    parser.add_argument(
+        "--courier", action="append", default=[], choices=tuple(COURIERS), help="only this courier's; may be repeated"
+    )
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="only those received since (a time, or 2h, 3d ago)"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="at most N, the oldest")
+
+
+def _changing(command: Any) -> Any:
+    def run(arguments: argparse.Namespace) -> int:
+        if not can_ask(arguments):
+            return USAGE
+        return operate(lambda settings: command(settings, arguments))
+
+    return run
+
+
+# The handlers import what they need when they run.
+
+
+async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
+    directory, spool, chosen = _chosen(settings, arguments)
+    if arguments.json:
+        say_json({"directory": str(directory), "waiting": spool.waiting, "refused": chosen})
+        return DONE
+    waiting = spool.waiting
+    since = f", the oldest since {format_time(waiting.oldest_received_at)}" if waiting.oldest_received_at else ""
+    say(f"{waiting.records} wait for Kafka ({waiting.bytes} bytes{since}), {len(spool.refused)} are refused")
+    _say_refused(chosen)
+    return DONE
+
+
+async def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.spool import retry  # noqa: PLC0415
+
+    directory, _, chosen = _chosen(settings, arguments)
+    if not _wanted(chosen, arguments):
+        return _leave(chosen, arguments, "retried")
+    done = [each async for each in retry(settings, directory, [each.seq for each in chosen])]
+    failed = [each for each in done if each.failure]
+    if arguments.json:
+        say_json({"dry_run": False, "retried": done})
+    else:
+        say(f"{len(done) - len(failed)} sent")
+        for each in failed:
+            complain(f"{each.seq}: {each.failure}")
+    return FAILED if failed else DONE
+
+
+async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
+    from operators.spool import drop  # noqa: PLC0415
+
+    directory, _, chosen = _chosen(settings, arguments)
+    if not _wanted(chosen, arguments):
+        return _leave(chosen, arguments, "dropped")
+    count = drop(directory, [each.seq for each in chosen])
+    if arguments.json:
+        say_json({"dry_run": False, "dropped": chosen})
+    else:
+        say(f"{count} dropped")
+    return DONE
+
+
+def _chosen(settings: Settings, arguments: argparse.Namespace) -> "tuple[Path, Spool, tuple[Refused, ...]]":
+    from operators.shared.errors import OperatorError  # noqa: PLC0415
+    from operators.spool import Selection, look, select  # noqa: PLC0415
+
+    if settings.ingest_spool_dir is None:
+        raise OperatorError("there is no spool: WAYBILL_INGEST_SPOOL_DIR is empty")
+    directory = Path(settings.ingest_spool_dir).resolve()
+    spool = look(directory)
+    selection = Selection(tuple(arguments.seqs), tuple(arguments.courier), arguments.since, arguments.limit)
+    return directory, spool, select(spool.refused, selection)
+
+
+def _wanted(chosen: "tuple[Refused, ...]", arguments: argparse.Namespace) -> bool:
+    """Show what is meant, and ask whether it shall be done."""
+    if not arguments.json:
+        say(f"{len(chosen)} refused records")
+        _say_refused(chosen)
+    return bool(chosen) and not arguments.dry_run and (arguments.yes or agreed())
+
+
+def _leave(chosen: "tuple[Refused, ...]", arguments: argparse.Namespace, deed: str) -> int:
+    """End without having done it."""
+    if arguments.json:
+        say_json({"dry_run": arguments.dry_run, deed: [], "refused": chosen})
+    return DONE if arguments.dry_run or not chosen else FAILED
+
+
+def _say_refused(chosen: "tuple[Refused, ...]") -> None:
+    if chosen:
+        say_table(
+            ("SEQ", "KEY", "COURIER", "WEBHOOK", "ITEM", "RECEIVED", "BYTES", "REASON"),
+            (
+                (
+                    each.seq,
+                    each.key,
+                    each.courier,
+                    each.webhook_id,
+                    each.item,
+                    format_time(each.received_at),
+                    each.bytes,
+                    each.reason,
+                )
+                for each in chosen
+            ),
+        )

@@ -1,0 +1,169 @@
+"""`waybill tail`."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cli.starting import DONE, USAGE, operate
+from cli.terminal.arguments import moment, offer_json, offer_personal
+from cli.terminal.output import complain, say, say_json_line
+from runtime.settings import Settings
+from schemas.couriers import COURIERS
+from schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from operators.views.tail import Choice, Reading, Shown
+
+TOPICS: Final = {
+    "events": Topic.EVENTS,
+    "state": Topic.STATE,
+    "anomalies": Topic.ANOMALIES,
+    "dlq": Topic.DEAD_LETTERS,
+    "raw": Topic.RAW,
+}
+
+
+def offer(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("tail", help="follow a topic, what is committed of it; Ctrl-C ends it")
+    parser.add_argument("--topic", choices=TOPICS, default="events", help="which one (default: events)")
+    parser.add_argument(
+        "--since",
+        type=_since,
+        default="latest",
+        metavar="earliest|latest|TIME",
+        help="where to begin: a time is RFC 3339, or a duration ago such as 2h (default: latest)",
+    )
+    parser.add_argument("--shipment", metavar="S", help="only this one, by id, reference, order or AWB")
+    parser.add_argument("--courier", choices=tuple(COURIERS), help="only this courier's")
+    parser.add_argument(
+        "--type",
+        metavar="T",
+        help="only this: an event's type, an anomaly's kind, a dead letter's reason, a raw source",
+    )
+    parser.add_argument("--until-end", action="store_true", help="stop at the end that the topic has now")
+    offer_personal(parser)
+    offer_json(parser)
+    parser.set_defaults(command=_tail)
+
+
+def _since(text: str) -> datetime | str:
+    return text if text in {"earliest", "latest"} else moment(text)
+
+
+def _tail(arguments: argparse.Namespace) -> int:
+    if arguments.topic == "state" and arguments.type:
+        complain("a state has no type: leave --type out, or take --topic events")
+        return USAGE
+    try:
+        return operate(lambda settings: tail(settings, arguments))
+    except KeyboardInterrupt:
+        return DONE
+
+
+async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print records as they come, until the end if that is asked for."""
+    from operators.views.tail import follow  # noqa: PLC0415
+
+    choice = await _choice(settings, arguments)
+    async with aclosing(follow(settings, choice, complain)) as records:
+        async for shown in records:
+            if arguments.json:
+                say_json_line(shown)
+            else:
+                say(line(shown, choice))
+    return DONE
+
+
+async def _choice(settings: Settings, arguments: argparse.Namespace) -> "Choice":
+    from operators.shared.finding import is_id, resolve  # noqa: PLC0415
+    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
+    from operators.views.tail import Choice, Edge  # noqa: PLC0415
+    from runtime.postgres import open_pool  # noqa: PLC0415
+
+    shipment = arguments.shipment
+    if arguments.show_personal or (shipment is not None and not is_id(shipment)):
+        async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+            shipment = shipment and await resolve(connection, shipment)
+            if arguments.show_personal:
+                detail = {"topic": arguments.topic, "since": str(arguments.since), "shipment": shipment}
+                await note(connection, operator_name(settings), "tail --show-personal", detail)
+    since = arguments.since
+    return Choice(
+        topic=TOPICS[arguments.topic],
+        since=since if isinstance(since, datetime) else Edge(since),
+        shipment=shipment,
+        courier=arguments.courier,
+        type=arguments.type,
+        until_end=arguments.until_end,
+        show_personal=arguments.show_personal,
+    )
+
+
+def line(shown: "Shown", choice: "Choice") -> str:
+    """Write a record in a line."""
+    value = shown.value if isinstance(shown.value, dict) else {}
+    if choice.topic in {Topic.DEAD_LETTERS, Topic.RAW}:
+        parts = _body(shown)
+    elif shown.value is None:
+        parts = ["forgotten"]
+    else:
+        parts = [_told(value, _anomaly if choice.topic is Topic.ANOMALIES else _event)]
+    if choice.show_personal and "personal" in value:
+        parts.append(msgspec.json.encode(value["personal"]).decode())
+    return "  ".join([shown.timestamp, shown.key or "(no key)", *parts, f"at {shown.partition}:{shown.offset}"])
+
+
+def _told(value: Mapping[str, Any], words: Callable[[Mapping[str, Any]], list[str]]) -> str:
+    """Say what a value tells; others may have written anything."""
+    try:
+        return "  ".join(words(value))
+    except (LookupError, TypeError, AttributeError):
+        return "(none of ours)"
+
+
+def _event(value: Mapping[str, Any]) -> list[str]:
+    before, status = value.get("previous_status"), value["status"]
+    parts = [
+        value.get("type", "state").removeprefix("shipment."),
+        status if before in {None, status} else f"{before} → {status}",
+        f"v{value['version']}",
+    ]
+    if value.get("transition"):
+        over = f" over {', '.join(value['skipped'])}" if value["skipped"] else ""
+        parts.append(f"{value['transition']}{over}")
+    if observed := value.get("observed"):
+        parts.append(f"late: {observed['courier_status']} of {observed['occurred_at']}")
+    return [*parts, f"raw {value['raw']['partition']}:{value['raw']['offset']}"]
+
+
+def _anomaly(value: Mapping[str, Any]) -> list[str]:
+    at = value["raw"]
+    stays = value["status"] or "no shipment"
+    return [value["kind"], f"{value['courier_status']} at {stays}", f"raw {at['partition']}:{at['offset']}"]
+
+
+def _body(shown: "Shown") -> list[str]:
+    assert shown.reading is not None
+    kind = shown.headers.get("dlq-reason") or shown.headers.get("source", "push")
+    parts = [
+        shown.headers.get("courier", "(no courier)"),
+        kind,
+        f"{shown.size} bytes",
+        f"reads {_reading(shown.reading)}",
+    ]
+    if of := shown.headers.get("replay-of"):
+        parts.append(f"replay of {of}")
+    if shown.value is not None:
+        parts.append(msgspec.json.encode(shown.value).decode())
+    return parts
+
+
+def _reading(reading: "Reading") -> str:
+    if reading.dead_letter:
+        return f"as {reading.dead_letter}: {reading.detail}"
+    return f"{reading.word} → {reading.status or 'no status'}"

@@ -1,0 +1,26 @@
+"""Asking before something is changed."""
+
+import argparse
+
+from cli.signals import ending_at_once
+from cli.terminal.output import ask, can_be_answered, complain
+
+
+def can_ask(arguments: argparse.Namespace) -> bool:
+    """Whether it is settled, or can be asked, that something is changed. Complains where it cannot."""
+    if arguments.yes or arguments.dry_run or (can_be_answered() and not arguments.json):
+        return True
+    complain("say --yes or --dry-run where nobody can be asked")
+    return False
+
+
+def agreed() -> bool:
+    """Ask. Only yes is yes."""
+    with ending_at_once():
+        return ask("Shall this be done? [y/N]").lower() in {"y", "yes"}
+
+
+def offer_change(parser: argparse.ArgumentParser) -> None:
+    """Offer what every command has that changes something."""
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--yes", action="store_true", help="do it without asking")
