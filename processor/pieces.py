@@ -16,7 +16,8 @@ import msgspec
 
 from processor.core.cache import Cache
 from processor.core.errors import UnplannableError
-from processor.core.plan import Plan, Planning, Read, Reading, ZoneOf, covered, read
+from processor.core.plan import Plan, Planning, covered
+from processor.core.reading import Read, Reading, ZoneOf, read
 from processor.core.state import Shipment
 from processor.storage.store import LOADED_BYTES, Store
 from schemas.records import RawRecord

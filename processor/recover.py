@@ -20,7 +20,8 @@ from processor.core.cache import Cache
 from processor.core.cursor import Committed, Cursor, Stream, advanced, digest
 from processor.core.errors import ClaimLostError, RecoveryError
 from processor.core.outputs import Output, batch_messages
-from processor.core.plan import MAX_BATCH, Reading, authorized, is_unauthorized
+from processor.core.plan import MAX_BATCH
+from processor.core.reading import Reading, authorized, is_unauthorized
 from processor.kafka.emitter import Emitter
 from processor.kafka.feed import gap_at
 from processor.kafka.offsets import committed_offset

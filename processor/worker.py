@@ -31,7 +31,8 @@ from processor.core.errors import (
     UnplannableError,
 )
 from processor.core.outputs import NO_TIME, Output, batch_messages, told_by
-from processor.core.plan import MAX_BATCH, Plan, Reading, Unreadable, authorized
+from processor.core.plan import MAX_BATCH, Plan
+from processor.core.reading import Reading, Unreadable, authorized
 from processor.doubts import DOUBTS, claim_reason
 from processor.kafka.emitter import Emitter
 from processor.kafka.feed import Feed

@@ -21,7 +21,7 @@ from schemas.vocabulary import DeadLetterReason
 if TYPE_CHECKING:
     from operators.dead_letters.letters import Letter, Selection
     from operators.dead_letters.redrive import Chosen, Prediction, Redriven
-    from processor.core.plan import Reading
+    from processor.core.reading import Reading
 
 HIDDEN_BODY = "not shown, it may hold personal data: --show-personal"
 
@@ -293,7 +293,7 @@ def _spread(letters: "tuple[Letter, ...] | list[Letter]") -> str:
 
 def _today(reading: "Reading") -> dict[str, Any]:
     """What today's code reads: which shipment and word, or why it reads nothing."""
-    from processor.core.plan import Unreadable  # noqa: PLC0415
+    from processor.core.reading import Unreadable  # noqa: PLC0415
 
     if isinstance(reading, Unreadable):
         return {"readable": False, "reason": reading.error.reason, "detail": reading.error.detail}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from processor.core.plan import Read, Reading
+from processor.core.reading import Read, Reading
 
 
 class Gone(msgspec.Struct, frozen=True):

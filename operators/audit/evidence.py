@@ -25,7 +25,8 @@ from operators.audit.compare import (
 from operators.shared.errors import OperatorError
 from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError, UnstorableError
-from processor.core.plan import MAX_BATCH, Read, Reading, authorized, read
+from processor.core.plan import MAX_BATCH
+from processor.core.reading import Read, Reading, authorized, read
 from processor.core.state import Past, Shipment, forgotten, is_outdated, rebuild
 from processor.storage.store import LOADED_BYTES, Store, read_snapshot
 from runtime.kafka_records import raw_record

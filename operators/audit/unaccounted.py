@@ -9,7 +9,7 @@ from operators.audit.accounting import Gone, is_accounted
 from operators.audit.evidence import Tail
 from processor.core.cursor import Cursor
 from processor.core.offsets import Span, joined, without
-from processor.core.plan import Read, read
+from processor.core.reading import Read, read
 from runtime import kafka_log
 from runtime.kafka_records import raw_record
 from runtime.postgres import Pool

@@ -29,7 +29,7 @@ from operators.shared.appending import rereading
 from operators.shared.operator_log import note
 from operators.shared.outcomes import outcomes
 from operators.shared.rereading import reread
-from processor.core.plan import Unreadable, ZoneOf
+from processor.core.reading import Unreadable, ZoneOf
 from runtime.appending import Appended, Appender
 from runtime.postgres import Pool
 from runtime.queries import load_queries

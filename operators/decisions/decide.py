@@ -19,7 +19,8 @@ from operators.shared.operator_log import write_down
 from operators.shared.outcomes import APPLY_SECONDS, outcomes
 from operators.shared.rereading import reread
 from processor.core.fold import Snapshot, Verdict, judge
-from processor.core.plan import Read, ZoneOf, plan, read
+from processor.core.plan import plan
+from processor.core.reading import Read, ZoneOf, read
 from processor.core.state import Shipment
 from processor.storage.store import Store
 from runtime.appending import Appended, Appender

@@ -15,7 +15,8 @@ from operators.replay.reader import Applied, Found, ReplayLog
 from operators.shared.rereading import reread
 from processor.core.fold import Snapshot
 from processor.core.outputs import Output
-from processor.core.plan import Read, Reading, covered, plan
+from processor.core.plan import covered, plan
+from processor.core.reading import Read, Reading
 from processor.core.state import Shipment
 from processor.storage.store import LOADED_BYTES, Store, personal
 from runtime.postgres import Pool

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.replay.range import LogRange, Selection, Stretch, Verdict, judge, search_time, stretches
 from operators.shared.errors import OperatorError
-from processor.core.plan import Read, read
+from processor.core.reading import Read, read
 from runtime import kafka, kafka_admin
 from runtime.kafka_records import raw_record
 from runtime.postgres import Pool

@@ -19,7 +19,7 @@ from operators.shared.appending import rereading
 from operators.shared.errors import OperatorError
 from operators.shared.outcomes import APPLY_SECONDS
 from operators.shared.rereading import reread
-from processor.core.plan import Read
+from processor.core.reading import Read
 from runtime.appending import Appender, open_appender
 from runtime.errors import SetupError
 from runtime.kafka import KAFKA_ERRORS

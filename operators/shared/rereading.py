@@ -2,7 +2,7 @@
 
 import msgspec
 
-from processor.core.plan import Read, Reading, ZoneOf, read
+from processor.core.reading import Read, Reading, ZoneOf, read
 from schemas.partitioning import partition_of
 from schemas.records import RawRecord, reread_headers
 

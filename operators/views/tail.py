@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.shared.errors import OperatorError
 from operators.shared.personal import masked
-from processor.core.plan import Unreadable, read
+from processor.core.reading import Unreadable, read
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 from runtime.kafka import KAFKA_ERRORS

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from processor.core.plan import Reading, Unreadable, is_unauthorized
+from processor.core.reading import Reading, Unreadable, is_unauthorized
 from schemas.couriers import COURIERS
 from schemas.records import RawRecord
 

@@ -12,7 +12,8 @@ from processor.core.cursor import Cursor, Fingerprint
 from processor.core.errors import ClaimLostError, StoredRowError, UnstorableError
 from processor.core.fold import Snapshot
 from processor.core.outputs import Output, anomaly_id, chunk_end, forgotten_event
-from processor.core.plan import AppliedCommand, ObservationRow, Plan, Read, Reading, Roots, Said, is_decision
+from processor.core.plan import AppliedCommand, ObservationRow, Plan, Roots, Said
+from processor.core.reading import Read, Reading, is_decision
 from processor.core.state import Past, Shipment, forgotten, is_outdated, rebuild, retired_shipment
 from processor.protocol.crash_points import Reached, Step, no_one
 from runtime.postgres import Connection, Connections

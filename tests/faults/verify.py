@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from processor.core.outputs import messages
-from processor.core.plan import plan, read
+from processor.core.plan import plan
+from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.records import RawRecord
 from schemas.topics import Topic

@@ -15,7 +15,8 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from processor.core.outputs import messages
-from processor.core.plan import plan, read
+from processor.core.plan import plan
+from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.couriers.base import Piece

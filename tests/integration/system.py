@@ -15,7 +15,8 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from processor.core.plan import plan, read
+from processor.core.plan import plan
+from processor.core.reading import read
 from processor.core.state import Shipment
 from processor.protocol.crash_points import Step
 from runtime import kafka, migrations, topics

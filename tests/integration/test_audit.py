@@ -372,7 +372,7 @@ import sys
 import msgspec
 import processor.pieces
 from cli.main import main
-from processor.core.plan import Read, Unreadable
+from processor.core.reading import Read, Unreadable
 from schemas.records import UnreadableError
 from schemas.vocabulary import DeadLetterReason
 

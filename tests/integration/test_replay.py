@@ -21,7 +21,7 @@ from operators.replay.range import Selection
 from operators.replay.replays import look
 from operators.shared.errors import OperatorError
 from processor.core.plan import plan as planned
-from processor.core.plan import read
+from processor.core.reading import read
 from processor.core.state import Shipment
 from runtime.kafka_records import raw_record
 from runtime.postgres import open_pool

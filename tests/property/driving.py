@@ -10,7 +10,8 @@ import msgspec
 
 from processor.core.fold import Snapshot
 from processor.core.outputs import anomaly_id
-from processor.core.plan import ObservationRow, Plan, Read, Reading, plan, read
+from processor.core.plan import ObservationRow, Plan, plan
+from processor.core.reading import Read, Reading, read
 from processor.core.shipment import Effect, apply
 from processor.core.state import Past, Shipment, new_shipment, rebuild
 from schemas.couriers import COURIERS

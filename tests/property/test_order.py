@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.core.plan import Read
+from processor.core.reading import Read
 from processor.core.shipment import apply
 from schemas.couriers import COURIERS
 from schemas.vocabulary import EventType, Status, Transition

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.core.outputs import messages
-from processor.core.plan import Reading
+from processor.core.reading import Reading
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import AnomalyKind, EventType, Outcome

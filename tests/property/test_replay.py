@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.shared.rereading import reread
-from processor.core.plan import Plan, Read, Reading, Roots, Said, plan
+from processor.core.plan import Plan, Roots, Said, plan
+from processor.core.reading import Read, Reading
 from processor.core.state import Shipment
 from schemas.couriers import dash
 from schemas.couriers.kiriminaja import pull

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from processor.core.errors import StoredRowError
 from processor.core.outputs import Message, dead_letter, messages, publishable
 from processor.core.outputs import Origin as Where
-from processor.core.plan import Read, Unreadable, plan, read
+from processor.core.plan import plan
+from processor.core.reading import Read, Unreadable, read
 from processor.storage import store
 from schemas.decisions import write_decision
 from schemas.observation import Erase, SetStatus
@@ -186,7 +187,7 @@ def test_a_fault_of_ours_is_the_records_dead_letter(monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise KeyError("a secret word of the body")
 
-    monkeypatch.setattr("processor.core.plan.observe", fail)
+    monkeypatch.setattr("processor.core.reading.observe", fail)
     found = read(RawRecord(0, 0, b"k", b"{}", tuple(WELL.items()), 0), zone_of, partitions=1)
     assert isinstance(found, Unreadable)
     assert found.error.reason is DeadLetterReason.UNKNOWN_SHAPE

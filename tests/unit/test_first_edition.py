@@ -13,7 +13,8 @@ import pytest
 
 from operators.shared.rereading import reread
 from processor.core.outputs import anomaly_id
-from processor.core.plan import Plan, Read, Said, plan
+from processor.core.plan import Plan, Said, plan
+from processor.core.reading import Read
 from processor.core.state import Past, Shipment, rebuild
 from schemas.couriers import COURIERS
 from schemas.observation import Observation

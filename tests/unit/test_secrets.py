@@ -17,7 +17,7 @@ from cli.demo.surroundings import surroundings
 from cli.main import main
 from ingest.credentials import make_lock
 from ingest.service import gates_of
-from processor.core.plan import Unreadable, read
+from processor.core.reading import Unreadable, read
 from runtime.logging import configure_logging
 from runtime.settings import declared, load_settings
 from schemas.couriers import COURIERS

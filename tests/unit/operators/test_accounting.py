@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operators.audit.accounting import Gone, is_accounted
-from processor.core.plan import Reading, read
+from processor.core.reading import Reading, read
 from schemas.records import RawRecord, reread_headers
 from tests.integration.system import START, dash, raw_records
 

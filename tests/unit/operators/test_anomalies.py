@@ -9,7 +9,8 @@ import pytest
 from operators.decisions.anomalies import AnomalyState, shipment_of, state_of
 from operators.decisions.decide import Known, account_of, in_words, observation_of, verdict_on, write
 from operators.shared.errors import OperatorError
-from processor.core.plan import Plan, plan, read
+from processor.core.plan import Plan, plan
+from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.events import Anomaly
 from schemas.observation import Accept, Decision, Dismiss, SetStatus

@@ -25,7 +25,8 @@ from operators.audit.compare import (
     published,
     unlike,
 )
-from processor.core.plan import plan, read
+from processor.core.plan import plan
+from processor.core.reading import read
 from processor.core.state import Shipment
 from runtime.values import MASK
 from schemas.events import Event, state_after

@@ -19,7 +19,7 @@ from operators.dead_letters.letters import (
 )
 from operators.dead_letters.redrive import Redriven, refusal
 from operators.shared.rereading import reread
-from processor.core.plan import Read, Unreadable
+from processor.core.reading import Read, Unreadable
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, read_provenance
 from schemas.vocabulary import Source

@@ -11,7 +11,7 @@ from operators.decisions import anomalies
 from operators.decisions.anomalies import AnomalyState, Wanted
 from operators.replay.preview import Planner
 from processor.core.errors import StoredRowError
-from processor.core.plan import Read
+from processor.core.reading import Read
 from processor.core.state import Shipment, new_shipment
 from processor.storage.store import LOADED_BYTES
 from schemas.couriers import COURIERS

@@ -9,7 +9,7 @@ import pytest
 
 from operators.views.doctor import Level, of_zone
 from operators.views.zones import FEWEST, Shifted, shifted
-from processor.core.plan import Read, read
+from processor.core.reading import Read, read
 from runtime.settings import load_settings
 from schemas.observation import Observation
 from schemas.records import RawRecord

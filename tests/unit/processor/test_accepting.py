@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from processor.core.plan import Read
+from processor.core.reading import Read
 from processor.core.shipment import Changed, Refused, apply
 from processor.core.state import Past, Shipment, new_shipment, rebuild
 from schemas.couriers import COURIERS

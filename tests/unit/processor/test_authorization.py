@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.core.plan import Read, Reading, Unreadable, authorized, is_unauthorized, plan, read
+from processor.core.plan import plan
+from processor.core.reading import Read, Reading, Unreadable, authorized, is_unauthorized, read
 from schemas.decisions import decision_digest, write_decision
 from schemas.observation import Decision, Erase, Retire, SetStatus
 from schemas.records import Provenance, RawRecord, reread_headers

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from processor.core.plan import Reading, Unreadable, read
+from processor.core.reading import Reading, Unreadable, read
 from processor.protocol.dead_letter_limit import NOBODY, Windows, flooding, last_of_others, slid
 from schemas.records import RawRecord, UnreadableError
 from schemas.vocabulary import DeadLetterReason

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from processor.core.outputs import Output
-from processor.core.plan import authorized, plan, read
+from processor.core.plan import plan
+from processor.core.reading import authorized, read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
 from schemas.decisions import write_decision

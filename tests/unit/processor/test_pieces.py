@@ -10,7 +10,7 @@ import pytest
 from processor import pieces
 from processor.core.cache import Cache
 from processor.core.errors import HaltError, UnstorableError
-from processor.core.plan import Read, Reading, Unreadable
+from processor.core.reading import Read, Reading, Unreadable
 from processor.core.state import Shipment, new_shipment
 from processor.pieces import Piece, plan_piece, read_all
 from processor.storage.store import LOADED_BYTES

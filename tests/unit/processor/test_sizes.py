@@ -13,7 +13,8 @@ from processor.core.outputs import (
     event_output,
     messages,
 )
-from processor.core.plan import Read, plan
+from processor.core.plan import plan
+from processor.core.reading import Read
 from processor.core.shipment import Changed
 from runtime.settings import LEAST_MESSAGE_BYTES, MESSAGE_OVERHEAD_BYTES, load_settings
 from runtime.topics import wanted_topics

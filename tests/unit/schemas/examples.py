@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from processor.core.outputs import messages
-from processor.core.plan import plan, read
+from processor.core.plan import plan
+from processor.core.reading import read
 from schemas.couriers import COURIERS
 from schemas.couriers.base import shipment_id
 from schemas.events import SCHEMA_VERSION

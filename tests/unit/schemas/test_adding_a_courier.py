@@ -10,7 +10,8 @@ import pytest
 
 from ingest.service import gates_of
 from processor.core.outputs import messages
-from processor.core.plan import Plan, plan, read
+from processor.core.plan import Plan, plan
+from processor.core.reading import read
 from runtime.settings import load_settings, settings_in_force
 from schemas.couriers import COURIERS, Courier
 from schemas.couriers.base import Credentials, NotFound, Piece, Position, check_reference, shipment_id
