@@ -58,10 +58,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m bench.replay
 
 schemas: $(INSTALLED)
-	$(BIN)/python -m schemas.export
-	$(BIN)/python -m ingest.openapi
-	$(BIN)/python -m tests.unit.schemas.examples
-	$(BIN)/python -m tests.unit.layers
+	$(BIN)/python -m tests.generated
 
 tables: $(INSTALLED)
 	WAYBILL_TEST_WRITE_SCHEMA=1 $(BIN)/pytest tests/integration/test_schema.py

@@ -1,11 +1,9 @@
 """The door as an OpenAPI 3.1 document, made of its own problems, answers and couriers.
 
-`python -m ingest.openapi` writes it. One test fails when the file and the code differ, another drives the door
-against it.
+`make schemas` writes the file; a test drives the door against it.
 """
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +16,8 @@ from runtime.settings import declared
 from schemas.couriers import COURIERS
 from schemas.couriers.base import Courier
 
-FILE: Final = Path(__file__).with_name("openapi.json")
+FILE: Final = "ingest/openapi.json"
+"""The committed document, from the project's root."""
 
 Part = dict[str, Any]
 
@@ -85,7 +84,7 @@ def document() -> Part:
 
 
 def text() -> str:
-    """Write the document as it is committed."""
+    """Return the document as it is committed."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -166,7 +165,3 @@ def _security(courier: Courier) -> Part:
         "name": name,
         "description": "The header's name is the door's setting; this is its default.",
     }
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")

@@ -10,8 +10,8 @@ from schemas.vocabulary import PHASES, Status
 _HEAD: Final = """\
 # State machines
 
-Generated from `schemas/transitions.py` and the couriers' word tables by `python -m schemas.export`; a test fails when
-this page and the tables differ. Do not edit it by hand.
+Generated from `schemas/transitions.py` and the couriers' word tables by `make schemas`; a test fails when this page
+and the tables differ. Do not edit it by hand.
 
 What an arrow means: the status at its end may follow at once. Four rules hold beside the arrows:
 

@@ -1,11 +1,10 @@
-"""Writes the JSON Schemas of every topic and `docs/state-machines.md`. What is written is made by pure functions.
+"""The JSON Schemas of every topic and the text of `docs/state-machines.md`. Pure; `make schemas` writes the files.
 
-`python -m schemas.export` writes the files; a test fails when they and the code differ. Enumerations are open in the
-schemas: known values are listed, any text is valid, because they may grow within version 1.
+Enumerations are open in the schemas: known values are listed, any text is valid, because they may grow within version
+1.
 """
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +15,6 @@ from schemas.events import SCHEMA_VERSION, Anomaly, Event, State
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason, Source
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = "schemas/exported"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -228,13 +226,3 @@ def _text(name: str, schema: Schema) -> str:
     head = {"$schema": _DIALECT, "$id": f"urn:waybill:schema:{name}:{SCHEMA_VERSION}", "title": name}
     rest = {key: value for key, value in schema.items() if key != "title"}
     return json.dumps({**head, **rest}, indent=2, ensure_ascii=False) + "\n"
-
-
-def _write() -> None:
-    for path, text in documents().items():
-        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / path).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _write()

@@ -1,6 +1,6 @@
 """The layers as the code has them: which package imports which, and which modules are pure.
 
-`python -m tests.unit.layers` draws them into `docs/architecture.md`.
+`make schemas` draws them into `docs/architecture.md`.
 """
 
 import re
@@ -87,10 +87,6 @@ def drawing() -> str:
     return "\n".join([*lines, "```", "", "Pure are:", "", *(f"- {line}" for line in pure), ""])
 
 
-def page_with(drawn: str) -> str:
-    """Return the page with this drawing in its place."""
-    return _DRAWN.sub(lambda _: f"\n{drawn}\n", PAGE.read_text())
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page_with(drawing()))
+def page() -> str:
+    """Return the page with today's drawing in its place."""
+    return _DRAWN.sub(lambda _: f"\n{drawing()}\n", PAGE.read_text())

@@ -1,16 +1,15 @@
-"""The layers' picture is the code's, no arrow leads upwards, and no arrows lead in a circle."""
+"""The layers: the picture is on its page, no arrow leads upwards, and no arrows lead in a circle."""
 
 from graphlib import CycleError
 from itertools import chain
 
 import pytest
 
-from tests.unit.layers import PAGE, Arrows, direct, drawing, imports, layers, page_with
+from tests.unit.layers import PAGE, Arrows, direct, drawing, imports, layers
 
 
-def test_the_page_shows_what_the_code_has() -> None:
-    assert PAGE.read_text() == page_with(drawing()), "run `make schemas`"
-    assert drawing() in PAGE.read_text(), "the page has a place for it"
+def test_the_page_has_a_place_for_the_drawing() -> None:
+    assert drawing() in PAGE.read_text()
 
 
 def test_every_arrow_leads_downwards() -> None:

@@ -9,8 +9,9 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from ingest.openapi import FILE
+from tests.unit.schemas.examples import ROOT
 
-DOCUMENT: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+DOCUMENT: dict[str, Any] = json.loads((ROOT / FILE).read_bytes())
 _REGISTRY: Registry[Any] = Registry().with_resource("urn:door", DRAFT202012.create_resource(DOCUMENT))
 
 

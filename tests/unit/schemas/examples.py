@@ -1,12 +1,13 @@
 """One example of every topic's value and headers, made by the real code from a fixed history.
 
-`python -m tests.unit.schemas.examples` writes a new, numbered file where today's code makes something else than the
-newest file holds. It never changes a file: what subscribers have seen must stay readable.
+`make schemas` writes a new, numbered file where today's code makes something else than the newest file holds. No
+committed file is changed: what subscribers have seen must stay readable.
 """
 
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,11 +19,12 @@ from processor.core.reading import read
 from schemas.couriers import COURIERS
 from schemas.couriers.base import shipment_id
 from schemas.events import SCHEMA_VERSION
-from schemas.export import FOLDER, ROOT
+from schemas.export import FOLDER
 from schemas.partitioning import partition_of
 from schemas.records import AnyHeaders, Provenance, RawRecord
 from schemas.topics import Topic
 
+ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / FOLDER / "examples"
 SAMPLES = ROOT / "schemas" / "couriers" / "samples"
 PARTITIONS = 12
@@ -53,6 +55,16 @@ def newest() -> dict[str, tuple[int, bytes]]:
         name, _, number = path.stem.rpartition(".")
         found[name.removesuffix(f".v{SCHEMA_VERSION}")] = (int(number), path.read_bytes())
     return found
+
+
+def missing() -> dict[str, bytes]:
+    """Return the examples that are to be committed, because the newest ones say something else, by path."""
+    held = newest()
+    return {
+        f"{FOLDER}/examples/{name}.v{SCHEMA_VERSION}.{held.get(name, (0, b''))[0] + 1:03d}.json": text
+        for name, text in examples().items()
+        if text != held.get(name, (0, b""))[1]
+    }
 
 
 def _bodies() -> Iterator[tuple[str, Any]]:
@@ -106,16 +118,3 @@ def _records() -> Iterator[RawRecord]:
 
 def _as_json(headers: AnyHeaders) -> bytes:
     return msgspec.json.encode({name: (value or b"").decode() for name, value in headers})
-
-
-def _write() -> None:
-    EXAMPLES.mkdir(parents=True, exist_ok=True)
-    held = newest()
-    for name, text in examples().items():
-        number, last = held.get(name, (0, b""))
-        if text != last:
-            (EXAMPLES / f"{name}.v{SCHEMA_VERSION}.{number + 1:03d}.json").write_bytes(text)
-
-
-if __name__ == "__main__":
-    _write()
