@@ -14,8 +14,9 @@ from cli.terminal.tables import say_table
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from operators.audit.compare import Difference
-    from operators.audit.run import Progress, Report
+    from operators.audit.facts import Difference
+    from operators.audit.report import Report
+    from operators.audit.run import Progress
 
 
 def offer(commands: Any) -> None:
@@ -44,7 +45,8 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.audit.run import Scope, audit  # noqa: PLC0415
+    from operators.audit.report import Scope  # noqa: PLC0415
+    from operators.audit.run import audit  # noqa: PLC0415
 
     scope = Scope(arguments.shipment, arguments.partition, arguments.from_raw)
     with _progress() as progress:

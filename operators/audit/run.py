@@ -16,24 +16,18 @@ from time import monotonic
 from typing import Final
 from zlib import crc32
 
-import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from operators.audit.accounting import Gone
-from operators.audit.compare import (
-    UNREADABLE,
-    Counts,
-    Difference,
-    Differing,
-    Facts,
-    Late,
-    compare,
-    compare_counts,
-    compare_outdated,
-    compare_raw,
-    judge_state,
-)
-from operators.audit.evidence import Comparing, Page, Raw, States, Tail, read_page
+from operators.audit.compare import compare, compare_counts, compare_outdated, compare_raw
+from operators.audit.dead_letter_topic import compare_dead_letters
+from operators.audit.facts import Counts, Difference, Facts
+from operators.audit.judge_state import Differing, Late, judge_state
+from operators.audit.pages import Comparing, Page, read_page
+from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, Tail
+from operators.audit.raw_topic import Raw
+from operators.audit.report import LISTED, Report, Scope
+from operators.audit.state_topic import States
 from operators.audit.unaccounted import Unaccounted
 from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment
@@ -45,8 +39,6 @@ from runtime.postgres import Pool, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
-from schemas.records import coordinates, header_texts
-from schemas.times import format_time, read_time
 from schemas.topics import Topic
 
 PAGE: Final = 500
@@ -56,56 +48,16 @@ SLICE_RECORDS: Final = 100_000
 """Records of a partition whose readings are kept at once. A longer log is read several times, a share of the shipments
 each time: some 200 MB at most, whatever the log's length."""
 
-PATIENCE_SECONDS: Final = 10.0
-"""How long something published may take to show, once for each partition: a transaction's end reaches the partitions
-one after the other, within milliseconds when all is well."""
-
-POLL_SECONDS: Final = 0.2
-
 COUNT_SECONDS: Final = 600.0
 """How long a partition's rows may take to be counted: a second for each few million. It only reads."""
 
 RECOUNTS: Final = 2
 """How often sums that do not agree are counted again before they count as wrong."""
 
-LISTED: Final = 1_000
-"""Differences that are listed. Further ones are counted."""
-
 _Q: Final = load_queries("operators.audit")
 
 Progress = Callable[[int, int, int], None]
 """Told the partition, how many of its shipments are compared, and how many there are."""
-
-
-class Scope(msgspec.Struct, frozen=True):
-    """What is audited: one shipment, as an operator names it; else one partition; else everything."""
-
-    shipment: str | None = None
-    partition: int | None = None
-    from_raw: bool = False
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What an audit came to. `found` differences, of which the first `LISTED` stand in `differences`.
-
-    `records` counts raw records that the sums were checked for. `unchecked` shipments reach back before the raw topic's
-    first record, are retired, or hold records that name another shipment today: `--from-raw` cannot check them.
-    `derived` events were derived in a recovery, which stores none. `unread` offsets were gone from the log before they
-    could be applied. `outdated` shipments were read by an older edition of the couriers' words and come out otherwise
-    today: `corrections` tell how, the first `LISTED` of them. That is no damage: a replay corrects it.
-    """
-
-    differences: Sequence[Difference]
-    found: int
-    partitions: int
-    shipments: int
-    records: int
-    from_raw: int
-    unchecked: int
-    derived: int
-    unread: int
-    outdated: int
-    corrections: Sequence[Difference]
 
 
 async def audit(settings: Settings, scope: Scope, progress: Progress) -> Report:
@@ -229,8 +181,11 @@ class _Audit:
         if only is None:
             self._unread += cursor.began_at
             await self._count(partition, cursor)
-            letters = await self._compare_dead_letters(partition, cursor)
-            await self._account(partition, cursor, letters)
+            letters = Tail(self._topics, self._settings.topic(Topic.DEAD_LETTERS), partition)
+            emitted = await self._emitted(partition, cursor)
+            found, since = await compare_dead_letters(letters, self._pool, partition, cursor, emitted)
+            self._add(found)
+            await self._account(partition, cursor, since)
 
     async def _emitted(self, partition: int, cursor: Cursor) -> int:
         """Return the offset before which everything is published."""
@@ -356,36 +311,6 @@ class _Audit:
                 for offset, about in missing
             )
 
-    async def _compare_dead_letters(self, partition: int, cursor: Cursor) -> datetime:
-        """Compare the dead letters stored with those on their topic, which keeps them for a time: return since when."""
-        emitted = await self._emitted(partition, cursor)
-        deadline = monotonic() + PATIENCE_SECONDS
-        tail = Tail(self._topics, self._settings.topic(Topic.DEAD_LETTERS), partition)
-        await tail.rewind()
-        whole, there = await tail.start() == 0, set[_Letter]()
-        await _read_letters(tail, there)
-        seen, oldest = set(there), min((at for _, at in there), default="")
-        async with self._pool.acquire() as connection:
-            rows = await connection.fetch(_Q["audit_dead_letters"], partition)
-        stored = {(row["cause_offset"], format_time(row["recorded_at"])): row["incarnation"] for row in rows}
-        due = {
-            letter
-            for letter, incarnation in stored.items()
-            if incarnation == cursor.incarnation and letter[0] < emitted and (whole or (there and letter[1] >= oldest))
-        }
-        while due - there and monotonic() < deadline:
-            await asyncio.sleep(POLL_SECONDS)
-            await _read_letters(tail, there)
-        missing = due - there
-        extra = set[_Letter]() if cursor.recovery else seen - stored.keys()
-        where = Topic.DEAD_LETTERS
-        self._add(Difference(where, "record", f"of {partition}:{offset}", None, partition) for offset, _ in missing)
-        self._add(Difference(where, "record", None, f"of {partition}:{offset}", partition) for offset, _ in extra)
-        if whole:
-            return datetime.min.replace(tzinfo=UTC)
-        since = read_time(oldest, UTC)
-        return since[0] if since else datetime.max.replace(tzinfo=UTC)
-
     def _correct(self, differences: Iterable[Difference]) -> None:
         """Keep what an older edition read otherwise."""
         for difference in differences:
@@ -398,22 +323,3 @@ class _Audit:
             self._found += 1
             if len(self._differences) < LISTED:
                 self._differences.append(difference)
-
-
-_Letter = tuple[int, str]
-"""A dead letter: its raw record's offset, and when it was recorded, which tells those of two logs apart."""
-
-
-async def _read_letters(tail: Tail, into: set[_Letter]) -> None:
-    async for records in tail.up_to(await tail.end()):
-        for record in records:
-            headers = header_texts(record.headers)
-            into.add((_offset(headers.get("dlq-offset", "")), headers.get("dlq-at", "")))
-
-
-def _offset(text: str) -> int:
-    """Read the offset that a dead letter names: in a topic that others write it may be anything."""
-    try:
-        return coordinates(f"0:{text}")[1]
-    except ValueError:
-        return UNREADABLE

@@ -6,7 +6,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.audit.accounting import Gone, is_accounted
-from operators.audit.evidence import Tail
+from operators.audit.partition_reader import Tail
 from processor.core.cursor import Cursor
 from processor.core.offsets import Span, joined, without
 from processor.core.reading import Read, read

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from cli.terminal.tables import NOTHING
-from operators.audit.run import Report, Scope, audit
+from operators.audit.report import Report, Scope
+from operators.audit.run import audit
 from operators.shared.appending import decision_record
 from operators.shared.errors import OperatorError
 from processor.protocol.crash_points import Step

@@ -3,7 +3,8 @@
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from operators.audit.run import Scope, audit
+from operators.audit.report import Scope
+from operators.audit.run import audit
 from processor.group import Group
 from runtime import kafka, topics
 from runtime.errors import SetupError

@@ -9,7 +9,8 @@ from itertools import chain, count
 import pytest
 from aiokafka import TopicPartition
 
-from operators.audit.run import Scope, audit
+from operators.audit.report import Scope
+from operators.audit.run import audit
 from runtime import kafka
 from schemas.partitioning import partition_of
 from schemas.topics import Topic

@@ -6,25 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from operators.audit.compare import (
-    Content,
-    Counts,
-    Difference,
-    Differing,
-    Facts,
-    Late,
-    Published,
-    Row,
-    StoredEvent,
-    compare,
-    compare_counts,
-    compare_outdated,
-    compare_raw,
-    fields,
-    judge_state,
-    published,
-    unlike,
-)
+from operators.audit.compare import compare, compare_counts, compare_outdated, compare_raw, unlike
+from operators.audit.content import Content, fields
+from operators.audit.facts import Counts, Difference, Facts, Published, Row, StoredEvent
+from operators.audit.judge_state import Differing, Late, judge_state, published
 from processor.core.plan import plan
 from processor.core.reading import read
 from processor.core.state import Shipment

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from operators.audit import evidence as auditing
+from operators.audit import pages as auditing
 from operators.decisions import anomalies
 from operators.decisions.anomalies import AnomalyState, Wanted
 from operators.replay.preview import Planner
