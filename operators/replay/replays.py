@@ -11,7 +11,8 @@ from operators.replay.preview import ReplayPlan, plan_replay
 from operators.replay.range import Selection
 from operators.replay.reader import Applied, applied_offsets, open_replay_log
 from operators.replay.reprocess import Ended, Tell, reprocess
-from operators.replay.republish import Published, StoredEvents, event_stretches, plan_republish, republish
+from operators.replay.republish import Published, plan_republish, republish
+from operators.replay.stored_events import StoredEvents, event_stretches
 from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment
 from operators.shared.operator_log import note

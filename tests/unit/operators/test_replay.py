@@ -8,7 +8,8 @@ import pytest
 from cli.terminal import replay_progress
 from operators.replay import reprocess as replay_run
 from operators.replay.reprocess import CHUNK, Pace, Progress
-from operators.replay.republish import Committed, Place, is_ours
+from operators.replay.republish import Committed, is_ours
+from operators.replay.stored_events import Place
 from runtime.settings import load_settings
 
 
