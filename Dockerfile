@@ -1,4 +1,5 @@
-# The `waybill` command without the embedded services. The base is an argument for whoever mirrors it.
+# The `waybill` command without the embedded services, run from a copy of the checkout: there is no wheel of it
+# (docs/decisions/0020-no-wheel.md). The base is an argument for whoever mirrors it.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
@@ -16,9 +17,12 @@ COPY requirements-dev.txt ./
 RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' \
     requirements-dev.txt > requirements-build.txt \
     && python -m pip install --require-hashes -r requirements-build.txt
+# What is installed is the path of the checkout and the command.
+WORKDIR /opt/waybill/checkout
 COPY . .
-RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
-    && python -m pip --python /opt/waybill/bin/python install --no-deps --no-index dist/*.whl
+RUN python -m hatchling build --target wheel:editable --directory /build/dist \
+    && python -m pip --python /opt/waybill/bin/python install --no-deps --no-index /build/dist/*.whl \
+    && /opt/waybill/bin/python -m compileall -q .
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/waybill waybill \
