@@ -19,7 +19,7 @@ from operators.shared.outcomes import outcomes
 from runtime import kafka
 from runtime.appending import Appender
 from runtime.errors import UnreachableError
-from runtime.postgres import Connection, Pool
+from runtime.postgres import Connection, Pool, fetch_one
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.observation import Retire
@@ -172,7 +172,7 @@ async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> 
         jobs = await connection.fetchval(_Q["count_old_jobs"], old.jobs)
     strays = [each async for each in _strays(pool, old.silent_since)]
     async with pool.acquire() as connection:
-        stray = await connection.fetchrow(_Q["count_strays"], [name for name, _ in strays])
+        stray = await fetch_one(connection, _Q["count_strays"], [name for name, _ in strays])
     commands = 0
     async for page in _command_pages(pool):
         async with pool.acquire() as connection:

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 
 import asyncpg
 import structlog
@@ -12,6 +12,9 @@ import structlog
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.settings import Settings
 from runtime.values import mask_url
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
 
 CONNECT_SECONDS: Final = 10.0
 """How long a connection may take: a server that is there answers in milliseconds, one that starts in seconds."""
@@ -58,8 +61,11 @@ DATABASE_ERRORS: Final = (
 )
 """What asyncpg raises when the server is away, or will not do what is asked just now."""
 
-Connection = Any
-"""An asyncpg connection. asyncpg has no types."""
+Row: TypeAlias = asyncpg.Record
+"""A row of an answer."""
+
+Connection: TypeAlias = "asyncpg.Connection[Row] | PoolConnectionProxy[Row]"
+"""A connection of our own, or one of a pool's."""
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +140,7 @@ async def connect(settings: Settings, process: str, *, unbounded: bool = False) 
 
     """
     try:
-        connection = await asyncpg.connect(**_options(settings, process, unbounded=unbounded))
+        connection: Connection = await asyncpg.connect(**_options(settings, process, unbounded=unbounded))
     except _REFUSALS as error:
         raise _explained(settings, error) from error
     try:
@@ -143,6 +149,13 @@ async def connect(settings: Settings, process: str, *, unbounded: bool = False) 
         connection.terminate()
         raise
     return connection
+
+
+async def fetch_one(connection: Connection, statement: str, *values: object, timeout: float | None = None) -> Row:
+    """Return the row of a statement that has one whatever is stored."""
+    row = await connection.fetchrow(statement, *values, timeout=timeout)
+    assert row is not None
+    return row
 
 
 async def open_pool(settings: Settings, process: str, size: int) -> Pool:

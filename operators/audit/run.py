@@ -35,7 +35,7 @@ from processor.core.cursor import Committed, Cursor, emission
 from processor.storage.recovery import RecoveryStore
 from runtime import kafka, kafka_admin
 from runtime.kafka_asking import Admin
-from runtime.postgres import Pool, open_pool
+from runtime.postgres import Pool, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
@@ -299,7 +299,7 @@ class _Audit:
     async def _counts(self, partition: int) -> Counts:
         async with self._pool.acquire() as connection, connection.transaction(readonly=True):
             await connection.execute("set local transaction_timeout = 0")
-            return Counts(**dict(await connection.fetchrow(_Q["audit_counts"], partition, timeout=COUNT_SECONDS)))
+            return Counts(**dict(await fetch_one(connection, _Q["audit_counts"], partition, timeout=COUNT_SECONDS)))
 
     async def _account(self, partition: int, cursor: Cursor, letters: datetime) -> None:
         """Account for every offset between the log's start and the cursor."""

@@ -26,7 +26,7 @@ from processor.storage.store import Store
 from runtime.appending import Appended, Appender
 from runtime.kafka import admin_client
 from runtime.kafka_admin import find_topics
-from runtime.postgres import Connection, Pool
+from runtime.postgres import Connection, Pool, fetch_one
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
@@ -198,7 +198,7 @@ async def what_goes(pool: Pool, settings: Settings, known: Known) -> Erasure:
     said = shipment.records.values() if shipment else ()
     found = [each for each in PERSONAL if any(getattr(one.details, each) for one in said)]
     async with pool.acquire() as connection:
-        counts = await connection.fetchrow(_Q["stored_of_shipment"], known.shipment_id)
+        counts = await fetch_one(connection, _Q["stored_of_shipment"], known.shipment_id)
     letters = await letters_of(pool, known.shipment_id, settings.assumed_zone)
     kept = await retentions(settings, (Topic.RAW, Topic.DEAD_LETTERS, Topic.EVENTS))
     newest = counts["newest"] or datetime.now(UTC)

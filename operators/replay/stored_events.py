@@ -9,7 +9,7 @@ import msgspec
 from operators.replay.range import Selection, Stretch, within
 from processor.core.errors import StoredRowError
 from processor.core.outputs import Output
-from runtime.postgres import Pool
+from runtime.postgres import Pool, Row
 from runtime.queries import load_queries
 from schemas.topics import Topic
 
@@ -61,7 +61,7 @@ class StoredEvents:
             for page in _cut(rows, self._selected, most):
                 yield page
 
-    async def _rows(self, stretch: Stretch, after: Place) -> AsyncIterator[Sequence[Any]]:
+    async def _rows(self, stretch: Stretch, after: Place) -> AsyncIterator[Sequence[Row]]:
         if self._selection.shipment is not None:
             async with self._pool.acquire() as connection:
                 rows = await connection.fetch(
@@ -75,10 +75,10 @@ class StoredEvents:
             incarnations = await connection.fetch(_Q["incarnations_of_outputs"], stretch.partition)
         for incarnation in (row["incarnation"] for row in incarnations):
             if incarnation >= after.incarnation and self._reads(stretch, incarnation):
-                async for rows in self._incarnation(stretch, incarnation, after):
-                    yield rows
+                async for page in self._incarnation(stretch, incarnation, after):
+                    yield page
 
-    async def _incarnation(self, stretch: Stretch, incarnation: int, after: Place) -> AsyncIterator[Sequence[Any]]:
+    async def _incarnation(self, stretch: Stretch, incarnation: int, after: Place) -> AsyncIterator[Sequence[Row]]:
         is_current = incarnation == self._current.get(stretch.partition, 0)
         start, end = (stretch.start, stretch.end) if is_current else (0, _LAST_OFFSET)
         place = max(after, Place(incarnation, start - 1, _LAST_ORDINAL))

@@ -25,7 +25,7 @@ from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka import KAFKA_ERRORS, admin_client
 from runtime.kafka_admin import broker_config, group_state
 from runtime.migrations import require_current_schema
-from runtime.postgres import DATABASE_ERRORS, SESSION, Connection, open_pool
+from runtime.postgres import DATABASE_ERRORS, SESSION, Connection, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import PREFIX, Settings, min_insync_replicas, secrets_settings
 from schemas.observation import readable
@@ -304,7 +304,7 @@ async def _session(connection: Connection) -> Finding:
     """Look whether statements of a connection share a session: settings, locks and prepared statements live in one."""
     pids = {await connection.fetchval("select pg_backend_pid()") for _ in range(STATEMENTS)}
     names = [name for name in SESSION if not name.startswith("tcp_")]  # a Unix socket has none of these
-    found = await connection.fetchrow(_Q["session_settings"], names)
+    found = await fetch_one(connection, _Q["session_settings"], names)
     return of_session(connection.get_server_pid(), pids, dict(zip(names, found["settings"], strict=True)))
 
 

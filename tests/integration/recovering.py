@@ -29,10 +29,10 @@ MANY_AT_ONCE: Final = 5
 class Lab:
     """A system, its broker's tools and its database server."""
 
-    def __init__(self, system: System, kafka: Kafka, server: asyncpg.Pool) -> None:
+    def __init__(self, system: System, kafka: Kafka, server: asyncpg.Pool | None) -> None:
         self.system = system
         self._kafka = kafka
-        self._server = server
+        self._given_server = server
         self.set(WAYBILL_PROCESSOR_ADMIN_PORT=str(free_ports(1)[0]))
 
     @property
@@ -144,6 +144,11 @@ class Lab:
         done: dict[str, Any] = msgspec.json.decode(said)
         assert done["mended"] is True
         return done
+
+    @property
+    def _server(self) -> asyncpg.Pool:
+        assert self._given_server is not None, "this test copies no database"
+        return self._given_server
 
     async def back_up(self) -> None:
         """Copy the database, file by file."""
