@@ -14,7 +14,6 @@ from itertools import takewhile
 from typing import Any, Final, Protocol
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     InvalidMessageError,
@@ -33,6 +32,7 @@ from ingest.records import Record, Records
 from ingest.turns import RECORDS_A_TURN, by_partition
 from runtime import kafka
 from runtime.errors import DeniedError, UnreachableError
+from runtime.kafka_types import Producer
 
 CONNECT_SECONDS: Final = 5.0
 """How long one attempt to connect may take. A broker that is there answers in milliseconds."""
@@ -91,7 +91,7 @@ class Publisher(Protocol):
 class KafkaPublisher:
     """Publishes to one topic while `keep_connected` runs."""
 
-    def __init__(self, make_producer: Callable[[], AIOKafkaProducer], topic: str, timeout: timedelta) -> None:
+    def __init__(self, make_producer: Callable[[], Producer], topic: str, timeout: timedelta) -> None:
         """Publish with producers that `make_producer` gives unstarted.
 
         `timeout` is how long `publish` waits for Kafka: for the acknowledgement, and for room in between where
@@ -100,7 +100,7 @@ class KafkaPublisher:
         self._make_producer = make_producer
         self._topic = topic
         self._timeout = timeout.total_seconds()
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Producer | None = None
         self._spoiled: set[int] = set()
         """The partitions that the producer is of no more use for."""
         self._retired: set[asyncio.Task[None]] = set()
@@ -178,7 +178,7 @@ class KafkaPublisher:
 
     async def _send(self, partition: int, records: Sequence[Record], seconds: float) -> UnavailableError | None:
         sent: list[asyncio.Future[Any]] = []
-        producer: AIOKafkaProducer | None = None
+        producer: Producer | None = None
         try:
             async with asyncio.timeout(seconds) as deadline:
                 with self._watched(_Wait(deadline)) as wait:
@@ -204,7 +204,7 @@ class KafkaPublisher:
             return kind(f"partition {partition} of the raw topic does not take it: {why}", acknowledged)
         return None
 
-    async def _until_taken(self, partition: int) -> AIOKafkaProducer:
+    async def _until_taken(self, partition: int) -> Producer:
         """Wait for a producer that can append to a partition."""
         while not self.takes(partition):
             self._stirred.set()
@@ -215,7 +215,7 @@ class KafkaPublisher:
 
     async def _enqueue(
         self,
-        producer: AIOKafkaProducer,
+        producer: Producer,
         partition: int,
         records: Iterable[Record],
         sent: list[asyncio.Future[Any]],
@@ -243,7 +243,7 @@ class KafkaPublisher:
             suspicion.cancel()
             self._waits.discard(wait)
 
-    def _take(self, producer: AIOKafkaProducer) -> None:
+    def _take(self, producer: Producer) -> None:
         """Use a producer from now on. The one before may deliver what it has."""
         before, self._producer = self._producer, producer
         self._spoiled = set()
@@ -259,21 +259,21 @@ class KafkaPublisher:
             self._end_waits(producer, None)
             self._retire(producer)
 
-    def _retire(self, producer: AIOKafkaProducer) -> None:
+    def _retire(self, producer: Producer) -> None:
         retiring = asyncio.create_task(self._end(producer), name="retire a producer")
         self._retired.add(retiring)
         retiring.add_done_callback(self._retired.discard)
 
-    async def _end(self, producer: AIOKafkaProducer) -> None:
+    async def _end(self, producer: Producer) -> None:
         await kafka.stop(producer, FLUSH_SECONDS)
         self._end_waits(producer)
 
-    def _end_waits(self, *producers: AIOKafkaProducer | None) -> None:
+    def _end_waits(self, *producers: Producer | None) -> None:
         for wait in self._waits:
             if wait.producer in producers:
                 wait.end()
 
-    async def _until_worn(self, producer: AIOKafkaProducer) -> None:
+    async def _until_worn(self, producer: Producer) -> None:
         """Return when another producer is to be made: because this one is spoiled, or its brokers are away."""
         while True:
             with suppress(TimeoutError):
@@ -289,7 +289,7 @@ class KafkaPublisher:
                 return
             await asyncio.sleep(SUSPECT_SECONDS)
 
-    async def _connect(self) -> AIOKafkaProducer:
+    async def _connect(self) -> Producer:
         said: bool | None = None
         for pause in pauses():
             try:
@@ -304,7 +304,7 @@ class KafkaPublisher:
             await asyncio.sleep(pause)
         raise AssertionError("there is always another pause")
 
-    async def _started(self) -> AIOKafkaProducer:
+    async def _started(self) -> Producer:
         producer = self._make_producer()
         await kafka.start(producer, CONNECT_SECONDS)
         try:
@@ -323,7 +323,7 @@ class _Wait:
     """How long a send waits, and for which producer; for any while there is None."""
 
     def __init__(self, deadline: asyncio.Timeout) -> None:
-        self.producer: AIOKafkaProducer | None = None
+        self.producer: Producer | None = None
         self._deadline = deadline
         self._ended = False
 
@@ -341,7 +341,7 @@ class _Wait:
 
 @asynccontextmanager
 async def connected_publisher(
-    make_producer: Callable[[], AIOKafkaProducer], topic: str, timeout: timedelta
+    make_producer: Callable[[], Producer], topic: str, timeout: timedelta
 ) -> AsyncIterator[KafkaPublisher]:
     """Give a publisher that connects in the background, now and whenever it must; flush it at the end.
 
@@ -356,7 +356,7 @@ async def connected_publisher(
             keeper.cancel()
 
 
-async def _answers(producer: AIOKafkaProducer) -> bool:
+async def _answers(producer: Producer) -> bool:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             return bool(await producer.client.force_metadata_update())

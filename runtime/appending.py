@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from runtime import kafka
 from runtime.errors import UnreachableError
+from runtime.kafka_types import Producer
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.records import Headers
@@ -32,7 +32,7 @@ class Appended(msgspec.Struct, frozen=True):
 class Appender:
     """Appends to the raw topic, `acks=all`."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int) -> None:
+    def __init__(self, producer: Producer, topic: str, partitions: int) -> None:
         """Keep the producer, which is started."""
         self._producer = producer
         self._topic = topic

@@ -35,6 +35,7 @@ from runtime.kafka_asking import Admin
 from runtime.kafka_connections import own_connections
 from runtime.kafka_metadata import ask_with_care
 from runtime.kafka_records import read_any_name
+from runtime.kafka_types import Consumer, Producer
 from runtime.settings import Settings
 
 START_SECONDS: Final = 20.0
@@ -86,9 +87,9 @@ ask_with_care()
 read_any_name()
 
 
-def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
+def new_producer(settings: Settings, client_id: str) -> Producer:
     """Make a producer for single records: idempotent, `acks=all`."""
-    producer = AIOKafkaProducer(
+    producer: Producer = AIOKafkaProducer(
         **_connection(settings, client_id),
         **_producing(settings),
         enable_idempotence=True,
@@ -97,9 +98,9 @@ def new_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
     return producer
 
 
-def new_transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
+def new_transactional_producer(settings: Settings, transactional_id: str) -> Producer:
     """Make a producer whose start fences every earlier one of the same id and aborts its open transaction."""
-    producer = AIOKafkaProducer(
+    producer: Producer = AIOKafkaProducer(
         **_connection(settings, transactional_id),
         **_producing(settings),
         transactional_id=transactional_id,
@@ -109,9 +110,9 @@ def new_transactional_producer(settings: Settings, transactional_id: str) -> AIO
     return producer
 
 
-def new_group_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
+def new_group_consumer(settings: Settings, client_id: str) -> Consumer:
     """Make the consumer by which processors share the partitions. It neither commits nor resets offsets."""
-    consumer = AIOKafkaConsumer(
+    consumer: Consumer = AIOKafkaConsumer(
         **_connection(settings, client_id),
         **_consuming(),
         group_id=settings.group_id,
@@ -120,27 +121,27 @@ def new_group_consumer(settings: Settings, client_id: str) -> AIOKafkaConsumer:
         heartbeat_interval_ms=_ms(settings.kafka_session_timeout / HEARTBEATS),
         metadata_max_age_ms=_ms(METADATA_AGE),
     )
-    own_connections(consumer._client)
+    own_connections(_below(consumer))
     return consumer
 
 
-def new_reader(settings: Settings, client_id: str, *topics: str) -> AIOKafkaConsumer:
+def new_reader(settings: Settings, client_id: str, *topics: str) -> Consumer:
     """Make a consumer without a group, which reads what is committed: all of `topics`, or what it is assigned.
 
     It starts at the earliest record unless told to seek.
     """
-    reader = AIOKafkaConsumer(
+    reader: Consumer = AIOKafkaConsumer(
         *topics,
         **_connection(settings, client_id),
         **_consuming(),
         group_id=None,
         auto_offset_reset="earliest",
     )
-    own_connections(reader._client)
+    own_connections(_below(reader))
     return reader
 
 
-async def start(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = START_SECONDS) -> None:
+async def start(client: Producer | Consumer, within: float = START_SECONDS) -> None:
     """Start a client. One that does not start in time is stopped.
 
     Raises:
@@ -165,16 +166,17 @@ async def start(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STA
         raise DeniedError(f"Kafka does not allow it: {error}") from error
     except InvalidSessionTimeoutError as error:
         await stop(client, GIVE_UP_SECONDS)
+        session = f"a session of {_internals(client)._session_timeout_ms} ms"
         raise DeniedError(
-            f"the brokers do not take a session of {client._session_timeout_ms} ms: set WAYBILL_KAFKA_SESSION_TIMEOUT "
-            "between their group.min.session.timeout.ms (6s unless told otherwise) and group.max.session.timeout.ms"
+            f"the brokers do not take {session}: set WAYBILL_KAFKA_SESSION_TIMEOUT between their "
+            "group.min.session.timeout.ms (6s unless told otherwise) and group.max.session.timeout.ms"
         ) from error
     except BaseException:
         await stop(client, GIVE_UP_SECONDS)
         raise
 
 
-async def stop(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STOP_SECONDS) -> None:
+async def stop(client: Producer | Consumer, within: float = STOP_SECONDS) -> None:
     """Stop a client: deliver what was sent, or give it up after `within` seconds. Then a send may stay unanswered."""
     try:
         async with asyncio.timeout(within):
@@ -192,21 +194,22 @@ async def stop(client: AIOKafkaProducer | AIOKafkaConsumer, within: float = STOP
             _end_of_transaction(client)  # an error that nobody asks for would be logged as lost
 
 
-def background(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
+def background(consumer: Consumer) -> list[asyncio.Task[Any]]:
     """Return the tasks without which a started group consumer is of no more use. Reaches into aiokafka 0.14."""
-    return [consumer._fetcher._fetch_task, consumer._coordinator._coordination_task]
+    group = _internals(consumer)
+    return [group._fetcher._fetch_task, group._coordinator._coordination_task]
 
 
-def stay_member(consumer: AIOKafkaConsumer) -> None:
+def stay_member(consumer: Consumer) -> None:
     """Have a group consumer count as busy though it fetches nothing: all its partitions may stand still, for days.
 
     aiokafka leaves the group where nothing was fetched for five minutes. Reaches into aiokafka 0.14.
     """
-    with consumer._subscription.fetch_context():
+    with _internals(consumer)._subscription.fetch_context():
         pass
 
 
-def denial_of_transaction(producer: AIOKafkaProducer) -> KafkaError | None:
+def denial_of_transaction(producer: Producer) -> KafkaError | None:
     """Return what the brokers did not allow in the producer's transaction: what fails then does not say it.
 
     Reaches into aiokafka 0.14.
@@ -226,8 +229,9 @@ _fail: Final = MessageBatch.failure
 MessageBatch.failure = _fail_heard
 
 
-def _end_of_transaction(producer: AIOKafkaProducer) -> BaseException | None:
-    waiter = producer._txn_manager._transaction_waiter if producer._txn_manager is not None else None
+def _end_of_transaction(producer: Producer) -> BaseException | None:
+    manager = _internals(producer)._txn_manager
+    waiter = manager._transaction_waiter if manager is not None else None
     return waiter.exception() if waiter is not None and waiter.done() and not waiter.cancelled() else None
 
 
@@ -323,13 +327,18 @@ def _denial(client: AIOKafkaClient, cause: object) -> str | None:
             return None
 
 
-def _below(client: AIOKafkaProducer | AIOKafkaConsumer) -> AIOKafkaClient:
-    return client.client if isinstance(client, AIOKafkaProducer) else client._client
+def _internals(client: Producer | Consumer) -> Any:
+    """Return a client as aiokafka has it. `tests/unit/test_private_attributes.py` names what is reached into."""
+    return client
 
 
-async def _give_up(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+def _below(client: Producer | Consumer) -> AIOKafkaClient:
+    return client.client if isinstance(client, AIOKafkaProducer) else _internals(client)._client
+
+
+async def _give_up(client: Producer | Consumer) -> None:
     """End the tasks of a client that would not stop and close what is below. Reaches into aiokafka 0.14."""
-    client._closed = True
+    _internals(client)._closed = True
     running = _tasks(client)
     for task in running:
         task.cancel()
@@ -341,11 +350,11 @@ async def _give_up(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         log.warning("kafka client left behind", client=type(client).__name__)
 
 
-def _tasks(client: AIOKafkaProducer | AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
+def _tasks(client: Producer | Consumer) -> list[asyncio.Task[Any]]:
     if isinstance(client, AIOKafkaProducer):
-        found = [client._sender.sender_task]
+        found = [_internals(client)._sender.sender_task]
     else:
-        fetcher, coordinator = client._fetcher, client._coordinator
+        fetcher, coordinator = _internals(client)._fetcher, _internals(client)._coordinator
         found = [
             getattr(fetcher, "_fetch_task", None),
             *getattr(fetcher, "_pending_tasks", ()),

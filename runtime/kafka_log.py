@@ -4,16 +4,18 @@ Reaches into aiokafka 0.14: its consumer gives records alone.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.client import ConnectionGroup
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import NotLeaderForPartitionError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
+
+from runtime.kafka_types import Consumer
 
 LOOK_BYTES: Final = 1024 * 1024
 """How much of a log is looked at in one request. The first batch comes whole, whatever its size."""
@@ -34,14 +36,14 @@ class Batch(msgspec.Struct, frozen=True):
     explained: bool
 
 
-def connection(consumer: AIOKafkaConsumer, part: TopicPartition) -> AIOKafkaConnection | None:
+def connection(consumer: Consumer, part: TopicPartition) -> AIOKafkaConnection | None:
     """Return the connection over which a partition is read just now. It outlives no broker's end and no new leader."""
-    client = consumer._client
+    client = client_of(consumer)
     leader = client.cluster.leader_for_partition(part)
     return client._conns.get((leader, ConnectionGroup.DEFAULT))
 
 
-async def batches(consumer: AIOKafkaConsumer, part: TopicPartition, start: int, end: int) -> AsyncIterator[Batch]:
+async def batches(consumer: Consumer, part: TopicPartition, start: int, end: int) -> AsyncIterator[Batch]:
     """Give the batches of a partition from the one that holds `start` up to `end`, as far as they are committed.
 
     Raises:
@@ -59,8 +61,14 @@ async def batches(consumer: AIOKafkaConsumer, part: TopicPartition, start: int, 
         start = found[-1].end
 
 
-async def _fetched(consumer: AIOKafkaConsumer, part: TopicPartition, offset: int) -> list[Batch]:
-    client = consumer._client
+def client_of(consumer: Consumer) -> AIOKafkaClient:
+    """Return the connections below a consumer."""
+    client: AIOKafkaClient = cast("Any", consumer)._client
+    return client
+
+
+async def _fetched(consumer: Consumer, part: TopicPartition, offset: int) -> list[Batch]:
+    client = client_of(consumer)
     leader = client.cluster.leader_for_partition(part)
     if leader is None or leader < 0:
         raise NotLeaderForPartitionError(part)

@@ -55,7 +55,7 @@ async def _listen(system: System, audience: Audience) -> None:
             while True:
                 for records in (await reader.getmany(timeout_ms=200)).values():
                     for record in records:
-                        audience.heard.setdefault(record.key.decode(), monotonic())
+                        audience.heard.setdefault((record.key or b"").decode(), monotonic())
         except KafkaError:
             continue
         finally:

@@ -9,6 +9,7 @@ from processor.group import Group
 from runtime import kafka, topics
 from runtime.errors import SetupError
 from runtime.kafka import admin_client
+from runtime.kafka_log import client_of
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.integration.inside import working_group
@@ -78,7 +79,7 @@ async def test_a_living_worker_halts_when_the_log_has_lost_its_end(system: Syste
     async with working_group(system) as group:
         await until(system.caught_up)
         await system.execute("update cursors set last_digest = '\\x00'")
-        for connection in list(group._shared.consumer._client._conns.values()):
+        for connection in list(client_of(group._shared.consumer)._conns.values()):
             connection.close()
         await system.append(lives(5, "NEXT"))
         await halted(group, "is not the one that was applied")
@@ -89,7 +90,7 @@ async def test_a_living_worker_that_finds_the_log_whole_goes_on(system: System) 
     await system.append(lives(5))
     async with working_group(system) as group:
         await until(system.caught_up)
-        for connection in list(group._shared.consumer._client._conns.values()):
+        for connection in list(client_of(group._shared.consumer)._conns.values()):
             connection.close()
         await system.append(lives(5, "NEXT"))
         await until(system.caught_up)

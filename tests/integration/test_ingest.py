@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import aiohttp
 import msgspec
@@ -147,7 +147,7 @@ async def test_a_door_waits_for_its_topic(settings: Settings) -> None:
 
 
 async def test_an_unforeseen_error_in_the_background_ends_the_service() -> None:
-    def broken() -> None:
+    def broken() -> NoReturn:
         raise RuntimeError("no such producer")
 
     with pytest.raises(ExceptionGroup) as raised:

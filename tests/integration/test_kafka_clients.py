@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -53,8 +54,9 @@ async def test_a_second_producer_fences_the_first_and_its_transaction_is_never_s
 
     heir = kafka.new_transactional_producer(settings, settings.transactional_id(0))
     await kafka.start(heir)
-    async with heir.transaction():
-        await heir.send_and_wait(topic, b"heir", partition=0)
+    await heir.begin_transaction()
+    await heir.send_and_wait(topic, b"heir", partition=0)
+    await heir.commit_transaction()
     with pytest.raises(ProducerFenced):
         await zombie.commit_transaction()
 
@@ -96,7 +98,7 @@ async def test_a_silent_broker_holds_neither_start_nor_stop() -> None:
 
 async def test_the_session_timeout_is_a_setting_and_heartbeats_follow_it() -> None:
     settings = load_settings({"WAYBILL_KAFKA_SESSION_TIMEOUT": "4500ms"})
-    consumer = kafka.new_group_consumer(settings, "test")
+    consumer: Any = kafka.new_group_consumer(settings, "test")
     assert (consumer._session_timeout_ms, consumer._heartbeat_interval_ms) == (4_500, 1_500)
     await consumer.stop()
 

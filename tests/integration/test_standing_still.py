@@ -24,7 +24,7 @@ async def system(
     whole = kafka.new_group_consumer
 
     def impatient(settings: Settings, client_id: str) -> Any:
-        consumer = whole(settings, client_id)
+        consumer: Any = whole(settings, client_id)
         consumer._max_poll_interval_ms = PATIENCE // timedelta(milliseconds=1)
         return consumer
 

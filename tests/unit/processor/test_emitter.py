@@ -32,12 +32,18 @@ def new_emitter(deliver: Deliver) -> Emitter:
     """Make an emitter whose producer was let in already and sends like this."""
     made = Emitter(load_settings({}), Stream("raw", 1, "group"), 0, no_one)
 
-    async def begin_transaction() -> None:
-        made._producer._txn_manager.set_pid_and_epoch(1, 0)
-        made._producer._txn_manager.begin_transaction()
+    producer = internals(made)
 
-    made._producer.begin_transaction, made._producer.send_batch = begin_transaction, deliver
+    async def begin_transaction() -> None:
+        producer._txn_manager.set_pid_and_epoch(1, 0)
+        producer._txn_manager.begin_transaction()
+
+    producer.begin_transaction, producer.send_batch = begin_transaction, deliver
     return made
+
+
+def internals(emitter: Emitter) -> Any:
+    return emitter._producer
 
 
 def messages() -> list[Message]:
@@ -76,7 +82,7 @@ async def test_a_batch_that_waits_when_the_producer_is_fenced_is_not_told_as_los
         return sent
 
     emitter = new_emitter(deliver)
-    accumulators.append(emitter._producer._message_accumulator)
+    accumulators.append(internals(emitter)._message_accumulator)
     with pytest.raises(ProducerFenced):
         await emitter.publish(messages()[:1], None, 0)
     await emitter.close()
@@ -93,7 +99,7 @@ async def test_a_fence_that_comes_behind_the_emission_is_not_told_as_lost(lost: 
     emitter = new_emitter(deliver)
     with pytest.raises(asyncio.CancelledError):
         await emitter.publish(messages(), None, 0)
-    emitter._producer._txn_manager.fatal_error(ProducerFenced())
+    internals(emitter)._txn_manager.fatal_error(ProducerFenced())
     await emitter.close()
     del emitter
     gc.collect()
