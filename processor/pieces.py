@@ -19,7 +19,8 @@ from processor.core.errors import UnplannableError
 from processor.core.plan import Plan, Planning, covered
 from processor.core.reading import Read, Reading, ZoneOf, read
 from processor.core.state import Shipment
-from processor.storage.store import LOADED_BYTES, Store
+from processor.storage.shipments import LOADED_BYTES
+from processor.storage.store import Store
 from schemas.records import RawRecord
 
 LOOP_SECONDS: Final = 0.02

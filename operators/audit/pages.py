@@ -14,7 +14,9 @@ from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError, UnstorableError
 from processor.core.plan import MAX_BATCH
 from processor.core.state import Shipment, is_outdated
-from processor.storage.store import LOADED_BYTES, Store, read_snapshot
+from processor.storage.rows import read_snapshot
+from processor.storage.shipments import LOADED_BYTES
+from processor.storage.store import Store
 from runtime.postgres import Connection
 from runtime.queries import load_queries
 from schemas.events import Event

@@ -12,7 +12,8 @@ from operators.decisions.decide import account_of
 from operators.shared.errors import OperatorError
 from processor.core.errors import StoredRowError
 from processor.core.state import Shipment
-from processor.storage.store import LOADED_BYTES, Store
+from processor.storage.shipments import LOADED_BYTES
+from processor.storage.store import Store
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import Anomaly

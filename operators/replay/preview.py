@@ -18,7 +18,9 @@ from processor.core.outputs import Output
 from processor.core.plan import covered, plan
 from processor.core.reading import Read, Reading
 from processor.core.state import Shipment
-from processor.storage.store import LOADED_BYTES, Store, personal
+from processor.storage.rows import personal
+from processor.storage.shipments import LOADED_BYTES
+from processor.storage.store import Store
 from runtime.postgres import Pool
 from runtime.settings import Settings
 from runtime.values import MASK

@@ -10,7 +10,8 @@ from operators.shared.errors import OperatorError
 from operators.shared.personal import masked
 from processor.core.outputs import anomaly_id
 from processor.core.state import Shipment, new_shipment
-from processor.storage.store import Store, read_reading
+from processor.storage.rows import read_reading
+from processor.storage.store import Store
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS

@@ -5,8 +5,7 @@ import secrets
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from processor.core.cursor import Cursor, Stream
-from processor.storage.store import read_cursor
+from processor.core.cursor import Cursor, Fingerprint, Stream
 from runtime.postgres import Connection, Pool, connect
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -96,3 +95,11 @@ def _seen(row: Any, partition: int, stream: Stream, log_start: int) -> Cursor:
         epoch=0,
         began_at=log_start,
     )
+
+
+def read_cursor(row: Any) -> Cursor:
+    """Read a row of `cursors`."""
+    values = dict(row)
+    del values["raw_partition"]
+    offset, found = values.pop("last_offset"), values.pop("last_digest")
+    return Cursor(**values, last=None if offset is None else Fingerprint(offset, found))

@@ -9,7 +9,9 @@ import msgspec
 from processor.core.cursor import Cursor
 from processor.core.errors import ClaimLostError
 from processor.core.outputs import Output
-from processor.storage.store import OUTPUT_COLUMNS, output_record, read_cursor, read_reading
+from processor.storage.cursors import read_cursor
+from processor.storage.outputs import OUTPUT_COLUMNS, output_record
+from processor.storage.rows import json_text, read_reading
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import State
@@ -20,7 +22,6 @@ PAGE: Final = 2_000
 """Shipments looked at together."""
 
 _Q: Final = load_queries("processor.storage")
-_json: Final = msgspec.json.Encoder().encode
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -148,17 +149,13 @@ def _shipment_record(state: State, now: datetime) -> tuple[Any, ...]:
         state.final,
         state.courier_status,
         state.failed_count,
-        _text(state.carrier),
-        _text(state.charges),
+        json_text(state.carrier),
+        json_text(state.charges),
         state.reason,
         state.description,
-        _text(state.personal),
+        json_text(state.personal),
         occurred[0],
         state.occurred_at_source,
         state.version,
         now,
     )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else _json(value).decode()

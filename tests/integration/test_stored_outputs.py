@@ -7,7 +7,7 @@ import pytest
 
 from processor.core.cursor import Cursor, Fingerprint
 from processor.core.plan import Plan
-from processor.storage import store as store_module
+from processor.storage import outputs as outputs_module
 from processor.storage.store import Store
 from runtime.postgres import open_pool
 from tests.integration.recovering import OpenLab, one_more  # noqa: F401 - a fixture
@@ -23,7 +23,7 @@ async def test_chunks_end_between_causes(
     monkeypatch: pytest.MonkeyPatch,
     counts: list[int],
 ) -> None:
-    monkeypatch.setattr(store_module, "STORED_CHUNK", CHUNK)
+    monkeypatch.setattr(outputs_module, "STORED_CHUNK", CHUNK)
     lab = await one_more()
     for cause, count in enumerate(counts):
         await lab.system.execute(
@@ -58,7 +58,7 @@ async def test_chunks_are_bounded_by_bytes_unless_one_cause_has_more(
     one_more: OpenLab,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store_module, "STORED_BYTES", 10_000)
+    monkeypatch.setattr(outputs_module, "STORED_BYTES", 10_000)
     lab = await one_more()
     sizes = [4_000, 4_000, 4_000, 9_999, 30_000, 1, 1]
     for cause, size in enumerate(sizes):

@@ -14,7 +14,7 @@ from processor.core.outputs import Message, dead_letter, messages, publishable
 from processor.core.outputs import Origin as Where
 from processor.core.plan import plan
 from processor.core.reading import Read, Unreadable, read
-from processor.storage import store
+from processor.storage import outputs, rows
 from schemas.decisions import write_decision
 from schemas.observation import Erase, SetStatus
 from schemas.records import AnyHeaders, Provenance, RawRecord, UnreadableError, reread_headers
@@ -106,13 +106,13 @@ def test_every_record_has_one_fate_and_the_database_takes_it(records: list[RawRe
         _check_storable([reading.command_id or "", *(reading.root or ())] if isinstance(reading, Read) else [])
     planned = plan(readings, {}, RAW_TOPIC, NOW)
     assert len(planned.observations) + len(planned.dead_letters) == len(records)
-    _check_storable(store._shipment_columns(planned, NOW))
-    _check_storable([store._observation_record(row, 0, NOW) for row in planned.observations])
-    _check_storable([store._command_record(command, NOW) for command in planned.commands])
+    _check_storable(rows.shipment_columns(planned, NOW))
+    _check_storable([rows.observation_record(row, 0, NOW) for row in planned.observations])
+    _check_storable([rows.command_record(command, NOW) for command in planned.commands])
     for output in planned.outputs:
-        row = dict(zip(store.OUTPUT_COLUMNS, store.output_record(output, 0), strict=True))
+        row = dict(zip(outputs.OUTPUT_COLUMNS, outputs.output_record(output, 0), strict=True))
         _check_storable(list(row.values()))
-        again = store._stored_output(0, row)
+        again = outputs.read_output(0, row)
         assert list(again.headers) == list(output.headers)
         assert (again.key, again.value) == (output.key, output.value)
         for message in messages(again):
@@ -222,7 +222,7 @@ LONG = {"shipment_id": "dash:DE-1", "by": "dewi", "reason": "r" * 5_000}
 )
 def test_what_an_older_or_newer_version_stored_is_read(changed: dict[str, Any]) -> None:
     (row,) = decoded_rows([stored(**changed)])
-    observation = store.read_reading(row)
+    observation = rows.read_reading(row)
     assert isinstance(observation.decision, Erase) == (changed.get("decision", {}).get("command") == "erase")
 
 
@@ -240,7 +240,7 @@ def test_what_an_older_or_newer_version_stored_is_read(changed: dict[str, Any]) 
 def test_what_cannot_be_read_without_losing_its_meaning_says_where_it_is(changed: dict[str, Any]) -> None:
     (row,) = decoded_rows([stored(**changed)])
     with pytest.raises(StoredRowError) as caught:
-        store.read_reading(row)
+        rows.read_reading(row)
     said = str(caught.value)
     assert "the observation of shipment dash:DE-1 from raw record 3:17" in said
     assert "start the version that wrote it" in said

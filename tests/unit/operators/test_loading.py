@@ -13,7 +13,7 @@ from operators.replay.preview import Planner
 from processor.core.errors import StoredRowError
 from processor.core.reading import Read
 from processor.core.state import Shipment, new_shipment
-from processor.storage.store import LOADED_BYTES
+from processor.storage.shipments import LOADED_BYTES
 from schemas.couriers import COURIERS
 from tests.hot_parcels import START
 from tests.property.driving import RAW_TOPIC

@@ -13,7 +13,7 @@ from processor.core.errors import HaltError, UnstorableError
 from processor.core.reading import Read, Reading, Unreadable
 from processor.core.state import Shipment, new_shipment
 from processor.pieces import Piece, plan_piece, read_all
-from processor.storage.store import LOADED_BYTES
+from processor.storage.shipments import LOADED_BYTES
 from processor.worker import store_piecewise
 from schemas.couriers import COURIERS
 from schemas.records import Provenance, RawRecord

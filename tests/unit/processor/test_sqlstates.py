@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from processor.storage.store import blames_data
+from processor.storage.data_errors import blames_data
 
 
 @pytest.mark.parametrize(
