@@ -7,14 +7,13 @@ half, one right in its last half, and one right nowhere. Whoever could tell them
 character. A right secret is told by its answer anyway, and the time grows with the length of what was *shown*, never of
 what is kept: both are reported without a bound.
 
-Each round measures every class once, in random order and with new secrets at random, made beforehand: against
-a lock that the secret opens and, in turn, against one that has never heard of it: by a nanosecond or two classes differ
-against either, from where their samples lie in memory, and only what the first lock adds to that can tell anything
-about the secret. So t is that of the difference between both locks' differences, of the times below a common 90th
-percentile, as dudect has it. No two classes may have medians further apart than the bound, nor |t| of 4.5 or more. Two
-controls: two classes that are equal, and a comparison that ends at the first wrong character, which must differ. Over
-HTTP there is one door, and t is Welch's.
-"""
+Each round measures every class once, in random order and with new secrets at random, made beforehand: against a
+verifier that accepts the secret and, in turn, against one that has never heard of it: by a nanosecond or two classes
+differ against either, from where their samples lie in memory, and only what the first verifier adds to that can tell
+anything about the secret. So t is that of the difference between both verifiers' differences, of the times below a
+common 90th percentile, as dudect has it. No two classes may have medians further apart than the bound, nor |t| of 4.5
+or more. Two controls: two classes that are equal, and a comparison that ends at the first wrong character, which must
+differ. Over HTTP there is one door, and t is Welch's. """
 
 import asyncio
 import os
@@ -31,7 +30,7 @@ from string import ascii_letters, digits
 from time import perf_counter_ns
 from typing import Final
 
-from ingest.credentials import make_lock, opens
+from ingest.credentials import make_verifier, verify
 from schemas.couriers.dash import Dash
 from schemas.couriers.kiriminaja import KiriminAja
 from tests.unit.ingest.doors import FakePublisher, running_door, settings_with
@@ -43,7 +42,7 @@ KEPT: Final = 0.9
 """The share of the samples that is looked at: what the machine interrupted is in the rest."""
 
 BOUND_NS: Final = 50
-"""For `opens` itself, of some two microseconds."""
+"""For `verify` itself, of some two microseconds."""
 
 DOOR_BOUND_NS: Final = 20_000
 """For an answer over HTTP on loopback, of some 200 microseconds: the scatter of a quiet machine's median."""
@@ -52,7 +51,7 @@ LENGTH: Final = 32
 LETTERS: Final = ascii_letters + digits
 SECRET: Final = "".join(random.choices(LETTERS, k=LENGTH))
 OTHER, UNRELATED = ("".join(random.choices(LETTERS, k=LENGTH)) for _ in range(2))
-"""Another one that is accepted, and one that the ignorant lock accepts instead of `SECRET`."""
+"""Another one that is accepted, and one that the ignorant verifier accepts instead of `SECRET`."""
 
 Times = dict[str, list[int]]
 """Nanoseconds, by class."""
@@ -146,13 +145,13 @@ def function(rounds: int) -> bool:
     clean = True
     for kept_as, keep in (("text", str), ("digests", digest)):
         for courier in (Dash(), KiriminAja()):
-            print(f"  opens, {courier.name}, two secrets kept as {kept_as}; bound {BOUND_NS} ns")
-            locks = [
-                make_lock(courier.credentials, courier.credentials.header, [keep(OTHER), keep(secret)])
+            print(f"  verify, {courier.name}, two secrets kept as {kept_as}; bound {BOUND_NS} ns")
+            verifiers = [
+                make_verifier(courier.credentials, courier.credentials.header, [keep(OTHER), keep(secret)])
                 for secret in (SECRET, UNRELATED)
             ]
-            scheme = f"{locks[0].scheme} " if locks[0].scheme else ""
-            knowing, ignorant = samples(partial(opens, locks[0]), partial(opens, locks[1]), rounds, scheme)
+            scheme = f"{verifiers[0].scheme} " if verifiers[0].scheme else ""
+            knowing, ignorant = samples(partial(verify, verifiers[0]), partial(verify, verifiers[1]), rounds, scheme)
             clean &= verdict(knowing, BOUND_NS, ignorant)
     return clean
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ingest import problems
 from ingest.body import IDENTITY, decode, encoding_of, wire_limit
-from ingest.credentials import Lock, opens
+from ingest.credentials import Verifier, verify
 from ingest.errors import (
     BodyTooLargeError,
     BrokenEncodingError,
@@ -57,11 +57,11 @@ UNKNOWN_COURIER: Final = ""
 """The metrics' label of requests for no courier that is on."""
 
 
-class Gate(msgspec.Struct, frozen=True):
-    """A courier that is on, and what opens its route."""
+class Route(msgspec.Struct, frozen=True):
+    """A courier that is on, and what its webhooks' secret is verified by."""
 
     courier: Courier
-    lock: Lock
+    verifier: Verifier
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -72,8 +72,8 @@ class Accepted(msgspec.Struct, frozen=True):
     records: int
 
 
-class Room:
-    """The memory for bodies."""
+class MemoryBudget:
+    """The memory that the bodies of all requests may take together."""
 
     def __init__(self, size: int) -> None:
         """Hold at most so many bytes."""
@@ -102,7 +102,7 @@ class Door:
 
     def __init__(
         self,
-        gates: Mapping[str, Gate],
+        routes: Mapping[str, Route],
         publisher: Publisher,
         metrics: IngestMetrics,
         *,
@@ -110,20 +110,20 @@ class Door:
         max_body_bytes: int,
         now: Callable[[], datetime],
     ) -> None:
-        """Let in what the gates, by courier's name, allow. `max_body_bytes` counts after decompression."""
-        self._gates = gates
+        """Serve the routes, by courier's name. `max_body_bytes` counts after decompression."""
+        self._routes = routes
         self._publisher = publisher
         self._metrics = metrics
         self._account = account
         self._max_body_bytes = max_body_bytes
-        self._room = Room(max(BODIES_BYTES, BODY_LIMITS_IN_MEMORY * max_body_bytes))
+        self._budget = MemoryBudget(max(BODIES_BYTES, BODY_LIMITS_IN_MEMORY * max_body_bytes))
         self._now = now
         self._splitter = Splitter()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
-        metrics.begin(gates, ANSWERS)
+        metrics.begin(routes, ANSWERS)
 
     async def drain(self) -> None:
         """Return when no request is in flight. Connections are closed after their next answer."""
@@ -152,29 +152,29 @@ class Door:
         if request.path == HEALTH:
             return _health(request)
         began = time.perf_counter()
-        gate = self._gates.get(request.path.removeprefix(WEBHOOKS)) if request.path.startswith(WEBHOOKS) else None
-        response = problem_response(problems.NOT_FOUND) if gate is None else await self._judge(request, gate)
+        route = self._routes.get(request.path.removeprefix(WEBHOOKS)) if request.path.startswith(WEBHOOKS) else None
+        response = problem_response(problems.NOT_FOUND) if route is None else await self._judge(request, route)
         if "Expect" in request.headers and response.status != web.HTTPOk.status_code:
             response.force_close()  # the body may never come
-        self._metrics.requests.labels(gate.courier.name if gate else UNKNOWN_COURIER, str(response.status)).inc()
+        self._metrics.requests.labels(route.courier.name if route else UNKNOWN_COURIER, str(response.status)).inc()
         self._metrics.request_duration.observe(time.perf_counter() - began)
         return response
 
-    async def _judge(self, request: web.BaseRequest, gate: Gate) -> web.Response:
+    async def _judge(self, request: web.BaseRequest, route: Route) -> web.Response:
         """Judge a request in the order that couriers rely on."""
         if request.method != "POST":
             return problem_response(problems.METHOD_NOT_ALLOWED, {"Allow": "POST"})
-        if not opens(gate.lock, request.headers.getall(gate.lock.header, ())):
-            challenge = f'{gate.lock.challenge} realm="{gate.courier.name}"'
+        if not verify(route.verifier, request.headers.getall(route.verifier.header, ())):
+            challenge = f'{route.verifier.challenge} realm="{route.courier.name}"'
             return problem_response(problems.UNAUTHORIZED, {"WWW-Authenticate": challenge})
-        with self._room.taken() as take:
+        with self._budget.taken() as take:
             try:
                 body = await self._read(request, take)
                 if not body:
                     return problem_response(problems.EMPTY_BODY)
-                pieces = await self._splitter.split(gate.courier, body)
+                pieces = await self._splitter.split(route.courier, body)
                 take(PIECE_BYTES * (len(pieces) - 1))
-                return await self._accept(gate.courier, pieces, request.headers.get("Content-Type"))
+                return await self._accept(route.courier, pieces, request.headers.get("Content-Type"))
             except BodyTooLargeError:
                 return _closing(problem_response(problems.BODY_TOO_LARGE))
             except OverloadedError:

@@ -1,4 +1,4 @@
-"""Who may knock: a secret in a header, compared in constant time with every accepted one."""
+"""Whether a webhook shows an accepted secret: in a header, compared in constant time with every one."""
 
 import hashlib
 import hmac
@@ -13,8 +13,8 @@ DIGEST_PREFIX: Final = "sha256:"
 """Marks an accepted secret of which only the digest is kept."""
 
 
-class Lock(msgspec.Struct, frozen=True):
-    """What opens one courier's route: a secret whose SHA-256 is in `digests`, in `header`, behind `scheme`."""
+class Verifier(msgspec.Struct, frozen=True):
+    """The secrets that one courier may show: in `header`, behind `scheme`, with their SHA-256 in `digests`."""
 
     header: str
     scheme: str | None
@@ -26,20 +26,20 @@ class Lock(msgspec.Struct, frozen=True):
         return self.scheme or "ApiKey"
 
 
-def make_lock(credentials: Credentials, header: str, secrets: Iterable[str]) -> Lock:
-    """Make a lock of a courier's credentials, the header in force, and the secrets or `sha256:<hex>` accepted."""
-    return Lock(header, credentials.scheme, tuple(_digest_of(secret) for secret in secrets))
+def make_verifier(credentials: Credentials, header: str, secrets: Iterable[str]) -> Verifier:
+    """Make a verifier of a courier's credentials, the header in force, and the secrets or `sha256:<hex>` accepted."""
+    return Verifier(header, credentials.scheme, tuple(_digest_of(secret) for secret in secrets))
 
 
-def opens(lock: Lock, presented: Sequence[str]) -> bool:
-    """Whether the values of the lock's header, all that came, show an accepted secret.
+def verify(verifier: Verifier, presented: Sequence[str]) -> bool:
+    """Whether the values of the verifier's header, all that came, show an accepted secret.
 
     A header that is missing, came twice or is not ASCII, and a wrong scheme, are refused like a wrong secret. The
     time taken does not tell how much of a secret was right, nor which one.
     """
-    secret = _secret(lock.scheme, presented[0]) if len(presented) == 1 else None
+    secret = _secret(verifier.scheme, presented[0]) if len(presented) == 1 else None
     shown = hashlib.sha256((secret or "").encode()).digest()
-    same = [hmac.compare_digest(shown, digest) for digest in lock.digests]
+    same = [hmac.compare_digest(shown, digest) for digest in verifier.digests]
     return secret is not None and sum(same) > 0  # `any` would end at the one that fits
 
 

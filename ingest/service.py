@@ -14,9 +14,9 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from ingest.app import Door, Gate
+from ingest.app import Door, Route
 from ingest.clock import guarded
-from ingest.credentials import make_lock
+from ingest.credentials import make_verifier
 from ingest.publisher import KafkaPublisher, Publisher, connected_publisher
 from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.spool import Spool, open_spool
@@ -48,10 +48,10 @@ def run(settings: Settings) -> int:
     return lifecycle.run(partial(serve, settings))
 
 
-def gates_of(settings: Settings, couriers: Mapping[str, Courier] = COURIERS) -> dict[str, Gate]:
-    """Make the gates of the couriers that are on."""
+def routes_of(settings: Settings, couriers: Mapping[str, Courier] = COURIERS) -> dict[str, Route]:
+    """Make the routes of the couriers that are on."""
     return {
-        name: Gate(courier, make_lock(courier.credentials, settings.credential_headers[name], secrets))
+        name: Route(courier, make_verifier(courier.credentials, settings.credential_headers[name], secrets))
         for name, courier in couriers.items()
         if (secrets := settings.secrets.get(name))
     }
@@ -64,12 +64,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         SetupError: a port cannot be listened on, or the spool's directory cannot be used.
 
     """
-    gates = gates_of(settings)
+    routes = routes_of(settings)
     registry = new_registry()
     metrics = IngestMetrics(registry)
     async with keeping(settings, metrics) as kept, AsyncExitStack() as opened:
         door = Door(
-            gates,
+            routes,
             kept.publisher,
             metrics,
             account=settings.account,
@@ -84,7 +84,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await runner.setup()
         opened.push_async_callback(runner.cleanup)
         port = await listen(runner, settings.ingest_host, settings.ingest_port, shared=True)
-        log.info("ingest ready", port=port, admin_port=admin_port, couriers=sorted(gates))
+        log.info("ingest ready", port=port, admin_port=admin_port, couriers=sorted(routes))
         await stop.wait()
         await _drain(runner, door)
 

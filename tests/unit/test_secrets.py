@@ -15,8 +15,8 @@ import structlog
 
 from cli.demo.surroundings import surroundings
 from cli.main import main
-from ingest.credentials import make_lock
-from ingest.service import gates_of
+from ingest.credentials import make_verifier
+from ingest.service import routes_of
 from processor.core.reading import Unreadable, read
 from runtime.logging import configure_logging
 from runtime.settings import declared, load_settings
@@ -162,8 +162,8 @@ def test_what_is_printed_of_our_own_objects_holds_no_secret(environ: dict[str, s
     around = surroundings(
         environ, kafka_bootstrap_servers="k:1", database_url=VALUES["DATABASE_URL"], is_free=bool, free_port=lambda: 1
     )
-    locks = [make_lock(COURIERS["dash"].credentials, "X", [SECRET])]
-    for shown in (settings, [settings], {"settings": settings}, around, gates_of(settings), locks):
+    verifiers = [make_verifier(COURIERS["dash"].credentials, "X", [SECRET])]
+    for shown in (settings, [settings], {"settings": settings}, around, routes_of(settings), verifiers):
         for text in (repr(shown), str(shown), f"{shown}"):
             assert SECRET not in text
 

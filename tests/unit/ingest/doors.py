@@ -16,7 +16,7 @@ from ingest.errors import UnavailableError
 from ingest.publisher import Publisher
 from ingest.records import Record, Records
 from ingest.server import MAX_CONNECTIONS, DoorServer
-from ingest.service import gates_of
+from ingest.service import routes_of
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import Settings, load_settings
 
@@ -136,7 +136,7 @@ async def running_door(
     settings = settings or settings_with()
     registry = new_registry()
     door = Door(
-        gates_of(settings),
+        routes_of(settings),
         publisher,
         IngestMetrics(registry),
         account=settings.account,

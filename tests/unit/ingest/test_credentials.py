@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.credentials import make_lock, opens
+from ingest.credentials import make_verifier, verify
 from schemas.couriers.base import Credentials
 
 BEARER = Credentials(secrets_setting="T", header="Authorization", scheme="Bearer")
@@ -28,29 +28,29 @@ def test_every_accepted_secret_opens_as_text_or_as_digest(
 ) -> None:
     shown = data.draw(st.sampled_from(secrets))
     kept = [digest(secret) for secret in secrets] if kept_as_digest else secrets
-    assert opens(make_lock(PLAIN, "X-Secret", kept), [shown])
-    assert opens(make_lock(BEARER, "Authorization", kept), [f"Bearer {shown}"])
+    assert verify(make_verifier(PLAIN, "X-Secret", kept), [shown])
+    assert verify(make_verifier(BEARER, "Authorization", kept), [f"Bearer {shown}"])
 
 
 @given(secrets=token_lists, shown=tokens)
 def test_no_other_secret_opens(secrets: list[str], shown: str) -> None:
     if shown in secrets:
         return
-    assert not opens(make_lock(PLAIN, "X-Secret", secrets), [shown])
-    assert not opens(make_lock(BEARER, "Authorization", secrets), [f"Bearer {shown}"])
+    assert not verify(make_verifier(PLAIN, "X-Secret", secrets), [shown])
+    assert not verify(make_verifier(BEARER, "Authorization", secrets), [f"Bearer {shown}"])
 
 
 @given(shown=st.lists(st.text(), max_size=3))
 def test_nothing_shown_ever_raises(shown: list[str]) -> None:
-    opens(make_lock(PLAIN, "X-Secret", ["s3cret"]), shown)
-    opens(make_lock(BEARER, "Authorization", ["s3cret"]), shown)
+    verify(make_verifier(PLAIN, "X-Secret", ["s3cret"]), shown)
+    verify(make_verifier(BEARER, "Authorization", ["s3cret"]), shown)
 
 
 @pytest.mark.parametrize(
     "value", ["Bearer s3cret", "bearer s3cret", "BEARER s3cret", "Bearer   s3cret", "Bearer s3cret "]
 )
 def test_the_scheme_is_read_as_http_says(value: str) -> None:
-    assert opens(make_lock(BEARER, "Authorization", ["s3cret"]), [value])
+    assert verify(make_verifier(BEARER, "Authorization", ["s3cret"]), [value])
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_the_scheme_is_read_as_http_says(value: str) -> None:
     ],
 )
 def test_malformed_credentials_are_refused(values: list[str]) -> None:
-    assert not opens(make_lock(BEARER, "Authorization", ["s3cret", digest("s3cret")]), values)
+    assert not verify(make_verifier(BEARER, "Authorization", ["s3cret", digest("s3cret")]), values)
 
 
 def test_an_empty_secret_never_opens() -> None:
-    lock = make_lock(PLAIN, "X-Secret", [digest("")])
-    assert not opens(lock, [""])
-    assert not opens(lock, [])
+    verifier = make_verifier(PLAIN, "X-Secret", [digest("")])
+    assert not verify(verifier, [""])
+    assert not verify(verifier, [])

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from ingest.service import gates_of
+from ingest.service import routes_of
 from processor.core.outputs import messages
 from processor.core.plan import Plan, plan
 from processor.core.reading import read
@@ -197,8 +197,8 @@ def test_its_settings_appear(becak: Courier) -> None:
 
 
 def test_it_is_off_until_it_has_a_secret(becak: Courier) -> None:
-    assert set(gates_of(load_settings({"WAYBILL_DASH_SECRETS": "a"}))) == {"dash"}
-    assert set(gates_of(load_settings({"WAYBILL_DASH_SECRETS": "a", "WAYBILL_BECAK_SECRETS": "b"}))) == {
+    assert set(routes_of(load_settings({"WAYBILL_DASH_SECRETS": "a"}))) == {"dash"}
+    assert set(routes_of(load_settings({"WAYBILL_DASH_SECRETS": "a", "WAYBILL_BECAK_SECRETS": "b"}))) == {
         "dash",
         "becak",
     }
