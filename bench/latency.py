@@ -19,7 +19,8 @@ from bench.machine import bench_systems, sample
 from devstack.ports import free_ports
 from runtime import kafka
 from schemas.topics import Topic
-from tests.integration.system import System, until
+from tests.integration.system import System
+from tests.waiting import until
 
 
 @asynccontextmanager

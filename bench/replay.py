@@ -12,7 +12,8 @@ import msgspec
 from bench.backlog import backlog, waybill
 from bench.machine import bench_systems
 from tests.integration.replaying import command, processing
-from tests.integration.system import System, until
+from tests.integration.system import System
+from tests.waiting import until
 
 
 async def replayed(system: System, records: int) -> float:

@@ -13,7 +13,7 @@ differ against either, from where their samples lie in memory, and only what the
 anything about the secret. So t is that of the difference between both verifiers' differences, of the times below a
 common 90th percentile, as dudect has it. No two classes may have medians further apart than the bound, nor |t| of 4.5
 or more. Two controls: two classes that are equal, and a comparison that ends at the first wrong character, which must
-differ. Over HTTP there is one door, and t is Welch's. """
+differ. Over HTTP there is one door, and t is Welch's."""
 
 import asyncio
 import os

@@ -10,7 +10,8 @@ from aiokafka.errors import KafkaError
 from runtime import kafka
 from runtime.errors import UnreachableError
 from schemas.topics import Topic
-from tests.integration.system import System, until
+from tests.integration.system import System
+from tests.waiting import until
 
 
 class Audience:

@@ -17,7 +17,8 @@ from tests.faults.chaos import Outcome, Recovery
 from tests.faults.courier import DASH_SECRET, KIRIMINAJA_TOKEN, Courier
 from tests.faults.services import Service
 from tests.faults.verify import assert_nothing_lost_nothing_twice
-from tests.integration.system import System, until
+from tests.integration.system import System
+from tests.waiting import until
 
 RATE: Final = 60.0
 """Webhooks a second, a third of them with five items: leaves a machine of two cores room to recover."""

@@ -11,11 +11,11 @@ from typing import Final
 import psutil
 
 from processor.protocol.crash_points import Step
-from tests.integration.system import until
+from tests.waiting import DEADLINE, until
 
 LOG_SHOWN: Final = 6_000
 STOP_SECONDS: Final = 10.0
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = DEADLINE
 """How long a start may take on a busy machine: a second or two on an idle one."""
 
 

@@ -16,7 +16,7 @@ from devstack.ports import HOST
 from devstack.postgres import EmbeddedPostgres
 from tests.conftest import lacking
 from tests.faults.proxy import Proxy
-from tests.integration.system import until
+from tests.waiting import until
 
 PROMOTE_SECONDS: Final = 30
 

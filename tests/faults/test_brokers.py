@@ -29,9 +29,10 @@ from tests.faults.brokers import Role, away, busiest, described, need_in_sync, o
 from tests.faults.chaos import LONG, Outcome, chosen_seed
 from tests.faults.rig import RECOVERY_SECONDS, Rig
 from tests.faults.services import Service
-from tests.integration.system import System, open_system, until
+from tests.integration.system import System, open_system
 from tests.integration.test_ingest import Process, TopicStore, waybill_ingest
 from tests.unit.ingest.doors import settings_with
+from tests.waiting import until
 
 PARTITIONS: Final = 4
 COMING_AND_GOING_SECONDS: Final = 60.0 if LONG else 6.0

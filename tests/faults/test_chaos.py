@@ -19,7 +19,8 @@ from tests.faults.chaos import SCALE, Fault, Outcome, Plan, chosen_seed, make_pl
 from tests.faults.proxy import Proxy, proxies, through
 from tests.faults.rig import RECOVERY_SECONDS, Rig
 from tests.faults.services import Service
-from tests.integration.system import SESSION_TIMEOUT, System, open_system, until
+from tests.integration.system import SESSION_TIMEOUT, System, open_system
+from tests.waiting import until
 
 SHORT: Final = 0.17
 

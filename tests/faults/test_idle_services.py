@@ -15,7 +15,8 @@ from devstack.ports import HOST, free_ports
 from runtime.kafka import admin_client
 from schemas.topics import Topic
 from tests.faults.proxy import proxies, through
-from tests.integration.system import DEADLINE, dash, lives, open_system, until
+from tests.integration.system import dash, lives, open_system
+from tests.waiting import DEADLINE, until
 
 SETTLE_SECONDS: Final = 2.0
 MEASURED_SECONDS: Final = 3.0

@@ -20,7 +20,8 @@ from devstack.ports import HOST, free_ports
 from runtime import kafka, migrations, topics
 from tests.faults.proxy import Proxy, Trap, commit, end_txn, proxies, through
 from tests.faults.services import Service
-from tests.integration.system import System, assert_exactly_once, lives, open_system, until
+from tests.integration.system import System, assert_exactly_once, lives, open_system
+from tests.waiting import until
 
 AT_ONCE: Final = 6
 ATTEMPTS: Final = 5

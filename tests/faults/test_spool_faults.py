@@ -6,7 +6,7 @@ Short by default; `WAYBILL_TEST_CHAOS=1` is the long form. `WAYBILL_TEST_SEED` r
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -26,6 +26,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.services import Service
 from tests.integration.test_ingest import TopicStore
 from tests.unit.ingest.doors import DASH, KIRIMINAJA, SETTINGS
+from tests.waiting import DEADLINE, until
 
 SEED: Final = chosen_seed()
 
@@ -40,15 +41,8 @@ DRAIN_SECONDS: Final = 60.0
 DEATHS: Final = 50 if LONG else 5
 DEATHS_RATE: Final = 200.0
 ANSWER_SECONDS: Final = 10.0
-DEADLINE: Final = 60.0
 SHIPMENTS: Final = 400
 """Each has one webhook under way at most, so their order is known. Enough that waiting ones do not slow the stream."""
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = DEADLINE) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.02)
 
 
 class Door:
@@ -125,9 +119,10 @@ class Stream:
     async def _post(self, shipment: str) -> None:
         body = msgspec.json.encode({"deliveryID": shipment, "number": self.answered[shipment]})
         began = monotonic()
-        while not await self._attempt(body):
-            self.refused += 1
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(DEADLINE):
+            while not await self._attempt(body):
+                self.refused += 1
+                await asyncio.sleep(0.05)
         self.slowest = max(self.slowest, monotonic() - began)
         self.answered[shipment] += 1
         self._idle.append(shipment)
@@ -135,7 +130,7 @@ class Stream:
     async def _attempt(self, body: bytes) -> bool:
         try:
             return await self._door.post("dash", body) == 200
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError):
             return False
 
 

@@ -28,7 +28,8 @@ from tests.faults.rig import Rig
 from tests.faults.services import Service
 from tests.faults.standby import Pair, execute, pair
 from tests.integration.operating import asked
-from tests.integration.system import System, open_system, until
+from tests.integration.system import System, open_system
+from tests.waiting import until
 
 PARTITIONS: Final = CONNECTIONS + 2
 

@@ -15,7 +15,8 @@ from schemas.observation import Decision
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.integration.commands import run_here
-from tests.integration.system import DEADLINE, PARTITIONS, Raw, System, until
+from tests.integration.system import PARTITIONS, Raw, System
+from tests.waiting import DEADLINE, until
 
 
 async def start(system: System, *arguments: str, stdout: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:

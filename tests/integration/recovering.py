@@ -20,7 +20,8 @@ from runtime.kafka import new_reader, start, stop
 from schemas.topics import Topic
 from tests.conftest import Databases
 from tests.integration.commands import run_here
-from tests.integration.system import System, open_system, until
+from tests.integration.system import System, open_system
+from tests.waiting import until
 
 MANY_AT_ONCE: Final = 5
 """Systems tried side by side: most of the time goes into Kafka's tools and into waiting for the group."""

@@ -13,7 +13,8 @@ from typing import Final
 from schemas.topics import Topic
 from tests.integration.commands import Said, run_here
 from tests.integration.older_waybill import UNREADABLE_THEN
-from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, raw_records, until
+from tests.integration.system import START, Raw, System, dash, lives, raw_records
+from tests.waiting import DEADLINE, until
 
 WAYBILL: Final = ("-c", "import sys; from cli.main import main; sys.exit(main(sys.argv[1:]))")
 OLDER: Final = ("-m", "tests.integration.older_waybill")

@@ -25,6 +25,7 @@ from devstack.jars import cached_jars, jars
 from devstack.kafka import TOOLS, EmbeddedKafka
 from devstack.ports import HOST
 from devstack.postgres import EmbeddedPostgres
+from tests.waiting import DEADLINE
 
 ROOT: Final = Path(__file__).parents[2]
 PREFIX: Final = "sec."
@@ -55,7 +56,6 @@ OWNER: Final = "waybill-owner"
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 
 WAYBILL: Final = (sys.executable, "-m", "cli.main")
-DEADLINE: Final = 60.0
 """Seconds to wait for a condition."""
 
 LOG_SHOWN: Final = 40

@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -26,9 +26,7 @@ from schemas.couriers.base import shipment_id
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord
 from schemas.topics import Topic
-
-DEADLINE: Final = 60.0
-"""Seconds to wait for a condition. A rebalance after a death takes the session timeout."""
+from tests.waiting import DEADLINE
 
 LOG_SHOWN: Final = 10_000
 """Characters of a processor's log that are shown when a test fails."""
@@ -230,13 +228,6 @@ async def open_system(
     await migrations.migrate(system.settings)
     await topics.apply(system.settings)
     return system
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = DEADLINE) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.1)
 
 
 async def assert_exactly_once(system: System) -> None:

@@ -26,7 +26,8 @@ from schemas.topics import Topic
 from schemas.vocabulary import Status
 from tests.integration.operating import write_down
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
-from tests.integration.system import START, Raw, dash, lives, raw_records, until
+from tests.integration.system import START, Raw, dash, lives, raw_records
+from tests.waiting import until
 
 AUDITS_UNDER_TRAFFIC: Final = 4
 PERSON: Final = "Budi Santoso"

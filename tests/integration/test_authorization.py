@@ -8,7 +8,8 @@ from schemas.topics import Topic
 from schemas.vocabulary import Status
 from tests.integration.operating import asked, assert_conserved, events, write_down
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
-from tests.integration.system import START, Raw, dash, raw_records, until
+from tests.integration.system import START, Raw, dash, raw_records
+from tests.waiting import until
 
 WHO = {"by": "nobody", "reason": "because"}
 PERSON = {"name": "Budi", "phone": "+62812"}

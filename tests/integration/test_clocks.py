@@ -13,7 +13,8 @@ from runtime import kafka_admin
 from runtime.kafka import admin_client
 from schemas.topics import Topic
 from tests.integration.inside import working_group
-from tests.integration.system import System, assert_exactly_once, lives, open_system, until
+from tests.integration.system import System, assert_exactly_once, lives, open_system
+from tests.waiting import until
 
 DAY = 86_400_000
 OUTPUTS = (Topic.EVENTS, Topic.STATE)

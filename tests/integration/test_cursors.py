@@ -12,7 +12,8 @@ from runtime.kafka import admin_client
 from schemas.topics import Topic
 from tests.integration.operating import asked, waybill
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
-from tests.integration.system import PARTITIONS, assert_exactly_once, lives, until
+from tests.integration.system import PARTITIONS, assert_exactly_once, lives
+from tests.waiting import until
 
 
 async def missing(lab: Lab) -> None:

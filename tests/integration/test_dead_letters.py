@@ -24,7 +24,8 @@ from tests.integration.operating import (
     start,
     waybill,
 )
-from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, open_system, raw_records, until
+from tests.integration.system import START, Raw, System, dash, lives, open_system, raw_records
+from tests.waiting import DEADLINE, until
 
 PARCELS: Final = 40
 GARBAGE: Final = raw_records("dash", b'{"deliveryID": "DE-', START)

@@ -24,7 +24,8 @@ from tests.integration.operating import (
     waybill,
     write_down,
 )
-from tests.integration.system import START, Raw, System, dash, open_system, raw_records, until
+from tests.integration.system import START, Raw, System, dash, open_system, raw_records
+from tests.waiting import until
 
 MARK: Final = "Zq7Wx"
 """Begins every personal value of this test."""

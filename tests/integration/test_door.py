@@ -23,9 +23,10 @@ from runtime.kafka import admin_client
 from runtime.settings import Settings
 from schemas.couriers.base import MAX_ITEMS
 from schemas.topics import Topic
-from tests.integration.test_ingest import Process, TopicStore, until, waybill_ingest
+from tests.integration.test_ingest import Process, TopicStore, waybill_ingest
 from tests.integration.wrong_clock import SHIFT_FILE
 from tests.unit.ingest.doors import settings_with
+from tests.waiting import until
 
 AFTER = "message.timestamp.after.max.ms"
 HOUR = 3_600

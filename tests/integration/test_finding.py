@@ -10,7 +10,8 @@ from operators.shared.appending import decision_record
 from schemas.observation import Retire
 from tests.integration.commands import run_here
 from tests.integration.operating import running
-from tests.integration.system import DEADLINE, START, Raw, System, dash, open_system, raw_records, until
+from tests.integration.system import START, Raw, System, dash, open_system, raw_records
+from tests.waiting import DEADLINE, until
 
 SHIPPED = {"shipped_at": "2026-11-01 09:00:00"}
 

@@ -5,7 +5,8 @@ from schemas.partitioning import partition_of
 from schemas.records import Provenance
 from schemas.topics import Topic
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
-from tests.integration.system import PARTITIONS, START, Raw, lives, until
+from tests.integration.system import PARTITIONS, START, Raw, lives
+from tests.waiting import until
 
 FLOOD = 3_000
 

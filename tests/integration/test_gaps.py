@@ -13,7 +13,8 @@ from runtime.kafka_log import client_of
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.integration.inside import working_group
-from tests.integration.system import PARTITIONS, Raw, System, assert_exactly_once, lives, open_system, until
+from tests.integration.system import PARTITIONS, Raw, System, assert_exactly_once, lives, open_system
+from tests.waiting import until
 
 
 async def transact(system: System, records: list[Raw], *, commit: bool) -> None:

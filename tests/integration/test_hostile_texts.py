@@ -20,7 +20,8 @@ from ingest.records import Record
 from ingest.spool_file import SpoolFile
 from schemas.records import Provenance
 from tests.hostile import HOSTILE, commanding
-from tests.integration.system import START, Raw, System, dash, open_system, raw_records, until
+from tests.integration.system import START, Raw, System, dash, open_system, raw_records
+from tests.waiting import until
 
 SHIPMENT: Final = f"dash:DE{HOSTILE}"
 WHY: Final = ("--reason", f"because {HOSTILE}")

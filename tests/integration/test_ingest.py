@@ -5,11 +5,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import aiohttp
 import msgspec
@@ -24,8 +24,8 @@ from runtime.settings import Settings
 from schemas.topics import Topic
 from tests.unit.ingest.door_suite import DELIVERY, PARTITIONS, DoorSuite
 from tests.unit.ingest.doors import CREDENTIALS, DASH, SETTINGS, Kept, RunningDoor, running_door, settings_with
+from tests.waiting import DEADLINE, until
 
-DEADLINE: Final = 60.0
 """Seconds. A broker killed before takes up to 14 s to come back."""
 
 
@@ -61,12 +61,6 @@ class TopicStore:
 
 def kept_record(record: Any) -> Kept:
     return Kept(record.partition, record.key, record.value, list(record.headers), record.timestamp)
-
-
-async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

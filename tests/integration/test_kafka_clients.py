@@ -16,7 +16,8 @@ from runtime import kafka, topics
 from runtime.errors import UnreachableError
 from runtime.settings import Settings, load_settings
 from schemas.topics import Topic
-from tests.integration.system import open_system, until
+from tests.integration.system import open_system
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ import pytest
 
 from devstack.ports import free_ports
 from schemas.topics import Topic
-from tests.integration.system import DEADLINE, System, open_system, until
+from tests.integration.system import System, open_system
 from tests.poison import MARK, PHONE_PREFIX, marked_samples, spoilt
+from tests.waiting import DEADLINE, until
 
 TOKEN: Final = "kj-t0ken-Vx3pQ9"
 DASH_SECRET: Final = "dash-s3cret-Ru8wL2"

@@ -13,7 +13,7 @@ from operators.shared.locking import alone
 from runtime import holding
 from runtime.postgres import open_pool
 from runtime.settings import load_settings
-from tests.integration.system import until
+from tests.waiting import until
 
 LOCK = 0x7761_7962_FFFF
 

@@ -16,7 +16,8 @@ from schemas.topics import Topic
 from tests.integration.older_waybill import UNREADABLE_THEN
 from tests.integration.operating import asked, events, waybill
 from tests.integration.replaying import OLDER, command, processing
-from tests.integration.system import START, Raw, System, dash, open_system, raw_records, until
+from tests.integration.system import START, Raw, System, dash, open_system, raw_records
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -14,16 +14,8 @@ from processor.protocol.crash_points import Step
 from runtime import kafka
 from schemas.topics import Topic
 from tests.conftest import Databases
-from tests.integration.system import (
-    START,
-    System,
-    assert_exactly_once,
-    dash,
-    lives,
-    open_system,
-    raw_records,
-    until,
-)
+from tests.integration.system import START, System, assert_exactly_once, dash, lives, open_system, raw_records
+from tests.waiting import until
 
 OpenSystem = Callable[[], Awaitable[System]]
 

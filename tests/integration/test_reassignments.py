@@ -15,7 +15,8 @@ from runtime import kafka
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.integration.inside import working_group
-from tests.integration.system import PARTITIONS, System, assert_exactly_once, lives, open_system, until
+from tests.integration.system import PARTITIONS, System, assert_exactly_once, lives, open_system
+from tests.waiting import until
 
 REASSIGNMENTS = 15
 """The code that let two workers fetch lost a record at every fourth."""

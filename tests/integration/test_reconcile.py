@@ -33,7 +33,8 @@ from schemas.records import Provenance
 from schemas.topics import Topic
 from schemas.vocabulary import Source
 from tests.integration.operating import asked, events, running, start, waybill
-from tests.integration.system import DEADLINE, Raw, System, open_system, raw_records, until
+from tests.integration.system import Raw, System, open_system, raw_records
+from tests.waiting import DEADLINE, until
 
 KEY: Final = "merchant-k3y-Qm4"
 CLIENT_KEY: Final = "client-k3y-Wv7"

@@ -12,7 +12,8 @@ from processor.protocol.crash_points import Step
 from runtime import migrations
 from schemas.topics import Topic
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
-from tests.integration.system import START, Raw, assert_exactly_once, dash, lives, raw_records, until
+from tests.integration.system import START, Raw, assert_exactly_once, dash, lives, raw_records
+from tests.waiting import until
 
 
 async def restored(lab: Lab) -> None:

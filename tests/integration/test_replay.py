@@ -40,7 +40,8 @@ from tests.integration.replaying import (
     processing,
     running,
 )
-from tests.integration.system import PARTITIONS, START, System, lives, open_system, until
+from tests.integration.system import PARTITIONS, START, System, lives, open_system
+from tests.waiting import until
 
 KILLS: Final = int(os.environ.get("WAYBILL_TEST_REPLAY_KILLS", "3"))
 """How often a replay is killed before it is let through."""

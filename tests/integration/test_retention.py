@@ -16,7 +16,8 @@ from runtime.postgres import open_pool
 from runtime.settings import load_settings
 from schemas.topics import Topic
 from tests.integration.operating import asked, assert_conserved, events, newest_states, running, start, waybill
-from tests.integration.system import DEADLINE, Raw, System, dash, lives, open_system, raw_records, until
+from tests.integration.system import Raw, System, dash, lives, open_system, raw_records
+from tests.waiting import DEADLINE, until
 
 OLD: Final = 4
 LONG_AGO: Final = datetime.now(UTC) - timedelta(days=40)

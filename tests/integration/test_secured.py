@@ -26,7 +26,6 @@ from schemas.topics import Topic
 from tests.conftest import lacking
 from tests.integration.secured import (
     BROKER,
-    DEADLINE,
     LOGINS,
     OWNER,
     PREFIX,
@@ -38,7 +37,8 @@ from tests.integration.secured import (
     secured_services,
     service,
 )
-from tests.integration.system import PARTITIONS, START, dash, raw_records, until
+from tests.integration.system import PARTITIONS, START, dash, raw_records
+from tests.waiting import DEADLINE, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 

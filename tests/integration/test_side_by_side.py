@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from runtime import topics
-from tests.integration.test_ingest import DEADLINE, Process, TopicStore, until, waybill_ingest
+from tests.integration.test_ingest import Process, TopicStore, waybill_ingest
 from tests.unit.ingest.doors import DASH, settings_with
+from tests.waiting import DEADLINE, until
 
 COURIERS: Final = 12
 """How many connections knock at once. A port's connections are dealt out by chance: that all fall to one of two

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from schemas.partitioning import partition_of
 from tests.integration.inside import is_ready, open_inside, partitions_shown, processing, shorten
-from tests.integration.system import System, assert_exactly_once, dash, lives, raw_records, until
+from tests.integration.system import System, assert_exactly_once, dash, lives, raw_records
+from tests.waiting import until
 
 PARTITIONS: Final = 2
 SHORTER: Final = 10

@@ -18,8 +18,9 @@ from ingest.spool_db import FILE
 from runtime import topics
 from runtime.settings import Settings
 from schemas.topics import Topic
-from tests.integration.test_ingest import Process, TopicStore, outage, until, waybill_ingest
+from tests.integration.test_ingest import Process, TopicStore, outage, waybill_ingest
 from tests.unit.ingest.doors import SETTINGS, Kept, settings_with
+from tests.waiting import until
 
 PARTITIONS = 4
 

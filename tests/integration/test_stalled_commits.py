@@ -11,7 +11,8 @@ import pytest_asyncio
 from processor.service import CONNECTIONS
 from runtime import postgres
 from tests.integration.inside import is_ready, open_inside, partitions_shown, processing, shorten
-from tests.integration.system import START, System, assert_exactly_once, lives, until
+from tests.integration.system import START, System, assert_exactly_once, lives
+from tests.waiting import until
 
 PARTITIONS: Final = CONNECTIONS + 2
 SHORTER: Final = 10

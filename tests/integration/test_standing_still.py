@@ -10,7 +10,8 @@ from processor import backlog
 from runtime import kafka, kafka_admin
 from runtime.settings import Settings
 from tests.integration.inside import open_inside, partitions_shown, processing
-from tests.integration.system import System, lives, until
+from tests.integration.system import System, lives
+from tests.waiting import until
 
 PARTITIONS = 2
 PATIENCE = timedelta(seconds=1)

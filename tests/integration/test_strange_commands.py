@@ -10,7 +10,8 @@ from schemas.topics import Topic
 from tests.integration.commands import run_here
 from tests.integration.operating import assert_conserved, running, waybill
 from tests.integration.strange import STRANGE, Name, Strange, append
-from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, open_system, raw_records, until
+from tests.integration.system import START, Raw, System, dash, lives, open_system, raw_records
+from tests.waiting import DEADLINE, until
 
 HOME: Final = 0
 """The partition of the parcels that the strange records are about."""

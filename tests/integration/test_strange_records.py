@@ -11,7 +11,8 @@ from schemas.topics import Topic
 from tests.integration.operating import assert_conserved
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
 from tests.integration.strange import STRANGE, append
-from tests.integration.system import System, assert_exactly_once, lives, open_system, until
+from tests.integration.system import System, assert_exactly_once, lives, open_system
+from tests.waiting import until
 
 HOME = 0
 """The partition of the parcels that the strange records are about."""

@@ -17,7 +17,8 @@ from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.integration.commands import run_here
 from tests.integration.operating import start, waybill, write_down
-from tests.integration.system import DEADLINE, START, Raw, System, dash, lives, open_system, raw_records, until
+from tests.integration.system import START, Raw, System, dash, lives, open_system, raw_records
+from tests.waiting import DEADLINE, until
 
 DRIVER = {"name": "Budi Santoso", "phone": "+628123456789"}
 SECRETS = ("Budi", "8123456789")

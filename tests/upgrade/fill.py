@@ -31,7 +31,8 @@ from devstack import Choice, Embedded, services, tools
 from processor.protocol.crash_points import Step
 from schemas.topics import Topic
 from tests.integration.replaying import mixed
-from tests.integration.system import PARTITIONS, Raw, System, dash, open_system, raw_records, until
+from tests.integration.system import PARTITIONS, Raw, System, dash, open_system, raw_records
+from tests.waiting import until
 
 PREFIX: Final = "upgraded."
 CASES_BEGIN: Final = datetime(2026, 11, 27, tzinfo=UTC)

@@ -12,8 +12,9 @@ import pytest_asyncio
 
 from schemas.topics import Topic
 from tests.integration.operating import asked, running, waybill
-from tests.integration.system import System, until
+from tests.integration.system import System
 from tests.upgrade.older import left, restore_database, restore_topics
+from tests.waiting import until
 
 PUBLISHED = (Topic.EVENTS, Topic.ANOMALIES, Topic.DEAD_LETTERS)
 UNPUBLISHED = {f"dash:DE-UNPUBLISHED-{number}/1" for number in range(4)}

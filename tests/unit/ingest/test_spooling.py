@@ -21,8 +21,8 @@ from runtime.metrics import IngestMetrics, new_registry
 from schemas.partitioning import partition_of
 from tests.unit.ingest.door_suite import PARTITIONS, DoorSuite
 from tests.unit.ingest.doors import Kept, RunningDoor, running_door
+from tests.waiting import DEADLINE, until
 
-DEADLINE = 10.0
 PUBLISH_SECONDS = 0.3
 NOW_MS = 1_700_000_000_000
 
@@ -113,12 +113,6 @@ def keys_of(partition: int, count: int) -> list[str]:
     return list(
         itertools.islice((name for name in names if partition_of(name.encode(), PARTITIONS) == partition), count)
     )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class Both:
