@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Final
 
 from operators.audit.facts import UNREADABLE, Difference
-from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, Tail
+from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, PartitionReader
 from processor.core.cursor import Cursor
 from runtime.postgres import Pool
 from runtime.queries import load_queries
@@ -21,7 +21,7 @@ _Letter = tuple[int, str]
 
 
 async def compare_dead_letters(
-    tail: Tail, pool: Pool, partition: int, cursor: Cursor, emitted: int
+    tail: PartitionReader, pool: Pool, partition: int, cursor: Cursor, emitted: int
 ) -> tuple[list[Difference], datetime]:
     """Compare a partition's stored dead letters with those on their topic, which keeps them for a time.
 
@@ -55,7 +55,7 @@ async def compare_dead_letters(
     return found, since[0] if since else datetime.max.replace(tzinfo=UTC)
 
 
-async def _read_letters(tail: Tail, into: set[_Letter]) -> None:
+async def _read_letters(tail: PartitionReader, into: set[_Letter]) -> None:
     async for records in tail.up_to(await tail.end()):
         for record in records:
             headers = header_texts(record.headers)

@@ -21,7 +21,7 @@ one after the other, within milliseconds when all is well."""
 POLL_SECONDS: Final = 0.2
 
 
-class Tail:
+class PartitionReader:
     """Reads one partition of a topic from its start, on and on."""
 
     def __init__(self, reader: AIOKafkaConsumer, topic: str, partition: int) -> None:

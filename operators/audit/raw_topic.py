@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from operators.audit.content import Content, content_of
-from operators.audit.partition_reader import Tail
+from operators.audit.partition_reader import PartitionReader
 from processor.core.cursor import Cursor
 from processor.core.reading import Read, Reading, authorized, read
 from processor.core.state import Past, forgotten, rebuild
@@ -37,7 +37,7 @@ class _Heard(msgspec.Struct, frozen=True, gc=False):
 class Raw:
     """A partition's raw records, read with today's code: what they say about a share of its shipments."""
 
-    def __init__(self, settings: Settings, pool: Pool, tail: Tail, partition: int, cursor: Cursor) -> None:
+    def __init__(self, settings: Settings, pool: Pool, tail: PartitionReader, partition: int, cursor: Cursor) -> None:
         """Prepare; `begin` says which shipments."""
         self._settings = settings
         self._pool = pool

@@ -24,7 +24,7 @@ from operators.audit.dead_letter_topic import compare_dead_letters
 from operators.audit.facts import Counts, Difference, Facts
 from operators.audit.judge_state import Differing, Late, judge_state
 from operators.audit.pages import Comparing, Page, read_page
-from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, Tail
+from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, PartitionReader
 from operators.audit.raw_topic import Raw
 from operators.audit.report import LISTED, Report, Scope
 from operators.audit.state_topic import States
@@ -165,7 +165,7 @@ class _Audit:
 
     async def _partition(self, partition: int, cursor: Cursor, ids: Sequence[str], only: str | None) -> None:
         emitted = await self._emitted(partition, cursor)
-        tail = Tail(self._topics, self._settings.topic(Topic.STATE), partition)
+        tail = PartitionReader(self._topics, self._settings.topic(Topic.STATE), partition)
         await tail.rewind()
 
         def holds(name: str) -> bool:
@@ -181,7 +181,7 @@ class _Audit:
         if only is None:
             self._unread += cursor.began_at
             await self._count(partition, cursor)
-            letters = Tail(self._topics, self._settings.topic(Topic.DEAD_LETTERS), partition)
+            letters = PartitionReader(self._topics, self._settings.topic(Topic.DEAD_LETTERS), partition)
             emitted = await self._emitted(partition, cursor)
             found, since = await compare_dead_letters(letters, self._pool, partition, cursor, emitted)
             self._add(found)
@@ -195,7 +195,7 @@ class _Audit:
 
     async def _compare_with_raw(self, comparing: Comparing, ids: Sequence[str], only: str | None) -> None:
         partition, cursor = comparing.partition, comparing.cursor
-        tail = Tail(self._raw, cursor.raw_topic, partition)
+        tail = PartitionReader(self._raw, cursor.raw_topic, partition)
         start, end = await tail.start(), await tail.end()
         if end < cursor.next_offset:
             raise OperatorError(f"partition {partition}: the log ends before the cursor: `waybill recover` tells more")

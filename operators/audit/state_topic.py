@@ -8,7 +8,7 @@ from operators.audit.compare import unlike
 from operators.audit.content import Content, fields
 from operators.audit.facts import Difference, Facts, Published
 from operators.audit.judge_state import published, read_state
-from operators.audit.partition_reader import Tail
+from operators.audit.partition_reader import PartitionReader
 from schemas.events import State
 from schemas.topics import Topic
 
@@ -16,7 +16,7 @@ from schemas.topics import Topic
 class States:
     """The newest published state of each shipment of a partition, as digests."""
 
-    def __init__(self, tail: Tail, holds: Callable[[str], bool]) -> None:
+    def __init__(self, tail: PartitionReader, holds: Callable[[str], bool]) -> None:
         """Keep those shipments' states that `holds` says."""
         self._tail = tail
         self._holds = holds

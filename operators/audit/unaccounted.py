@@ -6,7 +6,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from operators.audit.accounting import Gone, is_accounted
-from operators.audit.partition_reader import Tail
+from operators.audit.partition_reader import PartitionReader
 from processor.core.cursor import Cursor
 from processor.core.offsets import Span, joined, without
 from processor.core.reading import Read, read
@@ -37,7 +37,7 @@ class Unaccounted:
         self._pool = pool
         self._reader = reader
         self._raw = TopicPartition(cursor.raw_topic, partition)
-        self._tail = Tail(reader, cursor.raw_topic, partition)
+        self._tail = PartitionReader(reader, cursor.raw_topic, partition)
         self._cursor = cursor
         self._gone = gone
 
