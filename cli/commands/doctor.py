@@ -25,7 +25,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 async def doctor(settings: Settings, *, json: bool) -> int:
     """Print a line for each thing that was looked at. 1 if one of them is wrong."""
-    from operators.views.doctor import Level, examine  # noqa: PLC0415
+    from operators.doctor.examine import examine  # noqa: PLC0415
+    from operators.doctor.finding import Level  # noqa: PLC0415
     from processor.recover import halted  # noqa: PLC0415
 
     findings = []

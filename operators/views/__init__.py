@@ -1,1 +1,1 @@
-"""What operators look at and do not change: shipments, topics, lag, who did what, and what `waybill doctor` finds."""
+"""What operators look at and do not change: shipments, topics, lag, who did what."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from operators.views.doctor import PRIVILEGES
+from operators.doctor.postgres import PRIVILEGES
 from runtime import migrations
 from runtime.queries import load_queries
 from runtime.settings import load_settings

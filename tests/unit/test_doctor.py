@@ -6,19 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from operators.views.doctor import (
-    Level,
-    is_writable,
-    of_auto_create,
-    of_brokers_clock,
-    of_clocks,
-    of_lag,
-    of_refused,
-    of_replicas,
-    of_server,
-    of_session,
-    of_settings,
-)
+from operators.doctor.cursors import of_lag
+from operators.doctor.finding import Level
+from operators.doctor.kafka import of_auto_create, of_brokers_clock, of_replicas
+from operators.doctor.machine import is_writable, of_refused, of_settings
+from operators.doctor.postgres import of_clocks, of_server, of_session
 from operators.views.lag import Lag, measured, total
 from processor.core.cursor import MARK, Committed, Cursor
 from runtime.postgres import SESSION

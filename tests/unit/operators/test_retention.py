@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from operators.doctor.finding import Level
+from operators.doctor.machine import of_settings
 from operators.retention import Limits, limits
 from operators.shared.errors import OperatorError
-from operators.views.doctor import Level, of_settings
 from runtime.settings import Settings, load_settings
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -11,9 +11,10 @@ import pytest
 from cli.main import main
 from ingest.records import Record
 from ingest.spool_file import SpoolFile
+from operators.doctor.finding import Level
+from operators.doctor.machine import look_at_spool
 from operators.shared.errors import OperatorError
 from operators.spool import Refused, Selection, look, select
-from operators.views.doctor import Level, _of_spool
 from runtime.errors import SetupError
 from runtime.settings import load_settings
 from tests.unit.ingest.test_spool_lines import LAYOUT_1, older
@@ -106,10 +107,10 @@ def test_the_refused_of_an_older_version_are_seen(directory: Path, run: Run) -> 
 
 async def test_doctor_fails_while_something_is_refused(door: SpoolFile, directory: Path) -> None:
     settings = load_settings({"WAYBILL_INGEST_SPOOL_DIR": str(directory)})
-    (found,) = [finding async for finding in _of_spool(settings)]
+    (found,) = [finding async for finding in look_at_spool(settings)]
     assert (found.level, found.found[:9]) == (Level.FAIL, "3 records")
     none = load_settings({"WAYBILL_INGEST_SPOOL_DIR": str(directory.parent / "elsewhere")})
-    assert [finding.level async for finding in _of_spool(none)] == [Level.OK]
+    assert [finding.level async for finding in look_at_spool(none)] == [Level.OK]
 
 
 def test_a_file_of_another_version_is_one_clear_error(directory: Path) -> None:

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from operators.views.doctor import Level, of_zone
-from operators.views.zones import FEWEST, Shifted, shifted
+from operators.doctor.finding import Level
+from operators.doctor.postgres import of_zone
+from operators.doctor.zones import FEWEST, Shifted, shifted
 from processor.core.reading import Read, read
 from runtime.settings import load_settings
 from schemas.observation import Observation

@@ -1,0 +1,1 @@
+"""What `waybill doctor` looks at, what it concludes, and what mends it."""

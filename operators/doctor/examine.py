@@ -1,0 +1,36 @@
+"""Looking at everything Waybill stands on: a line for each thing, with what mends it."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from operators.doctor.cursors import Halted, look_at_cursors
+from operators.doctor.finding import Finding, Level, guarded
+from operators.doctor.kafka import CLOCK_MEND, look_at_brokers_clock, look_at_kafka
+from operators.doctor.machine import is_writable, look_at_spool, of_settings
+from operators.doctor.postgres import look_at_postgres
+from runtime.settings import Settings
+
+KAFKA_MEND: Final = "start the brokers, or set WAYBILL_KAFKA_BOOTSTRAP_SERVERS and the other WAYBILL_KAFKA_… right"
+
+POSTGRES_MEND: Final = "start PostgreSQL, or set WAYBILL_DATABASE_URL right"
+
+
+async def examine(settings: Settings, halted: Halted) -> AsyncIterator[Finding]:
+    """Look at everything, whatever is away. Changes nothing. `halted` is asked which partitions need a recovery."""
+    for finding in of_settings(settings, is_writable):
+        yield finding
+    async for finding in guarded("spool", look_at_spool(settings), "run it as the door's user, on its machine"):
+        yield finding
+    kafka = [finding async for finding in guarded("kafka", look_at_kafka(settings), KAFKA_MEND)]
+    if all(finding.what != "kafka" or finding.level is not Level.FAIL for finding in kafka):
+        kafka += [finding async for finding in guarded("kafka clock", look_at_brokers_clock(settings), CLOCK_MEND)]
+    postgres = [finding async for finding in guarded("postgres", look_at_postgres(settings), POSTGRES_MEND)]
+    for finding in (*kafka, *postgres):
+        yield finding
+    if any(
+        finding.what in {"kafka", "postgres", "schema"} and finding.level is Level.FAIL for finding in kafka + postgres
+    ):
+        yield Finding(Level.FAIL, "cursors", "cannot be compared with the log while a store is not as it must be")
+        return
+    async for finding in guarded("cursors", look_at_cursors(settings, halted)):
+        yield finding
