@@ -153,7 +153,8 @@ def _selection(arguments: argparse.Namespace) -> "Selection":
 
 
 async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters.letters import LetterState, letters  # noqa: PLC0415
+    from operators.dead_letters.letters import LetterState  # noqa: PLC0415
+    from operators.dead_letters.stored_letters import letters  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 
     found = []
@@ -177,7 +178,7 @@ async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> in
 
 
 async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters.letters import bodies, find  # noqa: PLC0415
+    from operators.dead_letters.stored_letters import bodies, find  # noqa: PLC0415
     from operators.shared.errors import OperatorError  # noqa: PLC0415
     from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
     from operators.shared.rereading import reread  # noqa: PLC0415
@@ -246,7 +247,8 @@ async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) ->
 
 
 async def _drop_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters.letters import LetterState, drop, letters  # noqa: PLC0415
+    from operators.dead_letters.letters import LetterState  # noqa: PLC0415
+    from operators.dead_letters.stored_letters import drop, letters  # noqa: PLC0415
     from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415
 

@@ -13,18 +13,8 @@ from typing import Final
 
 import msgspec
 
-from operators.dead_letters.letters import (
-    DEAD,
-    OPERATOR,
-    Body,
-    Letter,
-    LetterState,
-    Selection,
-    bodies,
-    chunks,
-    decide,
-    letters,
-)
+from operators.dead_letters.letters import DEAD, Body, Letter, LetterState, Selection, chunks
+from operators.dead_letters.stored_letters import bodies, decide, letters
 from operators.shared.appending import rereading
 from operators.shared.operator_log import note
 from operators.shared.outcomes import outcomes
@@ -33,6 +23,7 @@ from processor.core.reading import Unreadable, ZoneOf
 from runtime.appending import Appended, Appender
 from runtime.postgres import Pool
 from runtime.queries import load_queries
+from schemas.vocabulary import Source
 
 LOCK: Final = 0x7761_7962_0001
 """PostgreSQL's advisory lock of the one redrive that runs."""
@@ -98,7 +89,7 @@ def refusal(letter: Letter) -> str | None:
         return (
             "the raw topic was made anew since, so nothing can refer to its record: ask the courier again, or drop it"
         )
-    if letter.source == OPERATOR:
+    if letter.source == Source.OPERATOR:
         return "it is an operator's decision: decide again, or drop it"
     return None
 

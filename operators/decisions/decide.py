@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
-from operators.dead_letters.letters import Body, Letter, bodies, chunks, pages
-from operators.dead_letters.letters import decide as decide_letters
+from operators.dead_letters.letters import Body, Letter, chunks
+from operators.dead_letters.stored_letters import bodies, pages
+from operators.dead_letters.stored_letters import decide as decide_letters
 from operators.shared.appending import decision_record
 from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment

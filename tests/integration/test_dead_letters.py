@@ -8,8 +8,9 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from operators.dead_letters.letters import LetterState, Selection, letters
+from operators.dead_letters.letters import LetterState, Selection
 from operators.dead_letters.redrive import Redrive, choose
+from operators.dead_letters.stored_letters import letters
 from operators.shared import outcomes as outcomes_module
 from runtime.appending import open_appender
 from runtime.postgres import open_pool
