@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.decisions.decide import retentions
 from operators.shared.appending import decision_record
 from operators.shared.errors import OperatorError
 from operators.shared.operator_log import note, write_down
 from operators.shared.outcomes import outcomes
+from operators.shared.topic_retention import retentions
 from runtime import kafka
 from runtime.appending import Appender
 from runtime.errors import UnreachableError

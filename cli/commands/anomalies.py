@@ -171,7 +171,12 @@ async def _decide_anomalies(settings: Settings, arguments: argparse.Namespace) -
 
 async def _decide_one(settings: Settings, pool: "Pool", standing: "Standing", arguments: argparse.Namespace) -> int:
     from operators.decisions.anomalies import decision_on, find  # noqa: PLC0415
-    from operators.decisions.decide import Known, decide, load, predicted, write  # noqa: PLC0415
+    from operators.decisions.decide import (  # noqa: PLC0415
+        decide,
+        predicted,
+        write,
+    )
+    from operators.decisions.known_shipment import Known, load  # noqa: PLC0415
     from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
 
@@ -202,7 +207,8 @@ async def _decide_one(settings: Settings, pool: "Pool", standing: "Standing", ar
 
 async def _decide_many(settings: Settings, pool: "Pool", chosen: "Chosen", arguments: argparse.Namespace) -> int:
     from operators.decisions.anomalies import decision_on  # noqa: PLC0415
-    from operators.decisions.decide import Known, decide_all, write  # noqa: PLC0415
+    from operators.decisions.decide import decide_all, write  # noqa: PLC0415
+    from operators.decisions.known_shipment import Known  # noqa: PLC0415
     from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
 

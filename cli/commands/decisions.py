@@ -15,7 +15,9 @@ from schemas.times import format_time
 from schemas.vocabulary import Status
 
 if TYPE_CHECKING:
-    from operators.decisions.decide import Came, Erasure, Known
+    from operators.decisions.decide import Came
+    from operators.decisions.erasure import Erasure
+    from operators.decisions.known_shipment import Known
 
 
 def offer(verbs: Any) -> None:
@@ -70,14 +72,12 @@ def _erase(arguments: argparse.Namespace) -> int:
 async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> int:
     from operators.decisions.decide import (  # noqa: PLC0415
         decide,
-        in_words,
-        known_shipment,
-        load,
         observation_of,
         predicted,
-        verdict_on,
         write,
     )
+    from operators.decisions.known_shipment import known_shipment, load  # noqa: PLC0415
+    from operators.decisions.set_status import in_words, verdict_on  # noqa: PLC0415
     from operators.shared.errors import OperatorError  # noqa: PLC0415
     from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
@@ -123,7 +123,9 @@ async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> i
 
 
 async def _erase_one(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions.decide import decide, forget_letters, known_shipment, what_goes, write  # noqa: PLC0415
+    from operators.decisions.decide import decide, write  # noqa: PLC0415
+    from operators.decisions.erasure import forget_letters, what_goes  # noqa: PLC0415
+    from operators.decisions.known_shipment import known_shipment  # noqa: PLC0415
     from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415
     from runtime.postgres import open_pool  # noqa: PLC0415

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.decisions.decide import account_of
+from operators.decisions.known_shipment import account_of
 from operators.shared.errors import OperatorError
 from processor.core.errors import StoredRowError
 from processor.core.state import Shipment

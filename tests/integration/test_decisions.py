@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 import pytest_asyncio
 
-from operators.decisions.decide import known_shipment, write
+from operators.decisions.decide import write
+from operators.decisions.known_shipment import known_shipment
 from runtime.appending import open_appender
 from runtime.postgres import open_pool
 from schemas.observation import SetStatus

@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from operators.decisions.anomalies import AnomalyState, shipment_of, state_of
-from operators.decisions.decide import Known, account_of, in_words, observation_of, verdict_on, write
+from operators.decisions.decide import observation_of, write
+from operators.decisions.known_shipment import Known, account_of
+from operators.decisions.set_status import in_words, verdict_on
 from operators.shared.errors import OperatorError
 from processor.core.plan import Plan, plan
 from processor.core.reading import read
