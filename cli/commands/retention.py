@@ -13,7 +13,7 @@ from runtime.settings import Settings
 from schemas.times import format_time
 
 if TYPE_CHECKING:
-    from operators.retention import Count
+    from operators.retention.run import Count
 
 
 def offer(commands: Any) -> None:
@@ -35,7 +35,8 @@ def _retention(arguments: argparse.Namespace) -> int:
 
 
 async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.retention import LOCK, Retention, limits_in_force, oldest_letters, survey  # noqa: PLC0415
+    from operators.retention.limits import limits_in_force, oldest_letters  # noqa: PLC0415
+    from operators.retention.run import LOCK, Retention, survey  # noqa: PLC0415
     from operators.shared.locking import alone  # noqa: PLC0415
     from operators.shared.operator_log import operator_name  # noqa: PLC0415
     from runtime.appending import open_appender  # noqa: PLC0415

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from operators.doctor.finding import Finding, Level
-from operators.retention import too_short
+from operators.retention.limits import too_short
 from operators.spool import look
 from runtime.settings import Settings, secrets_settings
 from schemas.topics import TOPICS, Topic

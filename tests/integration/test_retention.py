@@ -10,7 +10,8 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from operators.retention import Oldest, limits_in_force, survey
+from operators.retention.limits import Oldest, limits_in_force
+from operators.retention.run import survey
 from runtime.kafka import admin_client
 from runtime.postgres import open_pool
 from runtime.settings import load_settings

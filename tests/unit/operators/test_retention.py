@@ -6,7 +6,7 @@ import pytest
 
 from operators.doctor.finding import Level
 from operators.doctor.machine import of_settings
-from operators.retention import Limits, limits
+from operators.retention.limits import Limits, limits
 from operators.shared.errors import OperatorError
 from runtime.settings import Settings, load_settings
 
