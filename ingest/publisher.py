@@ -32,6 +32,7 @@ from ingest.records import Record, Records
 from ingest.turns import RECORDS_A_TURN, by_partition
 from runtime import kafka
 from runtime.errors import DeniedError, UnreachableError
+from runtime.kafka_denials import DENIALS
 from runtime.kafka_types import Producer
 
 CONNECT_SECONDS: Final = 5.0
@@ -295,7 +296,7 @@ class KafkaPublisher:
             try:
                 return await self._started()
             except (KafkaError, OSError, UnreachableError) as error:
-                denied = isinstance(error, (DeniedError, *kafka.DENIALS))
+                denied = isinstance(error, (DeniedError, *DENIALS))
                 if denied is not said:
                     event = "kafka closed to us" if denied else "kafka not reachable"
                     log.warning(event, topic=self._topic, error=str(error) or repr(error))

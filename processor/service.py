@@ -16,7 +16,7 @@ from processor.protocol.crash_points import Reached, no_one
 from processor.storage.cursors import Cursors
 from processor.storage.store import Store
 from processor.worker import Shared, pause
-from runtime import kafka, kafka_admin, lifecycle, postgres
+from runtime import kafka, kafka_admin, kafka_denials, lifecycle, postgres
 from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError
 from runtime.kafka import KAFKA_ERRORS
@@ -36,7 +36,7 @@ SETTLED_SECONDS: Final = 60.0
 LEAVE_SECONDS: Final = 1.0
 """How long the consumer may take to leave the group: behind the workers' end, within the lifecycle's 8 s."""
 
-DENIALS: Final = (DeniedError, *kafka.DENIALS, *postgres.DENIALS)
+DENIALS: Final = (DeniedError, *kafka_denials.DENIALS, *postgres.DENIALS)
 """What is told even where something else was waited for before."""
 
 log = structlog.get_logger(__name__)

@@ -19,6 +19,7 @@ from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, I
 from runtime import kafka
 from runtime.errors import DeniedError, SetupError, UnreachableError
 from runtime.kafka_asking import ask_any
+from runtime.kafka_denials import DENIALS
 from runtime.settings import Settings
 
 ANSWER_SECONDS: Final = 3.0
@@ -145,7 +146,7 @@ def _time_in(response: Any) -> datetime:
     codes = [response.error_code, *(partition[1] for partition in partitions)]
     for code in codes:
         error = for_code(code)
-        if error in kafka.DENIALS:
+        if error in DENIALS:
             raise DeniedError("Kafka does not tell us the time: it takes the permission to describe the cluster")
         if error is not NoError:
             raise UnreachableError(f"the brokers do not tell the time: {error.description or error.__name__}")

@@ -4,11 +4,9 @@ Clients come unstarted. Use `start` and `stop`: aiokafka's own may wait for ever
 """
 
 import asyncio
-import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,23 +14,18 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
     ConsumerStoppedError,
-    GroupAuthorizationFailedError,
     IllegalOperation,
     InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-    UnsupportedSaslMechanismError,
 )
 from aiokafka.producer.message_accumulator import MessageBatch
 
-from runtime.errors import DeniedError, SetupError, UnreachableError
+from runtime.errors import DeniedError, SetupError
 from runtime.kafka_asking import Admin
 from runtime.kafka_connections import own_connections
+from runtime.kafka_denials import DENIALS, LastWords
 from runtime.kafka_metadata import ask_with_care
 from runtime.kafka_records import read_any_name
 from runtime.kafka_types import Consumer, Producer
@@ -68,15 +61,6 @@ HEARTBEATS: Final = 3
 METADATA_AGE: Final = timedelta(seconds=5)
 """How often a consumer of the group asks where its topic is: one that was deleted and made anew is found so soon. By
 default it would be asked for every five minutes."""
-
-DENIALS: Final = (
-    ClusterAuthorizationFailedError,
-    ConsumerStoppedError,
-    GroupAuthorizationFailedError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-)
-"""What a broker says to a user that lacks a permission. Trying again helps only when an operator has granted it."""
 
 KAFKA_ERRORS: Final = (KafkaError, IllegalOperation, ConsumerStoppedError, OSError, TimeoutError)
 """What Kafka's clients raise when the brokers are away, or when another claim has fenced us."""
@@ -150,7 +134,7 @@ async def start(client: Producer | Consumer, within: float = START_SECONDS) -> N
         KafkaError: the brokers refuse it.
 
     """
-    last_words = _LastWords()
+    last_words = LastWords()
     try:
         with last_words:
             async with asyncio.timeout(within):
@@ -246,7 +230,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[Admin]:
     """
     admin = Admin(**_connection(settings, "waybill-admin"), request_timeout_ms=_ms(REQUEST_TIMEOUT))
     own_connections(admin._client)
-    last_words = _LastWords()
+    last_words = LastWords()
     try:
         try:
             with last_words:
@@ -263,68 +247,6 @@ async def admin_client(settings: Settings) -> AsyncIterator[Admin]:
                 await admin.close()
         except TimeoutError:
             log.warning("kafka client left behind", client=type(admin).__name__)
-
-
-class _LastWords:
-    """Hears why a client cannot connect, instead of the log: aiokafka's exception does not say, its log does."""
-
-    def __init__(self) -> None:
-        self._causes: list[object] = []
-        self._listening = True
-
-    def __enter__(self) -> None:
-        logging.getLogger("aiokafka").addFilter(_overhear)
-        self._token = _listener.set(self)
-
-    def __exit__(self, *_: object) -> None:
-        self._listening = False  # tasks of the client have been started with us in their context
-        _listener.reset(self._token)
-
-    def hear(self, record: logging.LogRecord) -> bool:
-        """Take a record of the log. Return whether it was for us."""
-        if not self._listening or record.levelno < logging.WARNING:
-            return False
-        self._causes.append(record.args[-1] if isinstance(record.args, tuple) and record.args else record.msg)
-        return True
-
-    def error(self, client: AIOKafkaClient, otherwise: str) -> UnreachableError:
-        """Say what was heard. Of several brokers, what one refuses tells more than that another is away."""
-        where = f"Kafka at {','.join(f'{host}:{port}' for host, port, _ in client.hosts)}"
-        for cause in self._causes:
-            if denial := _denial(client, cause):
-                return DeniedError(f"{where} {denial}")
-        if not self._causes:
-            return UnreachableError(f"{where} {otherwise}")
-        cause = self._causes[-1]
-        hint = ""
-        if isinstance(cause, (KafkaConnectionError, ConnectionResetError, ssl.SSLError)):
-            hint = f"; if that stays so, it does not expect WAYBILL_KAFKA_SECURITY_PROTOCOL={client._security_protocol}"
-        return UnreachableError(f"{where} cannot be reached: {str(cause) or repr(cause)}{hint}")
-
-
-_listener: Final[ContextVar[_LastWords | None]] = ContextVar("listener", default=None)
-
-
-def _overhear(record: logging.LogRecord) -> bool:
-    """Keep from the log what a listener takes."""
-    listener = _listener.get()
-    return listener is None or not listener.hear(record)
-
-
-def _denial(client: AIOKafkaClient, cause: object) -> str | None:
-    """Say how a broker denies us, if it does, with the settings to look at. Reaches into aiokafka 0.14."""
-    match cause:
-        case SaslAuthenticationFailed():
-            return (
-                f"refuses the log-in of {client._sasl_plain_username} by {client._sasl_mechanism}: wrong user or "
-                "password (WAYBILL_KAFKA_SASL_USERNAME, WAYBILL_KAFKA_SASL_PASSWORD)"
-            )
-        case UnsupportedSaslMechanismError():
-            return f"does not take log-ins by {client._sasl_mechanism} (WAYBILL_KAFKA_SASL_MECHANISM)"
-        case ssl.SSLCertVerificationError():
-            return f"shows a certificate that is not trusted: {cause.verify_message} (WAYBILL_KAFKA_SSL_CAFILE)"
-        case _:
-            return None
 
 
 def _internals(client: Producer | Consumer) -> Any:
