@@ -16,15 +16,12 @@ import msgspec
 
 from ingest.errors import SpoolError
 from ingest.records import Record
-from ingest.spool_db import FILE, locked, opened, read_headers, size_of, transaction, write_headers
+from ingest.spool_db import FILE, locked, opened, read_headers, size_of, transaction
+from ingest.spool_lines import Line, WebhookRows, join
 from runtime.errors import SetupError
-from schemas.partitioning import hash_of
 
 VACUUM_PAGES: Final = 16 * 1024
 """How many free pages (64 MiB) go back to the file system at once: some ten milliseconds."""
-
-ROWS_A_STATEMENT: Final = 50
-"""Python's lock is fought for once a statement: beside a busy event loop several rows in one are 3 times faster."""
 
 _INSERT: Final = "insert into spooled (key, value, headers, timestamp_ms, hash) values "
 _FIRST: Final = """
@@ -50,10 +47,6 @@ _SET_ASIDE: Final = """
 _BYTES: Final = "select coalesce(sum(length(key) + length(value) + length(headers)), 0) from "
 _REFUSED: Final = "select count(*) from refused"
 
-Row = tuple[bytes, bytes, bytes, int, int]
-"""Key, value, headers, timestamp in milliseconds, the key's hash."""
-
-
 Found = tuple[int, bytes, bytes, bytes, int]
 """Seq, key, value, headers, timestamp in milliseconds."""
 
@@ -64,15 +57,6 @@ class Spooled(msgspec.Struct, frozen=True):
     seq: int
     record: Record
     size: int
-
-
-class Line(msgspec.Struct):
-    """What waits for one partition: how many records, when the first was received (milliseconds since the epoch)."""
-
-    records: int
-    oldest_ms: int
-    old: int = 0
-    """How many of them an older version of Waybill has left."""
 
 
 class SpoolFile:
@@ -137,7 +121,7 @@ class SpoolFile:
         with transaction(self._db):
             for records in webhooks:
                 self._db.execute("savepoint webhook")
-                rows = _Rows(records, self.partitions, max_bytes - self.bytes - taken)
+                rows = WebhookRows(records, self.partitions, max_bytes - self.bytes - taken)
                 for batch in rows:
                     values = ",".join(["(?, ?, ?, ?, ?)"] * len(batch))
                     self._db.execute(_INSERT + values, list(chain.from_iterable(batch)))
@@ -147,10 +131,10 @@ class SpoolFile:
                 self._db.execute("release webhook")
                 if rows.fits:
                     taken += rows.bytes
-                    _join(lines, rows.lines)
+                    join(lines, rows.lines)
         self._bytes += taken
         self.records += sum(line.records for line in lines.values())
-        _join(self.lines, lines)
+        join(self.lines, lines)
         return kept
 
     def place(self, partitions: int) -> None:
@@ -319,7 +303,7 @@ class SpoolFile:
             places = self._db.execute(_PLACES.format(partitions=self.partitions)).fetchall()
             for partition, is_old, count, seq in sorted(places, key=lambda place: place[3]):
                 oldest = self._db.execute("select timestamp_ms from spooled where seq = ?", (seq,)).fetchone()[0]
-                _join(lines, {partition: Line(count, oldest, count if is_old else 0)})
+                join(lines, {partition: Line(count, oldest, count if is_old else 0)})
             self._count_refused()
             self._seen = self._version()
         except sqlite3.Error as error:
@@ -348,41 +332,3 @@ class SpoolFile:
                 self._db.execute(f"create index {name} on spooled (hash % {self.partitions})")
         except (sqlite3.Error, SpoolError):
             return
-
-
-def _join(lines: dict[int, Line], behind: dict[int, Line]) -> None:
-    """Put the records of `behind` behind those of `lines`."""
-    for partition, line in behind.items():
-        ahead = lines.get(partition)
-        if ahead is None:
-            lines[partition] = line
-        else:
-            ahead.records += line.records
-            ahead.old += line.old
-
-
-class _Rows:
-    """A webhook's records as rows, some at a time while there is room, and what they came to."""
-
-    def __init__(self, records: Iterable[Record], partitions: int, room: int) -> None:
-        self._records = records
-        self._partitions = partitions
-        self._room = room
-        self.fits = True
-        self.bytes = 0
-        self.lines: dict[int, Line] = {}
-
-    def __iter__(self) -> Iterator[list[Row]]:
-        rows = (
-            (record.key, record.value, write_headers(record.headers), record.timestamp_ms, hash_of(record.key))
-            for record in self._records
-        )
-        while batch := list(islice(rows, ROWS_A_STATEMENT)):
-            self.bytes += sum(size_of(*row[:3]) for row in batch)
-            if self.bytes > self._room:
-                self.fits = False
-                return
-            for *_, timestamp_ms, hash_ in batch:
-                line = self.lines.setdefault(hash_ % self._partitions, Line(0, timestamp_ms))
-                line.records += 1
-            yield batch

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ingest.errors import SpoolError
 from ingest.records import Record
 from ingest.spool_db import FILE
-from ingest.spool_file import ROWS_A_STATEMENT, SpoolFile
+from ingest.spool_file import SpoolFile
+from ingest.spool_lines import ROWS_A_STATEMENT
 from runtime.errors import SetupError
 
 HEADERS = [("courier", b"dash"), ("item", b"1/1"), ("content-type", "Größe".encode())]
