@@ -7,8 +7,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from schemas.couriers.base import Piece, shipment_id
+from schemas.couriers.base import Piece
 from schemas.records import ITEM, Headers, Provenance
+from schemas.shipment_ids import shipment_id
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

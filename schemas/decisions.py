@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.couriers.base import check_reference, shipment_id
+from schemas.couriers.base import check_reference
 from schemas.observation import EDITION, Accept, Decision, Details, Observation, Retire, SetStatus
 from schemas.records import Provenance, UnreadableError
+from schemas.shipment_ids import parse_shipment_id, shipment_id
 from schemas.tolerant_json import digest, unstorable
 from schemas.vocabulary import DeadLetterReason, Source
 
@@ -41,7 +42,7 @@ def read_decision(value: bytes, provenance: Provenance) -> Observation:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "no operator's decision") from error
     _check(decision)
-    _, _, reference = decision.shipment_id.partition(":")
+    reference = parse_shipment_id(decision.shipment_id).reference
     if decision.shipment_id != shipment_id(provenance.courier, provenance.account, reference):
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the decision is about another shipment than its headers")
     check_reference(reference, "the decision's reference")

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.decisions.known_shipment import account_of
 from operators.shared.errors import OperatorError
 from processor.core.errors import StoredRowError
 from processor.core.state import Shipment
@@ -18,6 +17,7 @@ from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import Anomaly
 from schemas.observation import Accept, Dismiss
+from schemas.shipment_ids import parse_shipment_id
 from schemas.vocabulary import AnomalyKind
 
 PAGE: Final = 200
@@ -51,7 +51,7 @@ class Standing(msgspec.Struct, frozen=True):
     @property
     def account(self) -> str | None:
         """The shipment's merchant account."""
-        return account_of(self.anomaly.shipment_id, self.anomaly.courier)
+        return parse_shipment_id(self.anomaly.shipment_id).account
 
 
 class Wanted(msgspec.Struct, frozen=True):

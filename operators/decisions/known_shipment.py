@@ -10,6 +10,7 @@ from processor.core.state import Shipment
 from processor.storage.store import Store
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
+from schemas.shipment_ids import parse_shipment_id
 from schemas.vocabulary import Service, Status
 
 _Q: Final = load_queries("operators.decisions")
@@ -29,11 +30,6 @@ class Known(msgspec.Struct, frozen=True):
     retired_at: datetime | None = None
 
 
-def account_of(shipment_id: str, courier: str) -> str | None:
-    """Return the merchant account that is part of a shipment's id."""
-    return shipment_id.partition(":")[0].removeprefix(courier).removeprefix(".") or None
-
-
 async def known_shipment(connection: Connection, name: str) -> Known:
     """Return the shipment that a name means. One of which only unknown words came has no row.
 
@@ -46,8 +42,8 @@ async def known_shipment(connection: Connection, name: str) -> Known:
     row = await connection.fetchrow(_Q["shipment_to_decide"], shipment_id)
     if row is not None:
         return msgspec.convert(dict(row), Known)
-    courier = shipment_id.partition(":")[0].partition(".")[0]
-    return Known(shipment_id, courier, account_of(shipment_id, courier))
+    parts = parse_shipment_id(shipment_id)
+    return Known(shipment_id, parts.courier, parts.account)
 
 
 async def load(pool: Pool, shipment_id: str) -> Shipment | None:

@@ -6,6 +6,7 @@ from operators.shared.errors import Match, OperatorError, SeveralError
 from runtime.postgres import Connection
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
+from schemas.shipment_ids import parse_shipment_id
 from schemas.times import format_time
 
 MOST: Final = 20
@@ -44,8 +45,8 @@ async def find_shipment(connection: Connection, name: str) -> str:
 
 def is_id(name: str) -> bool:
     """Whether a name has the form of a shipment's id."""
-    owner, colon, reference = name.partition(":")
-    return bool(colon and reference) and owner.partition(".")[0] in COURIERS
+    parts = parse_shipment_id(name)
+    return bool(parts.reference) and parts.courier in COURIERS
 
 
 async def resolve(connection: Connection, name: str) -> str:

@@ -16,6 +16,7 @@ from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
 from schemas.observation import Accept, Dismiss, Observation
+from schemas.shipment_ids import parse_shipment_id
 from schemas.times import format_time
 from schemas.vocabulary import AnomalyKind
 
@@ -95,7 +96,7 @@ async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> 
         events = await connection.fetch(_Q["events_of_shipment"], shipment_id)
     if row is None and not observations:
         raise OperatorError(f"nothing is known of {shipment_id}")
-    courier = COURIERS[shipment_id.partition(":")[0].partition(".")[0]]
+    courier = COURIERS[parse_shipment_id(shipment_id).courier]
     known = await Store(pool).load([shipment_id])
     folded = known.get(shipment_id) or new_shipment(courier, shipment_id)
     hide = dict if show_personal else masked

@@ -21,6 +21,7 @@ from runtime.kafka_records import raw_record
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.records import header_texts
+from schemas.shipment_ids import parse_shipment_id
 from schemas.times import format_time, moment_of
 from schemas.topics import Topic
 
@@ -210,7 +211,6 @@ def _is_wanted(shown: Shown, choice: Choice) -> bool:
 def _marks(shown: Shown, topic: Topic) -> tuple[str | None, str | None]:
     """Return a record's courier, and what `--type` goes by."""
     value = shown.value if isinstance(shown.value, dict) else {}
-    of_shipment = (shown.key or "").partition(":")[0].partition(".")[0]
     match topic:
         case Topic.RAW:
             return shown.headers.get("courier"), shown.headers.get("source")
@@ -221,7 +221,7 @@ def _marks(shown: Shown, topic: Topic) -> tuple[str | None, str | None]:
         case Topic.EVENTS:
             return value.get("courier"), value.get("type")
         case Topic.STATE:
-            return value.get("courier", of_shipment), None
+            return value.get("courier", parse_shipment_id(shown.key or "").courier), None
 
 
 def _shower(settings: Settings, choice: Choice, partitions: int) -> Callable[[Any], Shown]:

@@ -95,11 +95,6 @@ class Courier(Protocol):
         ...
 
 
-def shipment_id(courier: str, account: str | None, reference: str) -> str:
-    """Name a shipment: `<courier>:<reference>`, or `<courier>.<account>:<reference>`."""
-    return f"{courier}.{account}:{reference}" if account else f"{courier}:{reference}"
-
-
 def check_reference(reference: object, name: str) -> str:
     """Return a usable reference, without the white space (Unicode's) around it.
 

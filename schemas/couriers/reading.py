@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.couriers.base import Courier, shipment_id
+from schemas.couriers.base import Courier
 from schemas.observation import EDITION, Charges, Details, Driver, Observation, Stamp
 from schemas.records import Provenance
+from schemas.shipment_ids import shipment_id
 from schemas.times import believed, read_time
 from schemas.tolerant_json import clean, digest
 from schemas.vocabulary import Service, Status, TimeSource

@@ -11,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from schemas.couriers.base import shipment_id
 from schemas.partitioning import partition_of
+from schemas.shipment_ids import shipment_id
 from tests.integration.system import START, dash
 
 DASH_SECRET: Final = "d" * 32

@@ -22,9 +22,9 @@ from processor.protocol.crash_points import Step
 from runtime import kafka, migrations, topics
 from runtime.settings import Settings, load_settings
 from schemas.couriers import COURIERS
-from schemas.couriers.base import shipment_id
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord
+from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
 from tests.waiting import DEADLINE
 

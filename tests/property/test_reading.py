@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.couriers import COURIERS
-from schemas.couriers.base import shipment_id
 from schemas.observation import Observation
 from schemas.records import Provenance, UnreadableError
+from schemas.shipment_ids import shipment_id
 from schemas.vocabulary import Source
 from tests.model.reference import Said, pairs, read_dash, read_entry, read_kiriminaja
 from tests.property.driving import JAKARTA, zone_of

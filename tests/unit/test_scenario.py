@@ -13,11 +13,12 @@ from processor.core import plan as planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
-from schemas.couriers.base import NotFound, Piece, shipment_id
+from schemas.couriers.base import NotFound, Piece
 from schemas.couriers.pulling import news
 from schemas.events import Anomaly, Event
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord
+from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
 from schemas.vocabulary import EventType, Outcome, Source, Transition
 

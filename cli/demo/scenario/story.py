@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from cli.demo.scenario.check import Expectation, ExpectedAnomaly, ExpectedEvent
-from schemas.couriers.base import shipment_id
+from schemas.shipment_ids import shipment_id
 
 BEFORE_NOW: Final = timedelta(minutes=1)
 """How long ago a story's last webhook says it happened: a courier's clock may be a little ahead of ours."""

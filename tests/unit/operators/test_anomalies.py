@@ -8,7 +8,7 @@ import pytest
 
 from operators.decisions.anomalies import AnomalyState, shipment_of, state_of
 from operators.decisions.decide import observation_of, write
-from operators.decisions.known_shipment import Known, account_of
+from operators.decisions.known_shipment import Known
 from operators.decisions.set_status import in_words, verdict_on
 from operators.shared.errors import OperatorError
 from processor.core.plan import Plan, plan
@@ -107,14 +107,6 @@ def test_what_is_no_anomaly(name: str) -> None:
 def test_the_shipment_of_an_anomaly() -> None:
     assert shipment_of("dash:X/anomaly/0:1/unknown_status") == NAME
     assert shipment_of("dash.a:b/anomaly/c/anomaly/2/0:1/illegal_transition") == "dash.a:b/anomaly/c"
-
-
-@pytest.mark.parametrize(
-    ("shipment_id", "courier", "account"),
-    [("dash:X", "dash", None), ("dash.shop:X", "dash", "shop"), ("kiriminaja:a.b:c", "kiriminaja", None)],
-)
-def test_the_account_of_a_shipment(shipment_id: str, courier: str, account: str | None) -> None:
-    assert account_of(shipment_id, courier) == account
 
 
 @pytest.mark.parametrize(

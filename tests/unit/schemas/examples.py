@@ -17,11 +17,11 @@ from processor.core.outputs import messages
 from processor.core.plan import plan
 from processor.core.reading import read
 from schemas.couriers import COURIERS
-from schemas.couriers.base import shipment_id
 from schemas.events import SCHEMA_VERSION
 from schemas.export import FOLDER
 from schemas.partitioning import partition_of
 from schemas.records import AnyHeaders, Provenance, RawRecord
+from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
 
 ROOT = Path(__file__).parents[3]

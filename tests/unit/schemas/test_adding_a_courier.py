@@ -14,7 +14,7 @@ from processor.core.plan import Plan, plan
 from processor.core.reading import read
 from runtime.settings import load_settings, settings_in_force
 from schemas.couriers import COURIERS, Courier
-from schemas.couriers.base import Credentials, NotFound, Piece, Position, check_reference, shipment_id
+from schemas.couriers.base import Credentials, NotFound, Piece, Position, check_reference
 from schemas.couriers.pulling import news
 from schemas.couriers.reading import clock, first_of, observe, text
 from schemas.drawing import state_machines
@@ -23,6 +23,7 @@ from schemas.lifecycle import Lifecycle
 from schemas.observation import Details, Observation, Stamp
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, UnreadableError
+from schemas.shipment_ids import shipment_id
 from schemas.tolerant_json import digest, elements, load
 from schemas.topics import Topic
 from schemas.vocabulary import RANK, DeadLetterReason, Service, Source, Status
