@@ -30,7 +30,7 @@ from processor.core.errors import (
     MendableError,
     UnplannableError,
 )
-from processor.core.outputs import NO_TIME, Output, batch_messages, told_by
+from processor.core.outputs import NO_TIME, Output, batch_messages
 from processor.core.plan import MAX_BATCH, Plan
 from processor.core.reading import Reading, Unreadable, authorized
 from processor.doubts import DOUBTS, claim_reason
@@ -544,8 +544,8 @@ class Worker:
         for unreadable in done.dead_letters:
             metrics.dead_letters.labels(unreadable.error.reason).inc()
         for output in done.outputs:
-            if output.topic is Topic.ANOMALIES:
-                metrics.anomalies.labels(*told_by(output)).inc()
+            if output.anomaly is not None:
+                metrics.anomalies.labels(output.anomaly.courier, output.anomaly.kind).inc()
 
 
 async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[int]], readings: Sequence[Reading]) -> None:

@@ -26,8 +26,8 @@ from runtime.settings import Settings
 from runtime.values import MASK
 from schemas.couriers import COURIERS
 from schemas.events import Anomaly, Event
+from schemas.shipment_ids import parse_shipment_id
 from schemas.times import format_time
-from schemas.topics import Topic
 from schemas.vocabulary import PHASES
 
 PLANNED: Final = 2_000
@@ -38,9 +38,6 @@ PERSONAL: Final = frozenset({"driver", "signed_by", "tracking_url", "proofs", "d
 
 PLAN_NAME: Final = "plan"
 """Stands for the job's name in the command ids of planned records. No job has it."""
-
-_read_event: Final = msgspec.json.Decoder(Event).decode
-_read_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -161,10 +158,10 @@ class Planner:
 
     def _foresee(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
-            if output.topic is Topic.EVENTS and output.value is not None:
-                self.events.append(_coming_event(_read_event(output.value)))
-            elif output.topic is Topic.ANOMALIES and output.value is not None:
-                self.anomalies.append(_coming_anomaly(_read_anomaly(output.value)))
+            if output.event is not None:
+                self.events.append(_coming_event(output.event))
+            elif output.anomaly is not None:
+                self.anomalies.append(_coming_anomaly(output.anomaly))
 
     def changes(self) -> list[Change]:
         """Return what would change, by shipment."""
@@ -246,7 +243,7 @@ def fields_of(name: str, snapshot: Snapshot | None) -> dict[str, Any]:
     """Return a shipment's row, field by field."""
     if snapshot is None:
         return {}
-    courier = COURIERS[name.partition(":")[0].partition(".")[0]]
+    courier = COURIERS[parse_shipment_id(name).courier]
     details = snapshot.details
     fields = {
         "status": snapshot.status,

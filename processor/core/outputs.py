@@ -72,7 +72,9 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     version: int | None = None
     headers: SentHeaders = []
     event: Event | None = None
-    """What the value says, where it has just been written. Not stored."""
+    """Of an event that was just written: the value before it became bytes. Not stored."""
+    anomaly: Anomaly | None = None
+    """Of an anomaly, likewise."""
 
 
 NO_TIME: Final = -1
@@ -167,7 +169,7 @@ def event_output(
         source=origin.source(observation),
         raw=origin.raw,
     )
-    return _stored(Topic.EVENTS, origin, 0, observation.shipment_id, _encode(event), version, event)
+    return _stored(Topic.EVENTS, origin, 0, observation.shipment_id, _encode(event), version, event=event)
 
 
 def anomaly_output(
@@ -188,7 +190,7 @@ def anomaly_output(
         source=origin.source(observation),
         raw=origin.raw,
     )
-    return _stored(Topic.ANOMALIES, origin, ordinal, observation.shipment_id, _encode(anomaly))
+    return _stored(Topic.ANOMALIES, origin, ordinal, observation.shipment_id, _encode(anomaly), anomaly=anomaly)
 
 
 def chunk_end(sizes: Iterable[tuple[int, int, int]], outputs: int, bytes_: int) -> int | None:
@@ -202,13 +204,6 @@ def chunk_end(sizes: Iterable[tuple[int, int, int]], outputs: int, bytes_: int) 
         if place and (counted > outputs or summed > bytes_):
             return cause
     return None
-
-
-def told_by(anomaly: Output) -> tuple[str, str]:
-    """Return courier and kind of a stored anomaly."""
-    assert anomaly.value is not None
-    told = _decode_anomaly(anomaly.value)
-    return told.courier, told.kind
 
 
 def dead_letter(origin: Origin, error: UnreadableError) -> Output:
@@ -289,6 +284,8 @@ def batch_messages(outputs: Sequence[Output], timestamp_ms: int | None = None) -
 def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | None = None) -> tuple[Message, ...]:
     """Return the records to publish for an output. An event also leaves the newest state.
 
+    Only the value of an output that was read back from the table is decoded.
+
     They are stamped with when the output was recorded. What is published long after gets a timestamp of its own: by it
     brokers take or refuse a record, and keep it or let it go.
 
@@ -309,7 +306,7 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
             state = _encode(state_after(event))
             return told, _message(Topic.STATE, output, state, event, STATE_TYPE, timestamp_ms)
         case Topic.ANOMALIES:
-            anomaly = _stored_value(_decode_anomaly, output)
+            anomaly = output.anomaly or _stored_value(_decode_anomaly, output)
             headers = cloud_event_headers(
                 Topic.ANOMALIES,
                 id_=anomaly.id,
@@ -357,7 +354,9 @@ def _stored(
     shipment_id: str,
     value: bytes | None,
     version: int | None = None,
+    *,
     event: Event | None = None,
+    anomaly: Anomaly | None = None,
 ) -> Output:
     record = origin.record
     return Output(
@@ -371,4 +370,5 @@ def _stored(
         shipment_id,
         version,
         event=event,
+        anomaly=anomaly,
     )
