@@ -3,23 +3,44 @@
 import argparse
 from collections import Counter
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
-from cli.commands.decisions import came_of
-from cli.starting import DONE, FAILED, USAGE, operate
+from cli.commands.shipment_decisions import came_of
+from cli.exit_codes import DONE, FAILED, USAGE
+from cli.operating import change, operate
 from cli.terminal.arguments import moment, offer_json, positive, why
-from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.consent import agreed, offer_change
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
+from operators.decisions.anomalies import (
+    INSTEAD,
+    AnomalyState,
+    Chosen,
+    Standing,
+    Wanted,
+    anomalies,
+    choose,
+    decision_on,
+    find,
+)
+from operators.decisions.decide import (
+    decide,
+    decide_all,
+    predicted,
+    write,
+)
+from operators.decisions.known_shipment import Known, load
+from operators.shared.errors import OperatorError
+from operators.shared.finding import find_shipment
+from operators.shared.operator_log import operator_name
+from runtime.appending import open_appender
+from runtime.postgres import Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import AnomalyKind
-
-if TYPE_CHECKING:
-    from operators.decisions.anomalies import Chosen, Standing, Wanted
-    from runtime.postgres import Pool
 
 AT_ONCE: Final = 1_000
 """Anomalies that are decided about in one run unless told otherwise: some seconds of a processor's work."""
@@ -28,22 +49,21 @@ SHOWN: Final = 20
 """Kinds and words that are listed before it is asked."""
 
 
-def offer(commands: Any) -> None:
-    """Offer `waybill anomalies` and its verbs."""
-    anomalies = commands.add_parser("anomalies", help="what could not simply be applied: look, accept, dismiss")
-    verbs = anomalies.add_subparsers(metavar="VERB", required=True)
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command and its verbs."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     listed = verbs.add_parser("list", help="the open ones, newest first")
     listed.add_argument("--all", action="store_true", help="also those that are settled, accepted or dismissed")
     _offer_filters(listed)
     listed.add_argument("--shipment", metavar="S", help="of one shipment: its id, reference, order or AWB")
     offer_json(listed)
-    listed.set_defaults(command=_list)
+    listed.set_defaults(command=partial(operate, _list))
 
     show = verbs.add_parser("show", help="some of them, and what can be done about each")
     show.add_argument("ids", metavar="ID", nargs="+")
     offer_json(show)
-    show.set_defaults(command=_show)
+    show.set_defaults(command=partial(operate, _show))
 
     for verb, text in (
         ("accept", "make the refused observation count, whatever the table says"),
@@ -71,23 +91,10 @@ def _offer_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive, metavar="N", help="at most N, the newest")
 
 
-def _wanted(arguments: argparse.Namespace, shipment: str | None = None) -> "Wanted":
-    from operators.decisions.anomalies import Wanted  # noqa: PLC0415
-
+def _wanted(arguments: argparse.Namespace, shipment: str | None = None) -> Wanted:
     return Wanted(
         tuple(arguments.kind), tuple(arguments.courier), tuple(arguments.courier_status), arguments.since, shipment
     )
-
-
-# The handlers import what they need when they run.
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _list_anomalies(settings, arguments))
-
-
-def _show(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _show_anomalies(settings, arguments))
 
 
 def _decide(arguments: argparse.Namespace) -> int:
@@ -95,16 +102,10 @@ def _decide(arguments: argparse.Namespace) -> int:
     if not any(chosen):
         complain("which anomalies? Give their ids, or --kind, --courier, --courier-status or --since")
         return USAGE
-    if not can_ask(arguments):
-        return USAGE
-    return operate(lambda settings: _decide_anomalies(settings, arguments))
+    return change(_decide_chosen, arguments)
 
 
-async def _list_anomalies(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions.anomalies import AnomalyState, anomalies  # noqa: PLC0415
-    from operators.shared.finding import find_shipment  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     found: list[Standing] = []
     async with await open_pool(settings, "operator", 2) as pool:
         shipment = None
@@ -134,10 +135,7 @@ async def _list_anomalies(settings: Settings, arguments: argparse.Namespace) -> 
     return DONE
 
 
-async def _show_anomalies(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions.anomalies import AnomalyState, find  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, "operator", 2) as pool:
         found = [await find(pool, each) for each in arguments.ids]
     shown = [_shown(each) | {"remedy": _remedy(each) if each.state is AnomalyState.OPEN else None} for each in found]
@@ -153,11 +151,7 @@ async def _show_anomalies(settings: Settings, arguments: argparse.Namespace) -> 
     return DONE
 
 
-async def _decide_anomalies(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions.anomalies import choose  # noqa: PLC0415
-    from operators.shared.errors import OperatorError  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _decide_chosen(settings: Settings, arguments: argparse.Namespace) -> int:
     accepting = arguments.verb == "accept"
     async with await open_pool(settings, "operator", 2) as pool:
         limit = arguments.limit or AT_ONCE
@@ -169,17 +163,7 @@ async def _decide_anomalies(settings: Settings, arguments: argparse.Namespace) -
         return await _decide_many(settings, pool, chosen, arguments)
 
 
-async def _decide_one(settings: Settings, pool: "Pool", standing: "Standing", arguments: argparse.Namespace) -> int:
-    from operators.decisions.anomalies import decision_on, find  # noqa: PLC0415
-    from operators.decisions.decide import (  # noqa: PLC0415
-        decide,
-        predicted,
-        write,
-    )
-    from operators.decisions.known_shipment import Known, load  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-    from runtime.appending import open_appender  # noqa: PLC0415
-
+async def _decide_one(settings: Settings, pool: Pool, standing: Standing, arguments: argparse.Namespace) -> int:
     decision = decision_on(standing, operator_name(settings), arguments.reason, accepting=arguments.verb == "accept")
     anomaly = standing.anomaly
     command = write(Known(anomaly.shipment_id, anomaly.courier, standing.account), decision)
@@ -205,13 +189,7 @@ async def _decide_one(settings: Settings, pool: "Pool", standing: "Standing", ar
     return DONE
 
 
-async def _decide_many(settings: Settings, pool: "Pool", chosen: "Chosen", arguments: argparse.Namespace) -> int:
-    from operators.decisions.anomalies import decision_on  # noqa: PLC0415
-    from operators.decisions.decide import decide_all, write  # noqa: PLC0415
-    from operators.decisions.known_shipment import Known  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-    from runtime.appending import open_appender  # noqa: PLC0415
-
+async def _decide_many(settings: Settings, pool: Pool, chosen: Chosen, arguments: argparse.Namespace) -> int:
     if not arguments.json:
         _say_chosen(chosen, arguments)
     came: dict[str, int] | None = None
@@ -239,7 +217,7 @@ async def _decide_many(settings: Settings, pool: "Pool", chosen: "Chosen", argum
     return DONE
 
 
-def _say_chosen(chosen: "Chosen", arguments: argparse.Namespace) -> None:
+def _say_chosen(chosen: Chosen, arguments: argparse.Namespace) -> None:
     words = Counter((each.anomaly.courier, each.anomaly.kind, each.anomaly.courier_status) for each in chosen.standing)
     say(f"{len(chosen.standing)} anomalies to {arguments.verb}")
     for (courier, kind, word), count in words.most_common(SHOWN):
@@ -252,16 +230,14 @@ def _say_chosen(chosen: "Chosen", arguments: argparse.Namespace) -> None:
         complain(f"there may be more: --limit {len(chosen.standing)}")
 
 
-def _said(standing: "Standing") -> str:
+def _said(standing: Standing) -> str:
     observed = standing.anomaly.observed
     return f"{observed.courier_status} ({observed.status or 'no status'}) of {observed.occurred_at}"
 
 
-def _remedy(standing: "Standing") -> str:
-    from operators.decisions.anomalies import INSTEAD  # noqa: PLC0415
-
+def _remedy(standing: Standing) -> str:
     return INSTEAD.get(standing.anomaly.kind, "`waybill anomalies accept` makes it count, `dismiss` leaves it refused")
 
 
-def _shown(standing: "Standing") -> dict[str, Any]:
+def _shown(standing: Standing) -> dict[str, Any]:
     return {"id": standing.anomaly.id, "state": standing.state, **msgspec.to_builtins(standing.anomaly)}

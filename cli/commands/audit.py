@@ -3,35 +3,38 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import msgspec
+from rich.progress import Progress as Bars
 
-from cli.starting import DONE, FAILED, operate
+from cli.exit_codes import DONE, FAILED
+from cli.operating import operate
 from cli.terminal.arguments import offer_json, offer_personal
+from cli.terminal.console import console
 from cli.terminal.output import progress_is_watched, say, say_json
 from cli.terminal.tables import say_table
+from operators.audit.facts import Difference
+from operators.audit.report import Report, Scope
+from operators.audit.run import Progress, audit
+from operators.shared.operator_log import note, operator_name
+from runtime.postgres import connect
 from runtime.settings import Settings
 
-if TYPE_CHECKING:
-    from operators.audit.facts import Difference
-    from operators.audit.report import Report
-    from operators.audit.run import Progress
 
-
-def offer(commands: Any) -> None:
-    """Offer `waybill audit`."""
-    audit = commands.add_parser(
-        "audit", help="fold what is stored once more; compare with shipments and shipment.state; check the sums"
-    )
-    scope = audit.add_mutually_exclusive_group()
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
+    scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--shipment", metavar="S", help="one shipment: its id, reference, order or AWB")
     scope.add_argument("--partition", metavar="P", type=_partition, help="one partition")
     scope.add_argument("--all", action="store_true", help="everything, as without these")
-    audit.add_argument("--from-raw", action="store_true", help="also read the raw topic with today's code, and compare")
-    offer_personal(audit)
-    offer_json(audit)
-    audit.set_defaults(command=_audit)
+    parser.add_argument(
+        "--from-raw", action="store_true", help="also read the raw topic with today's code, and compare"
+    )
+    offer_personal(parser)
+    offer_json(parser)
+    parser.set_defaults(command=partial(operate, _audit))
 
 
 def _partition(text: str) -> int:
@@ -40,14 +43,7 @@ def _partition(text: str) -> int:
     return int(text)
 
 
-def _audit(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _run(settings, arguments))
-
-
-async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.audit.report import Scope  # noqa: PLC0415
-    from operators.audit.run import audit  # noqa: PLC0415
-
+async def _audit(settings: Settings, arguments: argparse.Namespace) -> int:
     scope = Scope(arguments.shipment, arguments.partition, arguments.from_raw)
     with _progress() as progress:
         report = await audit(settings, scope, progress)
@@ -66,10 +62,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     return FAILED if report.found else DONE
 
 
-async def _note(settings: Settings, report: "Report") -> None:
-    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
-    from runtime.postgres import connect  # noqa: PLC0415
-
+async def _note(settings: Settings, report: Report) -> None:
     told = (*report.differences, *report.corrections)
     seen = sorted({each.shipment for each in told if each.shipment is not None})
     connection = await connect(settings, "operator")
@@ -79,7 +72,7 @@ async def _note(settings: Settings, report: "Report") -> None:
         await connection.close()
 
 
-def _show(report: "Report") -> None:
+def _show(report: Report) -> None:
     if report.corrections:
         say_table(("shipment", "where", "field", "by today's rules", "as shown"), map(_cells, report.corrections))
         say(
@@ -108,7 +101,7 @@ def _many(count: int, what: str) -> str:
     return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
 
 
-def _cells(difference: "Difference") -> tuple[str | None, ...]:
+def _cells(difference: Difference) -> tuple[str | None, ...]:
     whose = difference.shipment or f"partition {difference.partition}"
     return whose, difference.where, difference.field, _text(difference.expected), _text(difference.found)
 
@@ -118,14 +111,11 @@ def _text(value: Any) -> str | None:
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def _progress() -> Iterator[Progress]:
     """Show on a terminal how far it is."""
     if not progress_is_watched():
         yield lambda _partition, _done, _total: None
         return
-    from rich.progress import Progress as Bars  # noqa: PLC0415
-
-    from cli.terminal.console import console  # noqa: PLC0415
 
     with Bars(console=console(stderr=True), transient=True) as bars:
         bar = bars.add_task("audit", total=None)

@@ -1,25 +1,15 @@
 """`waybill completion`: what a shell needs to complete `waybill` commands, from the parser itself."""
 
 import argparse
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from cli.starting import DONE
+import shtab
+
+from cli.exit_codes import DONE
+from cli.main import command_line
 from cli.terminal.output import say_lines
 
 SHELLS: Final = ("bash", "zsh", "fish")
-
-
-def offer(commands: Any, parser: argparse.ArgumentParser) -> None:
-    """Add the command. It completes what `parser` offers when it runs."""
-    completion = commands.add_parser(
-        "completion", help="print a script that completes these commands", description=_HOW, formatter_class=_AsWritten
-    )
-    completion.add_argument("shell", choices=SHELLS)
-    completion.set_defaults(command=_printing(parser))
-
-
-_AsWritten: Final = argparse.RawDescriptionHelpFormatter
 
 _HOW: Final = """\
 bash:  waybill completion bash > ~/.local/share/bash-completion/completions/waybill
@@ -28,11 +18,13 @@ fish:  waybill completion fish > ~/.config/fish/completions/waybill.fish
 """
 
 
-def _printing(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    def completion(arguments: argparse.Namespace) -> int:
-        import shtab  # noqa: PLC0415
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
+    parser.description, parser.formatter_class = _HOW, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("shell", choices=SHELLS)
+    parser.set_defaults(command=_completion)
 
-        say_lines(shtab.complete(parser, shell=arguments.shell))
-        return DONE
 
-    return completion
+def _completion(arguments: argparse.Namespace) -> int:
+    say_lines(shtab.complete(command_line(), shell=arguments.shell))
+    return DONE

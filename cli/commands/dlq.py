@@ -3,25 +3,32 @@
 import argparse
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from cli.starting import DONE, FAILED, USAGE, operate
+from cli.exit_codes import DONE, FAILED
+from cli.operating import change, operate
 from cli.terminal.arguments import moment, offer_json, offer_personal, positive
-from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.consent import agreed, offer_change
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
+from operators.dead_letters.letters import Letter, LetterState, Selection, name_of
+from operators.dead_letters.redrive import LOCK, Chosen, Prediction, Redrive, Redriven, choose, predict
+from operators.dead_letters.stored_letters import bodies, drop, find, letters
+from operators.shared.errors import OperatorError
+from operators.shared.locking import alone
+from operators.shared.operator_log import note, operator_name
+from operators.shared.rereading import reread
+from processor.core.reading import Reading, Unreadable
+from runtime.appending import open_appender
+from runtime.postgres import open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
 from schemas.vocabulary import DeadLetterReason
-
-if TYPE_CHECKING:
-    from operators.dead_letters.letters import Letter, Selection
-    from operators.dead_letters.redrive import Chosen, Prediction, Redriven
-    from processor.core.reading import Reading
 
 HIDDEN_BODY = "not shown, it may hold personal data: --show-personal"
 
@@ -45,22 +52,21 @@ class _Shown(msgspec.Struct, frozen=True):
     why: str | None
 
 
-def offer(commands: Any) -> None:
-    """Offer `waybill dlq` and its verbs."""
-    dlq = commands.add_parser("dlq", help="dead letters: look at them, have them read again, drop them")
-    verbs = dlq.add_subparsers(metavar="VERB", required=True)
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command and its verbs."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     listed = verbs.add_parser("list", help="those that are open, or redriven and not applied yet; newest first")
     _offer_filters(listed)
     listed.add_argument("--all", action="store_true", help="also those that are mended or dropped")
     offer_json(listed)
-    listed.set_defaults(command=_list)
+    listed.set_defaults(command=partial(operate, _list))
 
     show = verbs.add_parser("show", help="one of them, and what today's code reads in it")
     show.add_argument("letter", metavar="P:O", help="partition and offset of its raw record")
     offer_personal(show)
     offer_json(show)
-    show.set_defaults(command=_show)
+    show.set_defaults(command=partial(operate, _show))
 
     redrive = verbs.add_parser("redrive", help="append the records again, with the key computed anew")
     _offer_letters(redrive)
@@ -71,11 +77,11 @@ def offer(commands: Any) -> None:
         metavar="SHARE",
         help="stop when more than this share comes back (0.5); 1: never",
     )
-    redrive.set_defaults(command=_redrive)
+    redrive.set_defaults(command=partial(change, _redrive))
 
     drop = verbs.add_parser("drop", help="mark them as needing nothing any more")
     _offer_letters(drop, words="; any other text says why they are dropped")
-    drop.set_defaults(command=_drop)
+    drop.set_defaults(command=partial(change, _drop))
 
 
 def _offer_letters(parser: argparse.ArgumentParser, words: str = "") -> None:
@@ -118,32 +124,7 @@ def _ratio(text: str) -> float:
     return found
 
 
-# The handlers import what they need when they run.
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _list_letters(settings, arguments))
-
-
-def _show(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _show_letter(settings, arguments))
-
-
-def _redrive(arguments: argparse.Namespace) -> int:
-    if not can_ask(arguments):
-        return USAGE
-    return operate(lambda settings: _redrive_letters(settings, arguments))
-
-
-def _drop(arguments: argparse.Namespace) -> int:
-    if not can_ask(arguments):
-        return USAGE
-    return operate(lambda settings: _drop_letters(settings, arguments))
-
-
-def _selection(arguments: argparse.Namespace) -> "Selection":
-    from operators.dead_letters.letters import Selection  # noqa: PLC0415
-
+def _selection(arguments: argparse.Namespace) -> Selection:
     return Selection(
         tuple(getattr(arguments, "letters", ())),
         tuple(each for each in arguments.reason if each in _REASONS),
@@ -152,11 +133,7 @@ def _selection(arguments: argparse.Namespace) -> "Selection":
     )
 
 
-async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters.letters import LetterState  # noqa: PLC0415
-    from operators.dead_letters.stored_letters import letters  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     found = []
     async with await open_pool(settings, "operator", 1) as pool, aclosing(letters(pool, _selection(arguments))) as all_:
         async for letter in all_:
@@ -177,13 +154,7 @@ async def _list_letters(settings: Settings, arguments: argparse.Namespace) -> in
     return DONE
 
 
-async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters.stored_letters import bodies, find  # noqa: PLC0415
-    from operators.shared.errors import OperatorError  # noqa: PLC0415
-    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
-    from operators.shared.rereading import reread  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, "operator", 1) as pool:
         letter = await find(pool, arguments.letter)
         body = next(iter(await bodies(pool, [letter])), None)
@@ -216,13 +187,7 @@ async def _show_letter(settings: Settings, arguments: argparse.Namespace) -> int
     return DONE
 
 
-async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters.redrive import LOCK, Redrive, choose, predict  # noqa: PLC0415
-    from operators.shared.locking import alone  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-    from runtime.appending import open_appender  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _redrive(settings: Settings, arguments: argparse.Namespace) -> int:
     selection = _selection(arguments)
     async with await open_pool(settings, "operator", 2) as pool:
         chosen = await choose(pool, selection, arguments.limit)
@@ -246,12 +211,7 @@ async def _redrive_letters(settings: Settings, arguments: argparse.Namespace) ->
     return FAILED if done.stopped else DONE
 
 
-async def _drop_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.dead_letters.letters import LetterState  # noqa: PLC0415
-    from operators.dead_letters.stored_letters import drop, letters  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
     selection = _selection(arguments)
     why = "; ".join(each for each in arguments.reason if each not in _REASONS) or None
     async with await open_pool(settings, "operator", 1) as pool:
@@ -271,7 +231,7 @@ async def _drop_letters(settings: Settings, arguments: argparse.Namespace) -> in
     return DONE if wanted or arguments.dry_run or not chosen else FAILED
 
 
-def _say_prediction(chosen: "Chosen", prediction: "Prediction") -> None:
+def _say_prediction(chosen: Chosen, prediction: Prediction) -> None:
     say(f"{len(chosen.letters)} dead letters {_spread(chosen.letters)}")
     say(f"  {prediction.readable} would be read by today's code")
     for reason, count in sorted(prediction.unreadable.items()):
@@ -280,23 +240,21 @@ def _say_prediction(chosen: "Chosen", prediction: "Prediction") -> None:
         say(f"  passed over: {each.at}, {each.why}")
 
 
-def _say_done(done: "Redriven") -> None:
+def _say_done(done: Redriven) -> None:
     came = ", ".join(f"{count} {outcome}" for outcome, count in sorted(done.outcomes.items()))
     say(f"{done.job}: {done.appended} of {done.letters} redriven; {came or 'none applied yet'}")
     if done.stopped:
         complain(f"stopped: {done.stopped}")
 
 
-def _spread(letters: "tuple[Letter, ...] | list[Letter]") -> str:
+def _spread(letters: tuple[Letter, ...] | list[Letter]) -> str:
     reasons = sorted(each.reason for each in letters)
     counted = ", ".join(f"{len(list(group))} {reason}" for reason, group in groupby(reasons))
     return f"({counted})" if counted else ""
 
 
-def _today(reading: "Reading") -> dict[str, Any]:
+def _today(reading: Reading) -> dict[str, Any]:
     """What today's code reads: which shipment and word, or why it reads nothing."""
-    from processor.core.reading import Unreadable  # noqa: PLC0415
-
     if isinstance(reading, Unreadable):
         return {"readable": False, "reason": reading.error.reason, "detail": reading.error.detail}
     said = reading.observation
@@ -316,9 +274,7 @@ def _in_words(today: dict[str, Any]) -> str:
     return f"would be read: {today['shipment_id']}, {today['courier_status']} ({meant})"
 
 
-def _shown(letter: "Letter") -> _Shown:
-    from operators.dead_letters.letters import name_of  # noqa: PLC0415
-
+def _shown(letter: Letter) -> _Shown:
     return _Shown(
         letter.at,
         name_of(letter.place),

@@ -1,34 +1,26 @@
 """`waybill doctor`."""
 
 import argparse
-from typing import Any
 
+from cli.exit_codes import DONE, FAILED
 from cli.signals import run
-from cli.starting import DONE, FAILED, start
+from cli.starting import start
 from cli.terminal.arguments import offer_json
 from cli.terminal.output import say, say_json
+from operators.doctor.examine import examine
+from operators.doctor.finding import Level
+from processor.recover import halted
 from runtime.settings import Settings
 
 
-def offer(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "doctor", help="look at brokers, topics, durability, schema, cursors, clocks, settings"
-    )
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
     offer_json(parser)
-    parser.set_defaults(command=_doctor)
+    parser.set_defaults(command=lambda arguments: run(_doctor(start(), json=arguments.json)))
 
 
-def _doctor(arguments: argparse.Namespace) -> int:
-    return run(doctor(start(), json=arguments.json))
-
-
-async def doctor(settings: Settings, *, json: bool) -> int:
-    """Print a line for each thing that was looked at. 1 if one of them is wrong."""
-    from operators.doctor.examine import examine  # noqa: PLC0415
-    from operators.doctor.finding import Level  # noqa: PLC0415
-    from processor.recover import halted  # noqa: PLC0415
-
+async def _doctor(settings: Settings, *, json: bool) -> int:
+    """Print a line for each thing that was looked at. It has failed if one of them is wrong."""
     findings = []
     async for finding in examine(settings, halted):
         findings.append(finding)

@@ -2,33 +2,28 @@
 
 import argparse
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
-from cli.starting import DONE, operate
+from cli.exit_codes import DONE
+from cli.operating import operate
 from cli.terminal.arguments import offer_json
 from cli.terminal.output import say_json
 from cli.terminal.tables import say_table
+from operators.views.lag import find_lag, total
 from runtime.settings import Settings
 
 
-def offer(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser("lag", help="how far each partition is applied and published, how much waits")
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
     offer_json(parser)
-    parser.set_defaults(command=_lag)
+    parser.set_defaults(command=partial(operate, _lag))
 
 
-def _lag(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: lag(settings, json=arguments.json))
-
-
-async def lag(settings: Settings, *, json: bool) -> int:
+async def _lag(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a row for each partition, and their sum."""
-    from operators.views.lag import find_lag, total  # noqa: PLC0415
-
     found = await find_lag(settings)
     summed = total(found)
-    if json:
+    if arguments.json:
         say_json({"partitions": found, "total": summed})
         return DONE
     rows = [

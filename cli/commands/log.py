@@ -1,18 +1,20 @@
 """`waybill log`: who did what."""
 
 import argparse
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
-from cli.starting import DONE, operate
+from cli.exit_codes import DONE
+from cli.operating import operate
 from cli.terminal.arguments import moment, offer_json, positive
 from cli.terminal.output import complain, say, say_json
-from cli.terminal.tables import say_table
+from cli.terminal.tables import say_table, short_time
+from operators.shared.finding import resolve
+from operators.views.log import Entry, entries
+from runtime.postgres import open_pool
 from runtime.settings import Settings
-
-if TYPE_CHECKING:
-    from operators.views.log import Entry
 
 LIMIT: Final = 100
 """How many entries are listed unless told otherwise: a few screens."""
@@ -21,27 +23,18 @@ SHOWN: Final = 200
 """Characters of an entry's detail in the table; `--json` has all."""
 
 
-def offer(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser("log", help="what operators did, and whose personal data they looked at; newest first")
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
     parser.add_argument("--since", type=moment, metavar="T", help="only since then (a time, or 2h, 3d ago)")
     parser.add_argument("--operator", metavar="O", help="only what this one did")
     parser.add_argument("--shipment", metavar="S", help="only about this one: its id, reference, order or AWB")
     parser.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"at most N (default: {LIMIT})")
     offer_json(parser)
-    parser.set_defaults(command=_log)
+    parser.set_defaults(command=partial(operate, _log))
 
 
-def _log(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: log(settings, arguments))
-
-
-async def log(settings: Settings, arguments: argparse.Namespace) -> int:
+async def _log(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the entries."""
-    from operators.shared.finding import resolve  # noqa: PLC0415
-    from operators.views.log import entries  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
     async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
         shipment = arguments.shipment and await resolve(connection, arguments.shipment)
         found = await entries(connection, arguments.since, arguments.operator, shipment, arguments.limit)
@@ -53,14 +46,14 @@ async def log(settings: Settings, arguments: argparse.Namespace) -> int:
         return DONE
     say_table(
         ("when", "operator", "command", "detail"),
-        [(f"{each.logged_at[:19]}Z", each.operator, each.command, _detail(each)) for each in found],
+        [(short_time(each.logged_at), each.operator, each.command, _detail(each)) for each in found],
     )
     if len(found) == arguments.limit:
         complain(f"there may be more: --limit {arguments.limit}")
     return DONE
 
 
-def _detail(entry: "Entry") -> str:
+def _detail(entry: Entry) -> str:
     told = entry.detail if isinstance(entry.detail, dict) else {"": entry.detail}
     text = " ".join(f"{name}={_value(value)}" for name, value in told.items() if value not in (None, [], {}))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

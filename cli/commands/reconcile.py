@@ -2,33 +2,35 @@
 
 import argparse
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Final
 
 import msgspec
 
+from cli.exit_codes import DONE, FAILED, USAGE
+from cli.operating import operate
 from cli.signals import until_signalled
-from cli.starting import DONE, FAILED, USAGE, operate, start
+from cli.starting import start
 from cli.terminal.arguments import moment, offer_json
 from cli.terminal.output import complain, say, say_json
+from cli.terminal.reconcile_progress import shown
 from cli.terminal.tables import say_table
+from operators.shared.finding import find_shipment
+from reconcile.apis import APIS, couriers_asked, lacking
+from reconcile.asking import Ended
+from reconcile.drift import Report, report
+from reconcile.service import ask_once, list_due, run
+from runtime.postgres import open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
 
-if TYPE_CHECKING:
-    from reconcile.asking import Ended
-    from reconcile.drift import Report
-
 REPORT_SINCE: Final = "24h"
 
 
-def offer(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "reconcile",
-        help="ask couriers about shipments that have been silent, and append what no webhook told",
-        description="Without --once it runs until it is stopped.",
-    )
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
+    parser.description = "Without --once it runs until it is stopped."
     parser.add_argument("--once", action="store_true", help="ask about everybody who is due now, and exit")
     parser.add_argument("--shipment", metavar="S", help="ask about this one now, due or not, and exit")
     parser.add_argument("--courier", choices=sorted(COURIERS), help="ask only this courier")
@@ -39,12 +41,10 @@ def offer(commands: Any) -> None:
     report = verbs.add_parser("report", help="which webhooks never came, how late they are, what was healed")
     report.add_argument("--since", type=moment, default=REPORT_SINCE, metavar="TIME", help=f"default {REPORT_SINCE}")
     offer_json(report)
-    report.set_defaults(command=_report)
+    report.set_defaults(command=partial(operate, _report))
 
 
 def _reconcile(arguments: argparse.Namespace) -> int:
-    from reconcile.apis import APIS, couriers_asked, lacking  # noqa: PLC0415
-
     settings = start()
     couriers = couriers_asked(settings)
     wanted = (arguments.courier,) if arguments.courier else tuple(COURIERS)
@@ -57,17 +57,13 @@ def _reconcile(arguments: argparse.Namespace) -> int:
         if courier not in chosen and len(missing := lacking(settings, courier)) < len(APIS[courier][1]):
             complain(f"{courier} is not asked: {' and '.join(missing)} not set")
     if arguments.dry_run:
-        return operate(lambda settings: _list(settings, chosen, arguments))
+        return operate(lambda settings, arguments: _list(settings, chosen, arguments), arguments)
     if arguments.once or arguments.shipment:
-        return operate(lambda settings: _once(settings, chosen, arguments))
-    from reconcile.service import run  # noqa: PLC0415
-
+        return operate(lambda settings, arguments: _once(settings, chosen, arguments), arguments)
     return run(settings, chosen)
 
 
 async def _list(settings: Settings, couriers: tuple[str, ...], arguments: argparse.Namespace) -> int:
-    from reconcile.service import list_due  # noqa: PLC0415
-
     name = await _named(settings, arguments)
     found = [due async for due in list_due(settings, couriers) if name in (None, due.shipment_id)]
     if arguments.json:
@@ -83,9 +79,6 @@ async def _list(settings: Settings, couriers: tuple[str, ...], arguments: argpar
 
 
 async def _once(settings: Settings, couriers: tuple[str, ...], arguments: argparse.Namespace) -> int:
-    from cli.terminal.reconcile_progress import shown  # noqa: PLC0415
-    from reconcile.service import ask_once  # noqa: PLC0415
-
     name = await _named(settings, arguments)
     with until_signalled() as stop, shown() as tell:
         ended = await ask_once(settings, couriers, stop, tell, name)
@@ -98,16 +91,13 @@ async def _once(settings: Settings, couriers: tuple[str, ...], arguments: argpar
 
 async def _named(settings: Settings, arguments: argparse.Namespace) -> str | None:
     """Return the id of the shipment that was named, if one was."""
-    from operators.shared.finding import find_shipment  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
     if arguments.shipment is None:
         return None
     async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
         return await find_shipment(connection, arguments.shipment)
 
 
-def _say_ended(ended: "Ended") -> None:
+def _say_ended(ended: Ended) -> None:
     headings = ("courier", "due", "asked", "news", "no news", "not found", "throttled", "failed", "refused", "appended")
     counts = {**ended.counts, "total": ended.total}
     rows = [
@@ -119,14 +109,7 @@ def _say_ended(ended: "Ended") -> None:
         complain(f"{courier} was not asked about all of them: {why}")
 
 
-def _report(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _report_drift(settings, arguments))
-
-
-async def _report_drift(settings: Settings, arguments: argparse.Namespace) -> int:
-    from reconcile.drift import report  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _report(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, "operator", 1) as pool:
         found = await report(pool, arguments.since, datetime.now(UTC))
     if arguments.json:
@@ -136,7 +119,7 @@ async def _report_drift(settings: Settings, arguments: argparse.Namespace) -> in
     return DONE
 
 
-def _say_report(found: "Report") -> None:
+def _say_report(found: Report) -> None:
     say(f"recorded since {format_time(found.since)}")
     say("")
     say_table(

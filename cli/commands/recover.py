@@ -1,8 +1,14 @@
 """`waybill recover`."""
 
+import argparse
+
 import msgspec
 
-from cli.terminal.consent import agreed as ask
+from cli.exit_codes import DONE, FAILED, USAGE
+from cli.signals import run
+from cli.starting import start
+from cli.terminal.arguments import offer_json
+from cli.terminal.consent import agreed, can_ask, offer_change
 from cli.terminal.output import complain, say, say_json
 from processor.core.errors import ProcessorError
 from processor.protocol.repair import Mend
@@ -20,23 +26,34 @@ class _Planned(msgspec.Struct, frozen=True):
     steps: tuple[str, ...]
 
 
-async def recover(settings: Settings, *, json: bool, dry_run: bool, yes: bool) -> int:
-    """Say what stops each partition and how it is mended; mend it if that is wanted. 1 if it fails or is declined."""
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
+    offer_change(parser)
+    offer_json(parser)
+    parser.set_defaults(command=_recover)
+
+
+def _recover(arguments: argparse.Namespace) -> int:
+    return run(_mend(start(), arguments)) if can_ask(arguments) else USAGE
+
+
+async def _mend(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Say what stops each partition and how it is mended; mend it if that is wanted."""
     try:
         async with open_recovery(settings) as recovery:
             planned = _planned(await recovery.inspect())
-            if not json:
+            if not arguments.json:
                 _show(planned)
-            agreed = bool(planned) and not dry_run and (yes or ask())
-            if agreed:
-                await recovery.run(complain if json else say)
+            wanted = bool(planned) and not arguments.dry_run and (arguments.yes or agreed())
+            if wanted:
+                await recovery.run(complain if arguments.json else say)
     except (ProcessorError, *FAILURES) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # behind it PostgreSQL quotes rows
         complain(f"{reason}; run `waybill recover` again, it goes on where it stopped")
-        return 1
-    if json:
-        say_json({"mended": agreed, "partitions": planned})
-    return 0 if agreed or dry_run or not planned else 1
+        return FAILED
+    if arguments.json:
+        say_json({"mended": wanted, "partitions": planned})
+    return DONE if wanted or arguments.dry_run or not planned else FAILED
 
 
 def _planned(mends: dict[int, Mend]) -> list[_Planned]:

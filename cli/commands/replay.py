@@ -3,26 +3,31 @@
 import argparse
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
+import msgspec
+
+from cli.exit_codes import DONE, FAILED, USAGE
+from cli.operating import change, operate
 from cli.signals import until_signalled
-from cli.starting import DONE, FAILED, USAGE, operate
 from cli.terminal.arguments import moment, offer_json, offer_personal, positive
 from cli.terminal.consent import agreed, can_ask, offer_change
 from cli.terminal.output import complain, say, say_json
+from cli.terminal.replay_progress import shown
 from cli.terminal.tables import NOTHING, say_table
+from operators.replay.jobs import Job, Mode, newest
+from operators.replay.preview import Change, ReplayPlan, masked
+from operators.replay.range import Selection, Stretch, contradiction
+from operators.replay.replays import Prospect, came_of, cancel, look, pause, start, work
+from operators.replay.reprocess import Ended
+from operators.replay.republish import is_ours, target_partitions
+from operators.shared.operator_log import note, operator_name
+from runtime.postgres import Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.records import coordinates
 from schemas.times import format_time
-
-if TYPE_CHECKING:
-    from operators.replay.jobs import Job
-    from operators.replay.preview import Change, ReplayPlan
-    from operators.replay.range import Selection, Stretch
-    from operators.replay.replays import Prospect
-    from operators.replay.reprocess import Ended
-    from runtime.postgres import Pool
 
 SHOWN: Final = 20
 """Shipments, events and jobs that are listed unless `--limit` says otherwise."""
@@ -36,10 +41,9 @@ Records that replays or operators appended are passed over.
 """
 
 
-def offer(commands: Any) -> None:
-    """Offer `waybill replay` and its verbs."""
-    replay = commands.add_parser("replay", help="read raw records again, or publish stored events again")
-    verbs = replay.add_subparsers(metavar="VERB", required=True)
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command and its verbs."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     plan = verbs.add_parser("plan", help="what a replay would do; changes nothing", epilog=_RANGE)
     _offer_range(plan)
@@ -59,17 +63,17 @@ def offer(commands: Any) -> None:
     listed = verbs.add_parser("list", help="the jobs, newest first")
     listed.add_argument("--limit", type=positive, metavar="N", default=SHOWN, help=f"at most N ({SHOWN})")
     offer_json(listed)
-    listed.set_defaults(command=_list)
+    listed.set_defaults(command=partial(operate, _list_jobs))
 
     for verb, what, handler in (
-        ("status", "how far a job is, and what came of it", _status),
-        ("pause", "have a job stop; it can be resumed", _pause),
-        ("resume", "go on with a job where it was, in the foreground", _resume),
-        ("cancel", "have a job stop for good", _cancel),
+        ("status", "how far a job is, and what came of it", partial(operate, _show_job)),
+        ("pause", "have a job stop; it can be resumed", partial(operate, _pause_job)),
+        ("resume", "go on with a job where it was, in the foreground", partial(operate, _resume_job)),
+        ("cancel", "have a job stop for good", partial(change, _cancel_job)),
     ):
         parser = verbs.add_parser(verb, help=what)
         parser.add_argument("job", metavar="JOB")
-        if handler is not _status:
+        if verb != "status":
             offer_change(parser)
         offer_json(parser)
         parser.set_defaults(command=handler)
@@ -111,12 +115,11 @@ def _partition(text: str) -> int:
     return int(text)
 
 
-# The handlers import what they need when they run.
-
-
 def _plan(arguments: argparse.Namespace) -> int:
     selection = _selection(arguments)
-    return USAGE if selection is None else operate(lambda settings: _show_plan(settings, arguments, selection))
+    if selection is None:
+        return USAGE
+    return operate(lambda settings, arguments: _show_plan(settings, arguments, selection), arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -126,35 +129,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if (arguments.mode == REPUBLISH) != (arguments.to_topic is not None):
         complain("--mode republish and --to-topic go together")
         return USAGE
-    return operate(lambda settings: _run_job(settings, arguments, selection))
+    return operate(lambda settings, arguments: _run_job(settings, arguments, selection), arguments)
 
 
-def _list(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _list_jobs(settings, arguments))
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _show_job(settings, arguments))
-
-
-def _pause(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _stop_job(settings, arguments, "pause"))
-
-
-def _cancel(arguments: argparse.Namespace) -> int:
-    if not can_ask(arguments):
-        return USAGE
-    return operate(lambda settings: _stop_job(settings, arguments, "cancel"))
-
-
-def _resume(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: _resume_job(settings, arguments))
-
-
-def _selection(arguments: argparse.Namespace) -> "Selection | None":
+def _selection(arguments: argparse.Namespace) -> Selection | None:
     """Return what is meant; complain where that cannot be."""
-    from operators.replay.range import Selection, contradiction  # noqa: PLC0415
-
     for name, given in (("--from-offset", arguments.from_offset), ("--until-offset", arguments.until_offset)):
         if len(dict(given)) < len(given):
             complain(f"{name} is given twice for a partition")
@@ -177,18 +156,12 @@ def _selection(arguments: argparse.Namespace) -> "Selection | None":
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> "AsyncIterator[Pool]":
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _database(settings: Settings) -> AsyncIterator[Pool]:
     async with await open_pool(settings, "operator", 2) as pool:
         yield pool
 
 
-async def _show_plan(settings: Settings, arguments: argparse.Namespace, selection: "Selection") -> int:
-    from operators.replay.jobs import Mode  # noqa: PLC0415
-    from operators.replay.replays import look  # noqa: PLC0415
-    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
-
+async def _show_plan(settings: Settings, arguments: argparse.Namespace, selection: Selection) -> int:
     async with _database(settings) as pool:
         if arguments.show_personal:
             async with pool.acquire() as connection:
@@ -198,12 +171,7 @@ async def _show_plan(settings: Settings, arguments: argparse.Namespace, selectio
     return DONE
 
 
-async def _run_job(settings: Settings, arguments: argparse.Namespace, selection: "Selection") -> int:
-    from operators.replay.jobs import Mode  # noqa: PLC0415
-    from operators.replay.replays import look, start  # noqa: PLC0415
-    from operators.replay.republish import is_ours, target_partitions  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-
+async def _run_job(settings: Settings, arguments: argparse.Namespace, selection: Selection) -> int:
     topic = arguments.to_topic
     if topic is not None:
         if is_ours(settings, topic):
@@ -224,11 +192,8 @@ async def _run_job(settings: Settings, arguments: argparse.Namespace, selection:
 
 
 async def _work(
-    settings: Settings, pool: "Pool", job: str, arguments: argparse.Namespace, *, resumed_by: str | None = None
+    settings: Settings, pool: Pool, job: str, arguments: argparse.Namespace, *, resumed_by: str | None = None
 ) -> int:
-    from cli.terminal.replay_progress import shown  # noqa: PLC0415
-    from operators.replay.replays import work  # noqa: PLC0415
-
     if not arguments.json:
         say(f"job {job}")
     with until_signalled() as stop, shown() as tell:
@@ -241,9 +206,6 @@ async def _work(
 
 
 async def _resume_job(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.replay.replays import came_of  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-
     async with _database(settings) as pool:
         job, outcomes = await came_of(pool, arguments.job)
         if arguments.dry_run:
@@ -252,26 +214,31 @@ async def _resume_job(settings: Settings, arguments: argparse.Namespace) -> int:
         return await _work(settings, pool, arguments.job, arguments, resumed_by=operator_name(settings))
 
 
-async def _stop_job(settings: Settings, arguments: argparse.Namespace, verb: str) -> int:
-    from operators.replay.replays import came_of, cancel, pause  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-
+async def _pause_job(settings: Settings, arguments: argparse.Namespace) -> int:
     async with _database(settings) as pool:
         job, outcomes = await came_of(pool, arguments.job)
-        if verb == "cancel" and not arguments.json and job.status != "done":
+        if not arguments.dry_run:
+            await pause(pool, arguments.job, operator_name(settings))
+            job, outcomes = await came_of(pool, arguments.job)
+        _say_job(job, outcomes, json=arguments.json)
+    return DONE
+
+
+async def _cancel_job(settings: Settings, arguments: argparse.Namespace) -> int:
+    async with _database(settings) as pool:
+        job, outcomes = await came_of(pool, arguments.job)
+        if not arguments.json and job.status != "done":
             say(f"{job.job} ends here: {job.appended} records were appended, which stays, {job.left} offsets are left")
-        if verb == "cancel" and not (arguments.yes or arguments.dry_run or agreed()):
+        if not (arguments.yes or arguments.dry_run or agreed()):
             return FAILED
         if not arguments.dry_run:
-            await (pause if verb == "pause" else cancel)(pool, arguments.job, operator_name(settings))
+            await cancel(pool, arguments.job, operator_name(settings))
             job, outcomes = await came_of(pool, arguments.job)
         _say_job(job, outcomes, json=arguments.json)
     return DONE
 
 
 async def _list_jobs(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.replay.jobs import newest  # noqa: PLC0415
-
     async with _database(settings) as pool:
         jobs = await newest(pool, arguments.limit)
     if arguments.json:
@@ -299,17 +266,13 @@ async def _list_jobs(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _show_job(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.replay.replays import came_of  # noqa: PLC0415
-
     async with _database(settings) as pool:
         job, outcomes = await came_of(pool, arguments.job)
     _say_job(job, outcomes, json=arguments.json)
     return DONE
 
 
-def _told(job: "Job") -> dict[str, Any]:
-    import msgspec  # noqa: PLC0415
-
+def _told(job: Job) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(job),
         "interrupted": job.interrupted,
@@ -319,11 +282,11 @@ def _told(job: "Job") -> dict[str, Any]:
     }
 
 
-def _standing(job: "Job") -> str:
+def _standing(job: Job) -> str:
     return "interrupted" if job.interrupted else str(job.status)
 
 
-def _say_job(job: "Job", outcomes: dict[str, int], *, json: bool) -> None:
+def _say_job(job: Job, outcomes: dict[str, int], *, json: bool) -> None:
     if json:
         say_json({**_told(job), "outcomes": outcomes})
         return
@@ -343,7 +306,7 @@ def _say_job(job: "Job", outcomes: dict[str, int], *, json: bool) -> None:
         say(f"`waybill replay resume {job.job}` goes on")
 
 
-def _say_end(ended: "Ended") -> None:
+def _say_end(ended: Ended) -> None:
     say(f"{ended.status}: {ended.appended} records appended, {ended.passed_over} passed over")
     if ended.outcomes:
         say(f"applied: {_counts(ended.outcomes)}")
@@ -359,11 +322,7 @@ def _counts(counts: Any) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing"
 
 
-def _say_prospect(prospect: "Prospect", arguments: argparse.Namespace, *, limit: int, show_personal: bool) -> None:
-    import msgspec  # noqa: PLC0415
-
-    from operators.replay.preview import ReplayPlan, masked  # noqa: PLC0415
-
+def _say_prospect(prospect: Prospect, arguments: argparse.Namespace, *, limit: int, show_personal: bool) -> None:
     plan, stretches = prospect.plan, prospect.asked.stretches
     if isinstance(plan, ReplayPlan) and not show_personal:
         plan = masked(plan)
@@ -383,13 +342,13 @@ def _say_prospect(prospect: "Prospect", arguments: argparse.Namespace, *, limit:
         _say_some("shipments", plan.shipments, limit, str)
 
 
-def _say_stretch(stretch: "Stretch") -> None:
+def _say_stretch(stretch: Stretch) -> None:
     say(f"partition {stretch.partition}: offsets {stretch.start} until {stretch.end}")
     if stretch.gone:
         say(f"  {stretch.gone} offsets before {stretch.start} are gone from the log, and what was there with them")
 
 
-def _say_plan(plan: "ReplayPlan", limit: int) -> None:
+def _say_plan(plan: ReplayPlan, limit: int) -> None:
     say(f"{plan.records} records of {len(plan.shipments)} shipments would be read again")
     passed = {
         "records of earlier replays": plan.rereadings,
@@ -413,7 +372,7 @@ def _say_some(what: str, found: Sequence[Any], limit: int, shown: Callable[[Any]
         say(f"  … and {len(found) - limit} more {what}: --limit, or --json for all")
 
 
-def _change(change: "Change") -> str:
+def _change(change: Change) -> str:
     fields = "; ".join(
         f"{name}: {_value(values.old)} → {_value(values.new)}"
         for name, values in change.fields.items()

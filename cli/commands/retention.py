@@ -1,47 +1,35 @@
 """`waybill retention`."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import msgspec
 
-from cli.starting import DONE, FAILED, USAGE, operate
+from cli.exit_codes import DONE, FAILED
+from cli.operating import change
 from cli.terminal.arguments import offer_json, positive
-from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.consent import agreed, offer_change
 from cli.terminal.output import complain, say, say_json
+from operators.retention.limits import limits_in_force, oldest_letters
+from operators.retention.run import LOCK, Count, Retention, survey
+from operators.shared.locking import alone
+from operators.shared.operator_log import operator_name
+from runtime.appending import open_appender
+from runtime.postgres import open_pool
 from runtime.settings import Settings
 from schemas.times import format_time
 
-if TYPE_CHECKING:
-    from operators.retention.run import Count
 
-
-def offer(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "retention", help="let go the history of silent shipments, and what nobody needs any more"
-    )
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
     parser.add_argument("--limit", type=positive, metavar="N", help="retire at most N shipments")
     parser.add_argument("--rate", type=positive, metavar="N", help="retire at most N shipments a second")
     offer_change(parser)
     offer_json(parser)
-    parser.set_defaults(command=_retention)
-
-
-def _retention(arguments: argparse.Namespace) -> int:
-    if not can_ask(arguments):
-        return USAGE
-    return operate(lambda settings: _let_go(settings, arguments))
+    parser.set_defaults(command=partial(change, _let_go))
 
 
 async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.retention.limits import limits_in_force, oldest_letters  # noqa: PLC0415
-    from operators.retention.run import LOCK, Retention, survey  # noqa: PLC0415
-    from operators.shared.locking import alone  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-    from runtime.appending import open_appender  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
     old, oldest = await limits_in_force(settings), await oldest_letters(settings)
     async with await open_pool(settings, "operator", 2) as pool:
         found = await survey(pool, old, oldest, arguments.limit)
@@ -65,6 +53,6 @@ async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _say_count(count: "Count", ending: str) -> None:
+def _say_count(count: Count, ending: str) -> None:
     for name, number in msgspec.to_builtins(count).items():
         say(f"  {number:>9} {name.replace('_', ' ')}{ending if name != 'spared' else ''}")

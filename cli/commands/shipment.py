@@ -1,23 +1,27 @@
-"""`waybill shipment`: looking at shipments. What changes them is offered by `cli/commands/decisions.py`."""
+"""`waybill shipment`: looking at shipments. What changes them is in `shipment_decisions.py`."""
 
 import argparse
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
-from cli.starting import DONE, operate
+from cli.commands import shipment_decisions
+from cli.exit_codes import DONE
+from cli.operating import operate
 from cli.terminal.arguments import length, offer_json, offer_personal, positive
 from cli.terminal.output import complain, say, say_json
-from cli.terminal.tables import say_table
+from cli.terminal.several import say_several
+from cli.terminal.tables import say_table, short_time
 from operators.shared.errors import SeveralError
+from operators.shared.finding import find_shipment
+from operators.shared.operator_log import note, operator_name
+from operators.views.shipments import Listed, ShownObservation, View, newest, stale, view
+from runtime.postgres import Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import Status
-
-if TYPE_CHECKING:
-    from operators.views.shipments import Listed, ShownObservation, View
-    from runtime.postgres import Pool
 
 LIMIT: Final = 100
 """How many shipments are listed unless told otherwise: a few screens."""
@@ -25,16 +29,15 @@ LIMIT: Final = 100
 _HIDDEN: Final = ("shipment_id", "personal")
 
 
-def offer(commands: Any) -> Any:
-    """Add the command. Returns its verbs, for others to add theirs."""
-    shipment = commands.add_parser("shipment", help="look at shipments, decide about one")
-    verbs = shipment.add_subparsers(metavar="VERB", required=True)
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command and its verbs."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     show = verbs.add_parser("show", help="one shipment: snapshot, every observation, every event")
     show.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
     offer_personal(show)
     offer_json(show)
-    show.set_defaults(command=_show)
+    show.set_defaults(command=partial(operate, _show))
 
     listing = verbs.add_parser(
         "list", help="those that changed last, newest last; with --stale-for those silent longest, first"
@@ -55,8 +58,9 @@ def offer(commands: Any) -> Any:
     )
     listing.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"how many (default: {LIMIT})")
     offer_json(listing)
-    listing.set_defaults(command=_list)
-    return verbs
+    listing.set_defaults(command=partial(operate, _list))
+
+    shipment_decisions.offer(verbs)
 
 
 def _statuses(text: str) -> list[str]:
@@ -67,19 +71,8 @@ def _statuses(text: str) -> list[str]:
     return words
 
 
-def _show(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: show(settings, arguments))
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    return operate(lambda settings: list_(settings, arguments))
-
-
-async def show(settings: Settings, arguments: argparse.Namespace) -> int:
+async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a shipment."""
-    from operators.shared.finding import find_shipment  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
     async with await open_pool(settings, "operator", 2) as pool:
         try:
             async with pool.acquire() as connection:
@@ -99,10 +92,7 @@ async def show(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-async def _view(settings: Settings, pool: "Pool", shipment_id: str, arguments: argparse.Namespace) -> "View":
-    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
-    from operators.views.shipments import view  # noqa: PLC0415
-
+async def _view(settings: Settings, pool: Pool, shipment_id: str, arguments: argparse.Namespace) -> View:
     if arguments.show_personal:
         async with pool.acquire() as connection:
             detail = {"shipment": shipment_id}
@@ -110,23 +100,8 @@ async def _view(settings: Settings, pool: "Pool", shipment_id: str, arguments: a
     return await view(pool, shipment_id, show_personal=arguments.show_personal)
 
 
-def say_several(error: SeveralError) -> None:
-    """List the shipments that a name may mean."""
-    complain(str(error))
-    say_table(
-        ("shipment", "status", "order", "awb", "changed"),
-        [
-            (each.shipment_id, each.status, each.order_id, each.awb, each.updated_at and _short(each.updated_at))
-            for each in error.matches
-        ],
-    )
-
-
-async def list_(settings: Settings, arguments: argparse.Namespace) -> int:
+async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a list of shipments."""
-    from operators.views.shipments import newest, stale  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
     which = (arguments.status, arguments.courier, arguments.limit)
     async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
         if arguments.stale_for is None:
@@ -144,8 +119,8 @@ async def list_(settings: Settings, arguments: argparse.Namespace) -> int:
                 each.service,
                 each.status,
                 each.version,
-                _short(each.occurred_at),
-                _short(each.updated_at),
+                short_time(each.occurred_at),
+                short_time(each.updated_at),
                 _remark(each),
             )
             for each in found
@@ -156,12 +131,12 @@ async def list_(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _remark(listed: "Listed") -> str | None:
+def _remark(listed: Listed) -> str | None:
     words = [word for word, at in (("erased", listed.erased_at), ("retired", listed.retired_at)) if at]
     return ", ".join(words) or None
 
 
-def _tell(found: "View") -> None:
+def _tell(found: View) -> None:
     say(found.shipment_id)
     snapshot = found.snapshot
     if snapshot is None:
@@ -203,12 +178,13 @@ _EVENT: Final = ("version", "type", "status", "transition", "skipped", "recorded
 _COUNTS: Final = {True: "accepted", False: "refused", None: None}
 
 
-def _observation(each: "ShownObservation") -> tuple[object, ...]:
+def _observation(each: ShownObservation) -> tuple[object, ...]:
     decided = each.decided
     about = f"{each.anomaly_kind} {each.anomaly}" if each.anomaly else f"{each.outcome} v{each.version}"
+    guessed = "" if each.occurred_at_source == "courier" else f" ({each.occurred_at_source})"
     return (
-        _short(each.received_at),
-        f"{_short(each.occurred_at)}{'' if each.occurred_at_source == 'courier' else f' ({each.occurred_at_source})'}",
+        short_time(each.received_at),
+        f"{short_time(each.occurred_at)}{guessed}",
         each.courier_status,
         each.status,
         each.source,
@@ -228,11 +204,6 @@ def _event(event: dict[str, Any]) -> tuple[object, ...]:
         status if before in {None, status} else f"{before} → {status}",
         event["transition"],
         ", ".join(event["skipped"]) or None,
-        _short(event["recorded_at"]),
+        short_time(event["recorded_at"]),
         f"{event['raw']['partition']}:{event['raw']['offset']}",
     )
-
-
-def _short(moment: str) -> str:
-    """Leave out the fraction of a second, for a table to fit."""
-    return f"{moment[:19]}Z"

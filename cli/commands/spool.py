@@ -1,43 +1,42 @@
 """`waybill spool`: what the door's spool holds, and what becomes of what a broker refused for good."""
 
 import argparse
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from cli.starting import DONE, FAILED, USAGE, operate
+from cli.exit_codes import DONE, FAILED
+from cli.operating import change, operate
 from cli.terminal.arguments import moment, offer_json, positive
-from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.consent import agreed, offer_change
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
+from operators.shared.errors import OperatorError
+from operators.spool import Refused, Selection, Spool, drop, look, retry, select
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
 
-if TYPE_CHECKING:
-    from operators.spool import Refused, Spool
 
-
-def offer(commands: Any) -> None:
-    """Offer `waybill spool` and its verbs."""
-    spool = commands.add_parser("spool", help="the door's spool: what waits in it, what a broker refused for good")
-    verbs = spool.add_subparsers(metavar="VERB", required=True)
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command and its verbs."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     listed = verbs.add_parser("list", help="how much waits for Kafka, and each record that was refused, oldest first")
     _offer_selection(listed)
     offer_json(listed)
-    listed.set_defaults(command=lambda arguments: operate(lambda settings: _list(settings, arguments)))
+    listed.set_defaults(command=partial(operate, _list))
 
     retry = verbs.add_parser("retry", help="append refused records to the raw topic once more")
     _offer_selection(retry)
     offer_change(retry)
     offer_json(retry)
-    retry.set_defaults(command=_changing(_retry))
+    retry.set_defaults(command=partial(change, _retry))
 
     drop = verbs.add_parser("drop", help="delete refused records: what they say is lost")
     _offer_selection(drop)
     offer_change(drop)
     offer_json(drop)
-    drop.set_defaults(command=_changing(_drop))
+    drop.set_defaults(command=partial(change, _drop))
 
 
 def _offer_selection(parser: argparse.ArgumentParser) -> None:
@@ -49,18 +48,6 @@ def _offer_selection(parser: argparse.ArgumentParser) -> None:
         "--since", type=moment, metavar="TIME", help="only those received since (a time, or 2h, 3d ago)"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="at most N, the oldest")
-
-
-def _changing(command: Any) -> Any:
-    def run(arguments: argparse.Namespace) -> int:
-        if not can_ask(arguments):
-            return USAGE
-        return operate(lambda settings: command(settings, arguments))
-
-    return run
-
-
-# The handlers import what they need when they run.
 
 
 async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -76,8 +63,6 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.spool import retry  # noqa: PLC0415
-
     directory, _, chosen = _chosen(settings, arguments)
     if not _wanted(chosen, arguments):
         return _leave(chosen, arguments, "retried")
@@ -93,8 +78,6 @@ async def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.spool import drop  # noqa: PLC0415
-
     directory, _, chosen = _chosen(settings, arguments)
     if not _wanted(chosen, arguments):
         return _leave(chosen, arguments, "dropped")
@@ -106,10 +89,7 @@ async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _chosen(settings: Settings, arguments: argparse.Namespace) -> "tuple[Path, Spool, tuple[Refused, ...]]":
-    from operators.shared.errors import OperatorError  # noqa: PLC0415
-    from operators.spool import Selection, look, select  # noqa: PLC0415
-
+def _chosen(settings: Settings, arguments: argparse.Namespace) -> tuple[Path, Spool, tuple[Refused, ...]]:
     if settings.ingest_spool_dir is None:
         raise OperatorError("there is no spool: WAYBILL_INGEST_SPOOL_DIR is empty")
     directory = Path(settings.ingest_spool_dir).resolve()
@@ -118,7 +98,7 @@ def _chosen(settings: Settings, arguments: argparse.Namespace) -> "tuple[Path, S
     return directory, spool, select(spool.refused, selection)
 
 
-def _wanted(chosen: "tuple[Refused, ...]", arguments: argparse.Namespace) -> bool:
+def _wanted(chosen: tuple[Refused, ...], arguments: argparse.Namespace) -> bool:
     """Show what is meant, and ask whether it shall be done."""
     if not arguments.json:
         say(f"{len(chosen)} refused records")
@@ -126,14 +106,14 @@ def _wanted(chosen: "tuple[Refused, ...]", arguments: argparse.Namespace) -> boo
     return bool(chosen) and not arguments.dry_run and (arguments.yes or agreed())
 
 
-def _leave(chosen: "tuple[Refused, ...]", arguments: argparse.Namespace, deed: str) -> int:
+def _leave(chosen: tuple[Refused, ...], arguments: argparse.Namespace, deed: str) -> int:
     """End without having done it."""
     if arguments.json:
         say_json({"dry_run": arguments.dry_run, deed: [], "refused": chosen})
     return DONE if arguments.dry_run or not chosen else FAILED
 
 
-def _say_refused(chosen: "tuple[Refused, ...]") -> None:
+def _say_refused(chosen: tuple[Refused, ...]) -> None:
     if chosen:
         say_table(
             ("SEQ", "KEY", "COURIER", "WEBHOOK", "ITEM", "RECEIVED", "BYTES", "REASON"),

@@ -4,19 +4,21 @@ import argparse
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from cli.starting import DONE, USAGE, operate
+from cli.exit_codes import DONE, USAGE
+from cli.operating import operate
 from cli.terminal.arguments import moment, offer_json, offer_personal
 from cli.terminal.output import complain, say, say_json_line
+from operators.shared.finding import is_id, resolve
+from operators.shared.operator_log import note, operator_name
+from operators.views.tail import Choice, Edge, Reading, Shown, follow
+from runtime.postgres import open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.topics import Topic
-
-if TYPE_CHECKING:
-    from operators.views.tail import Choice, Reading, Shown
 
 TOPICS: Final = {
     "events": Topic.EVENTS,
@@ -27,9 +29,8 @@ TOPICS: Final = {
 }
 
 
-def offer(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser("tail", help="follow a topic, what is committed of it; Ctrl-C ends it")
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command."""
     parser.add_argument("--topic", choices=TOPICS, default="events", help="which one (default: events)")
     parser.add_argument(
         "--since",
@@ -60,15 +61,13 @@ def _tail(arguments: argparse.Namespace) -> int:
         complain("a state has no type: leave --type out, or take --topic events")
         return USAGE
     try:
-        return operate(lambda settings: tail(settings, arguments))
+        return operate(_follow, arguments)
     except KeyboardInterrupt:
         return DONE
 
 
-async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
+async def _follow(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print records as they come, until the end if that is asked for."""
-    from operators.views.tail import follow  # noqa: PLC0415
-
     choice = await _choice(settings, arguments)
     async with aclosing(follow(settings, choice, complain)) as records:
         async for shown in records:
@@ -79,12 +78,7 @@ async def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-async def _choice(settings: Settings, arguments: argparse.Namespace) -> "Choice":
-    from operators.shared.finding import is_id, resolve  # noqa: PLC0415
-    from operators.shared.operator_log import note, operator_name  # noqa: PLC0415
-    from operators.views.tail import Choice, Edge  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-
+async def _choice(settings: Settings, arguments: argparse.Namespace) -> Choice:
     shipment = arguments.shipment
     if arguments.show_personal or (shipment is not None and not is_id(shipment)):
         async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
@@ -104,7 +98,7 @@ async def _choice(settings: Settings, arguments: argparse.Namespace) -> "Choice"
     )
 
 
-def line(shown: "Shown", choice: "Choice") -> str:
+def line(shown: Shown, choice: Choice) -> str:
     """Write a record in a line."""
     value = shown.value if isinstance(shown.value, dict) else {}
     if choice.topic in {Topic.DEAD_LETTERS, Topic.RAW}:
@@ -147,7 +141,7 @@ def _anomaly(value: Mapping[str, Any]) -> list[str]:
     return [value["kind"], f"{value['courier_status']} at {stays}", f"raw {at['partition']}:{at['offset']}"]
 
 
-def _body(shown: "Shown") -> list[str]:
+def _body(shown: Shown) -> list[str]:
     assert shown.reading is not None
     kind = shown.headers.get("dlq-reason") or shown.headers.get("source", "push")
     parts = [
@@ -163,7 +157,7 @@ def _body(shown: "Shown") -> list[str]:
     return parts
 
 
-def _reading(reading: "Reading") -> str:
+def _reading(reading: Reading) -> str:
     if reading.dead_letter:
         return f"as {reading.dead_letter}: {reading.detail}"
     return f"{reading.word} → {reading.status or 'no status'}"

@@ -1,12 +1,31 @@
 """`waybill topics apply` and `waybill topics check`."""
 
+import argparse
+
+from cli.exit_codes import DONE, FAILED
+from cli.signals import run
+from cli.starting import start
+from cli.terminal.arguments import offer_json
 from cli.terminal.output import complain, say, say_json
 from runtime import topics
 from runtime.settings import Settings
 
 
-async def apply(settings: Settings, *, json: bool) -> int:
-    """Make the topics and say what was done. 1 if something differs that may not be changed."""
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Offer the command and its verbs."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    apply = verbs.add_parser("apply", help="create missing topics, mend their configs; never a partition count")
+    offer_json(apply)
+    apply.set_defaults(command=lambda arguments: run(_apply(start(), json=arguments.json)))
+
+    check = verbs.add_parser("check", help="list every difference; exit 1 if there is one")
+    offer_json(check)
+    check.set_defaults(command=lambda arguments: run(_check(start(), json=arguments.json)))
+
+
+async def _apply(settings: Settings, *, json: bool) -> int:
+    """Make the topics and say what was done. It has failed if something differs that may not be changed."""
     applied = await topics.apply(settings)
     if json:
         say_json(applied)
@@ -19,11 +38,11 @@ async def apply(settings: Settings, *, json: bool) -> int:
             say("the topics are as they should be")
         for difference in applied.left:
             complain(f"{difference}; left as it is")
-    return 1 if applied.left else 0
+    return FAILED if applied.left else DONE
 
 
-async def check(settings: Settings, *, json: bool) -> int:
-    """Say how the topics differ from what they should be. 1 if they do."""
+async def _check(settings: Settings, *, json: bool) -> int:
+    """Say how the topics differ from what they should be. It has failed if they do."""
     differences = await topics.check(settings)
     if json:
         say_json({"ok": not differences, "differences": differences})
@@ -32,4 +51,4 @@ async def check(settings: Settings, *, json: bool) -> int:
             say(str(difference))
     else:
         say("the topics are as they should be")
-    return 1 if differences else 0
+    return FAILED if differences else DONE

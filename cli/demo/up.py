@@ -19,6 +19,7 @@ from cli.demo.healing import ask_about, simulated_courier
 from cli.demo.live import Live
 from cli.demo.scenario import Play, Webhook, differences, load_stories, play
 from cli.demo.surroundings import Surroundings, addresses, surroundings
+from cli.exit_codes import DONE, FAILED
 from cli.terminal.output import complain
 from devstack import DevstackError, Stack, for_run, progress, services
 from devstack.ports import free_ports, is_free
@@ -28,9 +29,6 @@ from runtime.logging import configure_logging
 from runtime.settings import Settings
 from schemas.partitioning import uneven
 from schemas.topics import Topic
-
-DONE: Final = 0
-FAILED: Final = 1
 
 DATA: Final = Path(".waybill")
 LOGS: Final = DATA / "logs"

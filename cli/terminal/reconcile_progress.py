@@ -3,23 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.terminal.console import console
 from cli.terminal.output import progress_is_watched, progress_json
-
-if TYPE_CHECKING:
-    from reconcile.asking import Reached, Tell
+from reconcile.asking import Reached, Tell
 
 LINE_SECONDS: Final = 5.0
 """How often a line is printed where there is no terminal."""
 
 
 @contextmanager
-def shown() -> Iterator["Tell"]:
+def shown() -> Iterator[Tell]:
     """Give what takes the progress and shows it."""
     if not progress_is_watched():
         yield _Lines().tell
@@ -28,7 +26,7 @@ def shown() -> Iterator["Tell"]:
     with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True)) as bar:
         task = bar.add_task("")
 
-        def tell(reached: "Reached") -> None:
+        def tell(reached: Reached) -> None:
             count = reached.count
             told = f"{count.news} with news, {count.failed + count.throttled} failed"
             bar.update(task, total=reached.due, completed=count.asked, description=told)
@@ -42,7 +40,7 @@ class _Lines:
     def __init__(self) -> None:
         self._told = monotonic()
 
-    def tell(self, reached: "Reached") -> None:
+    def tell(self, reached: Reached) -> None:
         """Print a line if it is time."""
         now = monotonic()
         if now - self._told < LINE_SECONDS:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -11,17 +11,15 @@ from rich.text import Text
 
 from cli.terminal.console import console
 from cli.terminal.output import progress_is_watched, progress_json
-
-if TYPE_CHECKING:
-    from operators.replay.reprocess import Progress as Reached
-    from operators.replay.reprocess import Tell
+from operators.replay.reprocess import Progress as Reached
+from operators.replay.reprocess import Tell
 
 LINE_SECONDS: Final = 5.0
 """How often a line is printed where there is no terminal."""
 
 
 @contextmanager
-def shown() -> Iterator["Tell"]:
+def shown() -> Iterator[Tell]:
     """Give what takes the progress and shows it."""
     if not progress_is_watched():
         lines = _Lines()
@@ -47,7 +45,7 @@ class _Bar:
         self._tasks: dict[str, Any] = {}
         self._most = 0
 
-    def tell(self, reached: "Reached") -> None:
+    def tell(self, reached: Reached) -> None:
         """Move the bar."""
         if reached.doing not in self._tasks:
             self._tasks[reached.doing] = self._bar.add_task(f"{reached.job} {reached.doing}")
@@ -66,7 +64,7 @@ class _Lines:
         self._first: Reached | None = None
         self._last: Reached | None = None
 
-    def tell(self, reached: "Reached") -> None:
+    def tell(self, reached: Reached) -> None:
         """Print a line if it is time."""
         now = monotonic()
         if self._first is None:
@@ -82,7 +80,7 @@ class _Lines:
         if self._last is not None:
             self._print(self._last, monotonic())
 
-    def _print(self, reached: "Reached", now: float) -> None:
+    def _print(self, reached: Reached, now: float) -> None:
         assert self._first is not None
         seconds = now - self._began
         speed = (reached.dealt - self._first.dealt) / seconds if seconds else 0.0

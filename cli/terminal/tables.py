@@ -3,6 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from cli.terminal.console import console
 from cli.terminal.output import is_watched, say
 from runtime.printable import printable
 
@@ -23,13 +28,12 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         say(GAP.join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def short_time(moment: str) -> str:
+    """Leave out the fraction of a second of a time, for a table to fit."""
+    return f"{moment[:19]}Z"
+
+
 def _draw(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.box import SIMPLE  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from cli.terminal.console import console  # noqa: PLC0415
-
     table = Table(*headings, box=SIMPLE, pad_edge=False)
     for row in rows:
         table.add_row(*map(Text, row))  # as it stands: a courier's text is no markup

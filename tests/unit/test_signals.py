@@ -45,7 +45,7 @@ COMMANDS = {
     "question": lambda _: signals.run(asks()),
 }
 
-def parser():
+def parser(_names):
     made = argparse.ArgumentParser()
     made.set_defaults(command=COMMANDS[sys.argv[1]])
     return made

@@ -2,22 +2,35 @@
 
 import argparse
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import msgspec
 
-from cli.starting import DONE, FAILED, USAGE, operate
+from cli.exit_codes import DONE, FAILED
+from cli.operating import change
 from cli.terminal.arguments import offer_json, why
-from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.consent import agreed, offer_change
 from cli.terminal.output import complain, say, say_json
+from operators.decisions.decide import (
+    Came,
+    decide,
+    observation_of,
+    predicted,
+    write,
+)
+from operators.decisions.erasure import Erasure, forget_letters, what_goes
+from operators.decisions.known_shipment import Known, known_shipment, load
+from operators.decisions.set_status import in_words, verdict_on
+from operators.shared.errors import OperatorError
+from operators.shared.operator_log import operator_name
+from runtime.appending import open_appender
+from runtime.postgres import open_pool
 from runtime.settings import Settings
+from schemas.observation import Erase, SetStatus
 from schemas.times import format_time
+from schemas.topics import Topic
 from schemas.vocabulary import Status
-
-if TYPE_CHECKING:
-    from operators.decisions.decide import Came
-    from operators.decisions.erasure import Erasure
-    from operators.decisions.known_shipment import Known
 
 
 def offer(verbs: Any) -> None:
@@ -26,12 +39,12 @@ def offer(verbs: Any) -> None:
     set_status.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
     set_status.add_argument("status", metavar="STATUS", type=str.upper, choices=[str(status) for status in Status])
     _offer_decision(set_status)
-    set_status.set_defaults(command=_set_status)
+    set_status.set_defaults(command=partial(change, _set_status))
 
     erase = verbs.add_parser("erase", help="erase the shipment's personal data, and take in none any more")
     erase.add_argument("shipment", metavar="S", help="its id, reference, order or AWB")
     _offer_decision(erase)
-    erase.set_defaults(command=_erase)
+    erase.set_defaults(command=partial(change, _erase))
 
 
 def _offer_decision(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +53,7 @@ def _offer_decision(parser: argparse.ArgumentParser) -> None:
     offer_json(parser)
 
 
-def came_of(came: "Came") -> None:
+def came_of(came: Came) -> None:
     """Say what came of a decision."""
     if came.outcome is None:
         complain("appended, and not applied yet: it is applied as soon as a processor runs")
@@ -54,36 +67,7 @@ def came_of(came: "Came") -> None:
             say(f"  settles {anomaly}")
 
 
-# The handlers import what they need when they run.
-
-
-def _set_status(arguments: argparse.Namespace) -> int:
-    if not can_ask(arguments):
-        return USAGE
-    return operate(lambda settings: _set_status_of(settings, arguments))
-
-
-def _erase(arguments: argparse.Namespace) -> int:
-    if not can_ask(arguments):
-        return USAGE
-    return operate(lambda settings: _erase_one(settings, arguments))
-
-
-async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions.decide import (  # noqa: PLC0415
-        decide,
-        observation_of,
-        predicted,
-        write,
-    )
-    from operators.decisions.known_shipment import known_shipment, load  # noqa: PLC0415
-    from operators.decisions.set_status import in_words, verdict_on  # noqa: PLC0415
-    from operators.shared.errors import OperatorError  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-    from runtime.appending import open_appender  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-    from schemas.observation import SetStatus  # noqa: PLC0415
-
+async def _set_status(settings: Settings, arguments: argparse.Namespace) -> int:
     wanted = Status(arguments.status)
     async with await open_pool(settings, "operator", 2) as pool:
         async with pool.acquire() as connection:
@@ -122,15 +106,7 @@ async def _set_status_of(settings: Settings, arguments: argparse.Namespace) -> i
     return DONE
 
 
-async def _erase_one(settings: Settings, arguments: argparse.Namespace) -> int:
-    from operators.decisions.decide import decide, write  # noqa: PLC0415
-    from operators.decisions.erasure import forget_letters, what_goes  # noqa: PLC0415
-    from operators.decisions.known_shipment import known_shipment  # noqa: PLC0415
-    from operators.shared.operator_log import operator_name  # noqa: PLC0415
-    from runtime.appending import open_appender  # noqa: PLC0415
-    from runtime.postgres import open_pool  # noqa: PLC0415
-    from schemas.observation import Erase  # noqa: PLC0415
-
+async def _erase(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, "operator", 2) as pool:
         async with pool.acquire() as connection:
             known = await known_shipment(connection, arguments.shipment)
@@ -158,7 +134,7 @@ async def _erase_one(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _say_known(known: "Known") -> None:
+def _say_known(known: Known) -> None:
     if known.status is None:
         say(f"{known.shipment_id} has no status yet")
         return
@@ -167,7 +143,7 @@ def _say_known(known: "Known") -> None:
         say(f"its personal data was erased at {format_time(known.erased_at)}; none was taken in since")
 
 
-def _say_erasure(goes: "Erasure") -> None:
+def _say_erasure(goes: Erasure) -> None:
     say(f"personal data goes: {', '.join(goes.fields) or 'none is there'}")
     say(f"  from its row, {goes.observations} observations, {goes.events} stored events and {_state_topic()}")
     if goes.dead_letters:
@@ -182,6 +158,4 @@ def _until(moment: datetime | None) -> str:
 
 
 def _state_topic() -> str:
-    from schemas.topics import Topic  # noqa: PLC0415
-
     return str(Topic.STATE)
