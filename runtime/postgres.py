@@ -35,6 +35,9 @@ POOL_CLOSE_SECONDS: Final = 1.0
 """How long the connections of a pool may take to be given back and to say goodbye; then they are cut. A service that
 stops has 8 s for everything."""
 
+OPERATOR: Final = "operator"
+"""The process of an operator's command."""
+
 SESSION: Final = {
     # Tables live in `public` whatever schemas the role has.
     "search_path": "public",
@@ -48,6 +51,10 @@ SESSION: Final = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
+
+OPERATOR_SESSION: Final = {**SESSION, "idle_in_transaction_session_timeout": "1min", "transaction_timeout": "2min"}
+"""An operator's command folds histories between two pages of an answer, on whatever machine it runs and beside whatever
+else. No worker waits for what it holds meanwhile."""
 
 UNBOUNDED: Final = {"idle_in_transaction_session_timeout": "0", "transaction_timeout": "0"}
 """For migrations: building an index may take long."""
@@ -182,7 +189,7 @@ def _options(settings: Settings, process: str, *, unbounded: bool = False) -> di
         "timeout": CONNECT_SECONDS,
         "command_timeout": None if unbounded else COMMAND_SECONDS,
         "server_settings": {
-            **SESSION,
+            **(OPERATOR_SESSION if process == OPERATOR else SESSION),
             **(UNBOUNDED if unbounded else {}),
             "application_name": f"waybill-{process}",
         },

@@ -37,7 +37,7 @@ from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment
 from operators.shared.operator_log import operator_name
 from runtime.appending import open_appender
-from runtime.postgres import Pool, open_pool
+from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import AnomalyKind
@@ -107,7 +107,7 @@ def _decide(arguments: argparse.Namespace) -> int:
 
 async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     found: list[Standing] = []
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         shipment = None
         if arguments.shipment:
             async with pool.acquire() as connection:
@@ -136,7 +136,7 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         found = [await find(pool, each) for each in arguments.ids]
     shown = [_shown(each) | {"remedy": _remedy(each) if each.state is AnomalyState.OPEN else None} for each in found]
     if arguments.json:
@@ -153,7 +153,7 @@ async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _decide_chosen(settings: Settings, arguments: argparse.Namespace) -> int:
     accepting = arguments.verb == "accept"
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         limit = arguments.limit or AT_ONCE
         chosen = await choose(pool, arguments.ids, _wanted(arguments), limit, accepting=accepting)
         if arguments.ids and chosen.passed:

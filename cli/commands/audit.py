@@ -19,7 +19,7 @@ from operators.audit.facts import Difference
 from operators.audit.report import Report, Scope
 from operators.audit.run import Progress, audit
 from operators.shared.operator_log import note, operator_name
-from runtime.postgres import connect
+from runtime.postgres import OPERATOR, connect
 from runtime.settings import Settings
 
 
@@ -65,7 +65,7 @@ async def _audit(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _note(settings: Settings, report: Report) -> None:
     told = (*report.differences, *report.corrections)
     seen = sorted({each.shipment for each in told if each.shipment is not None})
-    connection = await connect(settings, "operator")
+    connection = await connect(settings, OPERATOR)
     try:
         await note(connection, operator_name(settings), "audit", {"show_personal": seen})
     finally:

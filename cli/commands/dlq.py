@@ -24,7 +24,7 @@ from operators.shared.operator_log import note, operator_name
 from operators.shared.rereading import reread
 from processor.core.reading import Reading, Unreadable
 from runtime.appending import open_appender
-from runtime.postgres import open_pool
+from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
@@ -135,7 +135,7 @@ def _selection(arguments: argparse.Namespace) -> Selection:
 
 async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     found = []
-    async with await open_pool(settings, "operator", 1) as pool, aclosing(letters(pool, _selection(arguments))) as all_:
+    async with await open_pool(settings, OPERATOR, 1) as pool, aclosing(letters(pool, _selection(arguments))) as all_:
         async for letter in all_:
             if arguments.all or letter.state in {LetterState.OPEN, LetterState.WAITING}:
                 found.append(_shown(letter))
@@ -155,7 +155,7 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
-    async with await open_pool(settings, "operator", 1) as pool:
+    async with await open_pool(settings, OPERATOR, 1) as pool:
         letter = await find(pool, arguments.letter)
         body = next(iter(await bodies(pool, [letter])), None)
         if body is None:
@@ -189,7 +189,7 @@ async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _redrive(settings: Settings, arguments: argparse.Namespace) -> int:
     selection = _selection(arguments)
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         chosen = await choose(pool, selection, arguments.limit)
         prediction = await predict(pool, chosen, settings.assumed_zone)
         if not arguments.json:
@@ -214,7 +214,7 @@ async def _redrive(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
     selection = _selection(arguments)
     why = "; ".join(each for each in arguments.reason if each not in _REASONS) or None
-    async with await open_pool(settings, "operator", 1) as pool:
+    async with await open_pool(settings, OPERATOR, 1) as pool:
         async with aclosing(letters(pool, selection)) as all_:
             chosen = [each async for each in all_ if each.state is LetterState.OPEN][: arguments.limit]
         shown = [_shown(each) for each in chosen]

@@ -13,7 +13,7 @@ from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table, short_time
 from operators.shared.finding import resolve
 from operators.views.log import Entry, entries
-from runtime.postgres import open_pool
+from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 
 LIMIT: Final = 100
@@ -35,7 +35,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
 async def _log(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the entries."""
-    async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+    async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
         shipment = arguments.shipment and await resolve(connection, arguments.shipment)
         found = await entries(connection, arguments.since, arguments.operator, shipment, arguments.limit)
     if arguments.json:

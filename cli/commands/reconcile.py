@@ -20,7 +20,7 @@ from reconcile.apis import APIS, couriers_asked, lacking
 from reconcile.asking import Ended
 from reconcile.drift import Report, report
 from reconcile.service import ask_once, list_due, run
-from runtime.postgres import open_pool
+from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
@@ -93,7 +93,7 @@ async def _named(settings: Settings, arguments: argparse.Namespace) -> str | Non
     """Return the id of the shipment that was named, if one was."""
     if arguments.shipment is None:
         return None
-    async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+    async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
         return await find_shipment(connection, arguments.shipment)
 
 
@@ -110,7 +110,7 @@ def _say_ended(ended: Ended) -> None:
 
 
 async def _report(settings: Settings, arguments: argparse.Namespace) -> int:
-    async with await open_pool(settings, "operator", 1) as pool:
+    async with await open_pool(settings, OPERATOR, 1) as pool:
         found = await report(pool, arguments.since, datetime.now(UTC))
     if arguments.json:
         say_json(found)

@@ -23,7 +23,7 @@ from operators.replay.replays import Prospect, came_of, cancel, look, pause, sta
 from operators.replay.reprocess import Ended
 from operators.replay.republish import is_ours, target_partitions
 from operators.shared.operator_log import note, operator_name
-from runtime.postgres import Pool, open_pool
+from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.records import coordinates
@@ -157,7 +157,7 @@ def _selection(arguments: argparse.Namespace) -> Selection | None:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[Pool]:
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         yield pool
 
 

@@ -15,7 +15,7 @@ from operators.retention.run import LOCK, Count, Retention, survey
 from operators.shared.locking import alone
 from operators.shared.operator_log import operator_name
 from runtime.appending import open_appender
-from runtime.postgres import open_pool
+from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.times import format_time
 
@@ -31,7 +31,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
 async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
     old, oldest = await limits_in_force(settings), await oldest_letters(settings)
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         found = await survey(pool, old, oldest, arguments.limit)
         if not arguments.json:
             say(f"final shipments silent since {format_time(old.silent_since)} keep their row and lose the rest,")

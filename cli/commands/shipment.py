@@ -18,7 +18,7 @@ from operators.shared.errors import SeveralError
 from operators.shared.finding import find_shipment
 from operators.shared.operator_log import note, operator_name
 from operators.views.shipments import Listed, ShownObservation, View, newest, stale, view
-from runtime.postgres import Pool, open_pool
+from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import Status
@@ -73,7 +73,7 @@ def _statuses(text: str) -> list[str]:
 
 async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a shipment."""
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         try:
             async with pool.acquire() as connection:
                 shipment_id = await find_shipment(connection, arguments.shipment)
@@ -103,7 +103,7 @@ async def _view(settings: Settings, pool: Pool, shipment_id: str, arguments: arg
 async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a list of shipments."""
     which = (arguments.status, arguments.courier, arguments.limit)
-    async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+    async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
         if arguments.stale_for is None:
             found = await newest(connection, *which)
         else:

@@ -25,7 +25,7 @@ from operators.decisions.set_status import in_words, verdict_on
 from operators.shared.errors import OperatorError
 from operators.shared.operator_log import operator_name
 from runtime.appending import open_appender
-from runtime.postgres import open_pool
+from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.observation import Erase, SetStatus
 from schemas.times import format_time
@@ -69,7 +69,7 @@ def came_of(came: Came) -> None:
 
 async def _set_status(settings: Settings, arguments: argparse.Namespace) -> int:
     wanted = Status(arguments.status)
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         async with pool.acquire() as connection:
             known = await known_shipment(connection, arguments.shipment)
         shipment = await load(pool, known.shipment_id)
@@ -107,7 +107,7 @@ async def _set_status(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _erase(settings: Settings, arguments: argparse.Namespace) -> int:
-    async with await open_pool(settings, "operator", 2) as pool:
+    async with await open_pool(settings, OPERATOR, 2) as pool:
         async with pool.acquire() as connection:
             known = await known_shipment(connection, arguments.shipment)
         goes = await what_goes(pool, settings, known)

@@ -15,7 +15,7 @@ from cli.terminal.output import complain, say, say_json_line
 from operators.shared.finding import is_id, resolve
 from operators.shared.operator_log import note, operator_name
 from operators.views.tail import Choice, Edge, Reading, Shown, follow
-from runtime.postgres import open_pool
+from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.topics import Topic
@@ -81,7 +81,7 @@ async def _follow(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _choice(settings: Settings, arguments: argparse.Namespace) -> Choice:
     shipment = arguments.shipment
     if arguments.show_personal or (shipment is not None and not is_id(shipment)):
-        async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+        async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
             shipment = shipment and await resolve(connection, shipment)
             if arguments.show_personal:
                 detail = {"topic": arguments.topic, "since": str(arguments.since), "shipment": shipment}

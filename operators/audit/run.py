@@ -35,7 +35,7 @@ from processor.core.cursor import Committed, Cursor, emission
 from processor.storage.recovery import RecoveryStore
 from runtime import kafka, kafka_admin
 from runtime.kafka_asking import Admin
-from runtime.postgres import Pool, fetch_one, open_pool
+from runtime.postgres import OPERATOR, Pool, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
@@ -69,7 +69,7 @@ async def audit(settings: Settings, scope: Scope, progress: Progress) -> Report:
 
     """
     readers = topics, raw = [kafka.new_reader(settings, f"waybill-audit-{name}") for name in ("topics", "raw")]
-    async with kafka.admin_client(settings) as admin, await open_pool(settings, "operator", 2) as pool:
+    async with kafka.admin_client(settings) as admin, await open_pool(settings, OPERATOR, 2) as pool:
         try:
             for reader in readers:
                 await kafka.start(reader)

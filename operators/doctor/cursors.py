@@ -8,7 +8,7 @@ from operators.doctor.finding import Finding, Level, some
 from operators.views.lag import Lag, find_lag, total
 from processor.core.cursor import Cursor
 from processor.storage.recovery import RecoveryStore
-from runtime.postgres import open_pool
+from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 
 Halted = Callable[[Settings], Awaitable[Mapping[int, str]]]
@@ -21,7 +21,7 @@ WAITING: Final = timedelta(minutes=5)
 async def look_at_cursors(settings: Settings, halted: Halted) -> AsyncIterator[Finding]:
     """Look which partitions need a recovery; where none does, how far each is."""
     why = await halted(settings)
-    async with await open_pool(settings, "operator", 1) as pool:
+    async with await open_pool(settings, OPERATOR, 1) as pool:
         cursors = await RecoveryStore(pool).cursors()
     for partition, reason in sorted(why.items()):
         yield Finding(Level.FAIL, "cursors", f"partition {partition}: {reason}", "`waybill recover`")

@@ -8,7 +8,7 @@ from operators.doctor.finding import SKEW, Finding, Level, guarded, some
 from operators.doctor.zones import Shifted, shifted
 from processor.storage.commits import ANSWER_SECONDS, commits
 from runtime.migrations import require_current_schema
-from runtime.postgres import SESSION, Connection, fetch_one, open_pool
+from runtime.postgres import OPERATOR, OPERATOR_SESSION, Connection, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import PREFIX, Settings
 from schemas.observation import readable
@@ -33,7 +33,7 @@ _Q: Final = load_queries("operators.doctor")
 
 async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
     """Look at sessions, schema, durability, clock, zones and privileges."""
-    async with await open_pool(settings, "operator", 1) as pool, pool.acquire() as connection:
+    async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
         yield Finding(Level.OK, "postgres", f"version {connection.get_server_version().major}")
         yield await _session(connection)
         async for finding in guarded("schema", _schema(connection), "`waybill migrate`"):
@@ -57,14 +57,14 @@ async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
 async def _session(connection: Connection) -> Finding:
     """Look whether statements of a connection share a session: settings, locks and prepared statements live in one."""
     pids = {await connection.fetchval("select pg_backend_pid()") for _ in range(STATEMENTS)}
-    names = [name for name in SESSION if not name.startswith("tcp_")]  # a Unix socket has none of these
+    names = [name for name in OPERATOR_SESSION if not name.startswith("tcp_")]  # a Unix socket has none of these
     found = await fetch_one(connection, _Q["session_settings"], names)
     return of_session(connection.get_server_pid(), pids, dict(zip(names, found["settings"], strict=True)))
 
 
 def of_session(told: int, pids: Collection[int], settings: Mapping[str, str]) -> Finding:
     """Judge whether a connection is a session: `told` is the server's process that it was told of, `pids` those met."""
-    lost = [name for name, value in settings.items() if value != SESSION[name]]
+    lost = [name for name, value in settings.items() if value != OPERATOR_SESSION[name]]
     if set(pids) == {told} and not lost:
         return Finding(Level.OK, "sessions", "each connection is a session of its own")
     signs = f"settings of the session are lost ({some(lost)})" if lost else "another process answers than was told"

@@ -12,7 +12,7 @@ from operators.shared.errors import OperatorError
 from processor.core.cursor import Committed, Cursor, Stream, emission
 from processor.storage.recovery import RecoveryStore
 from runtime import kafka, kafka_admin
-from runtime.postgres import Pool, open_pool
+from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.times import moment_of
@@ -64,7 +64,7 @@ async def find_lag(settings: Settings) -> list[Lag]:
     """
     name = settings.topic(Topic.RAW)
     reader = kafka.new_reader(settings, "waybill-lag")
-    async with kafka.admin_client(settings) as admin, await open_pool(settings, "operator", 1) as pool:
+    async with kafka.admin_client(settings) as admin, await open_pool(settings, OPERATOR, 1) as pool:
         await kafka.start(reader)
         try:
             topic = (await kafka_admin.find_topics(admin, [name], [])).get(name)

@@ -12,7 +12,7 @@ import pytest_asyncio
 from cli.main import main
 from runtime.errors import SetupError
 from runtime.migrations import OUTSIDE, Migration, MigrationError, load_migrations, migrate, require_current_schema
-from runtime.postgres import SESSION, connect, open_pool
+from runtime.postgres import OPERATOR, OPERATOR_SESSION, SESSION, connect, open_pool
 from runtime.settings import Settings, load_settings
 
 FIRST = Migration(1, "parcels", "CREATE TABLE parcels (name text); INSERT INTO parcels VALUES ('one');")
@@ -132,11 +132,12 @@ def test_the_command(
     assert capsys.readouterr().out == "the database's schema is up to date\n"
 
 
-async def test_sessions_have_their_settings(settings: Settings) -> None:
-    async with await open_pool(settings, "test", 2) as pool, pool.acquire() as connection:
-        shown = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in SESSION}
-        assert shown == {**SESSION, "tcp_user_timeout": "10s"} or shown == SESSION
-        assert await connection.fetchval("SHOW application_name") == "waybill-test"
+@pytest.mark.parametrize(("process", "session"), [("test", SESSION), (OPERATOR, OPERATOR_SESSION)])
+async def test_sessions_have_their_settings(settings: Settings, process: str, session: dict[str, str]) -> None:
+    async with await open_pool(settings, process, 2) as pool, pool.acquire() as connection:
+        shown = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in session}
+        assert shown == {**session, "tcp_user_timeout": "10s"} or shown == session
+        assert await connection.fetchval("SHOW application_name") == f"waybill-{process}"
 
 
 async def test_commits_that_may_be_forgotten_are_refused(settings: Settings, database: Any) -> None:

@@ -13,7 +13,7 @@ from operators.doctor.machine import is_writable, of_refused, of_settings
 from operators.doctor.postgres import of_clocks, of_server, of_session
 from operators.views.lag import Lag, measured, total
 from processor.core.cursor import MARK, Committed, Cursor
-from runtime.postgres import SESSION
+from runtime.postgres import OPERATOR_SESSION
 from runtime.settings import load_settings
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -88,7 +88,7 @@ def test_brokers_that_make_topics(found: dict[int, str | None], level: Level) ->
     ],
 )
 def test_a_pooler_is_noticed(told: int, pids: set[int], changed: dict[str, str], level: Level) -> None:
-    assert of_session(told, pids, {**SESSION, **changed}).level is level
+    assert of_session(told, pids, {**OPERATOR_SESSION, **changed}).level is level
 
 
 def test_durability_of_the_server() -> None:
