@@ -29,7 +29,7 @@ from runtime.settings import load_settings
 
 _SLOW_IS_FINE: Final = (HealthCheck.too_slow, HealthCheck.data_too_large)
 
-for name, examples, same in (("quick", 25, True), ("full", 100, True), ("thorough", 3_000, False)):
+for name, examples, same in (("quick", 25, True), ("full", 50, True), ("thorough", 3_000, False)):
     settings.register_profile(
         name,
         max_examples=examples,
