@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from processor.core.cache import Cache
+from processor.core.cursor import Cursor
 from processor.core.errors import UnplannableError
-from processor.core.plan import Plan, Planning, covered
+from processor.core.plan import Plan, Planner, covered
 from processor.core.reading import Read, Reading, ZoneOf, read
 from processor.core.state import Shipment
 from processor.storage.shipments import LOADED_BYTES
@@ -74,28 +75,27 @@ async def read_all(records: Sequence[RawRecord], zone_of: ZoneOf, partitions: in
 
 
 async def plan_piece(
-    store: Store,
-    cache: Cache,
-    readings: Sequence[Reading],
-    raw_topic: str,
-    now: datetime,
-    incarnation: int,
-    limit: int,
+    store: Store, cache: Cache, readings: Sequence[Reading], cursor: Cursor, now: datetime, limit: int
 ) -> Piece:
-    """Plan the first piece of a batch. Its shipments are no longer in the cache: planning changes them."""
+    """Plan the first piece of a batch. Its shipments are no longer in the cache: planning changes them.
+
+    `cursor` says of which log the records are. `limit`: how many observations a shipment keeps.
+    """
     shipments, ready = await _gathered(store, cache, readings)
     piece = readings[:ready]
     applied, roots = await store.recall(piece)
-    planning = Planning(piece, shipments, raw_topic, now, incarnation, applied, roots, limit)
-    turn = Turn()
-    enough = False
+    planner = Planner(
+        shipments, cursor.raw_topic, now, incarnation=cursor.incarnation, applied=applied, roots=roots, limit=limit
+    )
+    turn, taken = Turn(), 0
     with unplannable():
-        while planning.taken < ready and not enough:
-            planning.take()
+        for reading in piece:
+            planner.add(reading)
+            taken += 1
             await turn.pass_on()
-            enough = turn.held > PIECE_SECONDS or planning.output_bytes > OUTPUT_BYTES
-    plan = planning.done()
-    return Piece(plan, planning.taken, {**shipments, **plan.shipments})
+            if turn.held > PIECE_SECONDS or planner.output_bytes > OUTPUT_BYTES:
+                break
+    return Piece(plan=planner.plan, taken=taken, shipments={**shipments, **planner.plan.shipments})
 
 
 @contextmanager

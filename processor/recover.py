@@ -386,11 +386,11 @@ class _Applying:
     async def store(self, readings: Sequence[Reading]) -> int:
         cursor, now, nothing = self.cursor, await self._store.now(), Cache(0)
         readings = authorized(readings, await self._store.written_down(readings))
-        piece = await plan_piece(self._store, nothing, readings, cursor.raw_topic, now, cursor.incarnation, self._limit)
+        piece = await plan_piece(self._store, nothing, readings, cursor, now, self._limit)
         self.unauthorized += [each.record.at for each in readings[: piece.taken] if is_unauthorized(each)]
         last = readings[piece.taken - 1].record
         moved = advanced(cursor, last, last.offset + 1)
-        await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(piece.plan, outputs=()), now)
+        await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(piece.plan, outputs=[]), now)
         self.cursor = moved
         return piece.taken
 

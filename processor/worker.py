@@ -77,7 +77,7 @@ GIVE_UP_SECONDS: Final = 3.0
 REFUSALS: Final = (InvalidTimestampError, UnknownError)
 """What brokers say of a timestamp that is too far from their clock. aiokafka does not know the newer word for it."""
 
-NOTHING: Final = Plan({}, {}, (), (), ())
+NOTHING: Final = Plan()
 """What markers come to."""
 
 log = structlog.get_logger(__name__)
@@ -443,15 +443,8 @@ class Worker:
         assert cursor is not None
         readings = authorized(readings, await shared.store.written_down(readings))
         now = await shared.store.now()
-        piece = await plan_piece(
-            shared.store,
-            self._shipments,
-            readings,
-            self._raw.topic,
-            now,
-            cursor.incarnation,
-            shared.settings.shipment_max_observations,
-        )
+        limit = shared.settings.shipment_max_observations
+        piece = await plan_piece(shared.store, self._shipments, readings, cursor, now, limit)
         planned, last = piece.plan, readings[piece.taken - 1].record
         windows = self._judge(readings[: piece.taken])
         if planned.retired:

@@ -12,7 +12,7 @@ from operators.decisions.known_shipment import Known
 from operators.shared.appending import decision_record
 from operators.shared.operator_log import write_down
 from operators.shared.outcomes import outcomes
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from runtime.appending import Appended, Appender
@@ -65,7 +65,8 @@ def predicted(record: Appended, shipment: Shipment, settings: Settings) -> Told 
     """Say which event a decision will give, if nothing else arrives before it."""
     raw = RawRecord(0, 0, record.key, record.value, tuple(record.headers), timestamp_ms=record.timestamp_ms)
     reading = read(raw, settings.assumed_zone, partitions=1)
-    planned = plan([reading], {shipment.shipment_id: shipment}, settings.topic(Topic.RAW), datetime.now(UTC))
+    planner = Planner({shipment.shipment_id: shipment}, settings.topic(Topic.RAW), datetime.now(UTC))
+    planned = planner.add_all([reading])
     return next((_told(output.event) for output in planned.outputs if output.event is not None), None)
 
 

@@ -15,7 +15,7 @@ from operators.replay.reader import Applied, Found, ReplayLog
 from operators.shared.rereading import reread
 from processor.core.fold import Snapshot
 from processor.core.outputs import Output
-from processor.core.plan import covered, plan
+from processor.core.plan import Planner, covered
 from processor.core.reading import Read, Reading
 from processor.core.state import Shipment
 from processor.storage.rows import personal
@@ -110,7 +110,7 @@ class ReplayPlan(msgspec.Struct, frozen=True):
     anomalies: Sequence[ComingAnomaly]
 
 
-class Planner:
+class Preview:
     """Applies re-readings to a copy of the world that holds only what differs from the database."""
 
     def __init__(self, store: Store, topic: str, applied: Mapping[int, Applied], now: datetime, limit: int) -> None:
@@ -147,7 +147,8 @@ class Planner:
             incarnation = self._applied[home].incarnation if home in self._applied else 0
             known = loaded | self._overlay
             before = {name: Shown(each.version, each.shown) for name, each in known.items()}
-            planned = plan(group, known, self._topic, self._now, incarnation, frozenset(), roots, self._limit)
+            planner = Planner(known, self._topic, self._now, incarnation=incarnation, roots=roots, limit=self._limit)
+            planned = planner.add_all(group)
             self.outcomes.update(str(command.outcome) for command in planned.commands)
             self._foresee(planned.outputs)
             for name in {row.observation.shipment_id for row in planned.observations if row.stored}:
@@ -181,7 +182,7 @@ async def plan_replay(
         OperatorError: the log gives nothing for too long.
 
     """
-    planner = Planner(Store(pool), log.topic, await log.applied(), now, settings.shipment_max_observations)
+    preview = Preview(Store(pool), log.topic, await log.applied(), now, settings.shipment_max_observations)
     rereadings = decisions = unreadable = records = 0
     async for chunk in log.chunks(selection, found.stretches, found.belongs, PLANNED):
         readings = [
@@ -189,23 +190,23 @@ async def plan_replay(
             for record in chunk.records
         ]
         readable = [reading for reading in readings if isinstance(reading, Read)]
-        await planner.apply(readable)
+        await preview.apply(readable)
         records += len(readable)
         unreadable += len(readings) - len(readable)
         rereadings += chunk.rereadings
         decisions += chunk.decisions
     return ReplayPlan(
         records=records,
-        shipments=sorted(planner.shipments),
+        shipments=sorted(preview.shipments),
         rereadings=rereadings,
         decisions=decisions,
         unreadable=unreadable,
         waiting=found.waiting,
         stretches=found.stretches,
-        outcomes=dict(sorted(planner.outcomes.items())),
-        changes=planner.changes(),
-        events=planner.events,
-        anomalies=planner.anomalies,
+        outcomes=dict(sorted(preview.outcomes.items())),
+        changes=preview.changes(),
+        events=preview.events,
+        anomalies=preview.anomalies,
     )
 
 

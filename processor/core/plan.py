@@ -1,9 +1,9 @@
-"""The batch planner: from raw records to rows and outputs. Pure.
+"""The batch planner: from readings to rows and outputs. Pure.
 
 The plan of a batch is the plans of its records one by one, so batch boundaries never show.
 """
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, assert_never
@@ -25,15 +25,17 @@ MAX_BATCH: Final = 4_000
 _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
 """What a re-reading may come to without leaving a row."""
 
+_OTHER_SHIPMENT: Final = Refused(AnomalyKind.SHIPMENT_CHANGED)
 
-class Said(msgspec.Struct, frozen=True, gc=False):
-    """A root record was found to be about a shipment. `refused`: not at first, and that was an anomaly."""
+
+class RootShipment(msgspec.Struct, frozen=True, gc=False):
+    """A shipment that a root was found to be about. `refused`: another had been found before, so it was an anomaly."""
 
     shipment_id: str
     refused: bool = False
 
 
-Roots = Mapping[tuple[int, int], Sequence[Said]]
+Roots = Mapping[tuple[int, int], Sequence[RootShipment]]
 """What roots were found to be about, by partition and offset."""
 
 
@@ -69,14 +71,14 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     the observation that gave it. `erased` and `retired` are the ids of those whose stored rows have to follow.
     """
 
-    shipments: Mapping[str, Shipment]
-    changed: Mapping[str, Observation]
-    observations: Sequence[ObservationRow]
-    outputs: Sequence[Output]
-    dead_letters: Sequence[Unreadable]
-    commands: Sequence[AppliedCommand] = ()
-    erased: Collection[str] = ()
-    retired: Collection[str] = ()
+    shipments: dict[str, Shipment] = {}
+    changed: dict[str, Observation] = {}
+    observations: list[ObservationRow] = []
+    outputs: list[Output] = []
+    dead_letters: list[Unreadable] = []
+    commands: list[AppliedCommand] = []
+    erased: set[str] = set()
+    retired: set[str] = set()
 
 
 def covered(readings: Sequence[Reading], unseen: Set[str]) -> int:
@@ -85,32 +87,15 @@ def covered(readings: Sequence[Reading], unseen: Set[str]) -> int:
     return next((place for place, is_unseen in enumerate(about) if is_unseen), len(readings))
 
 
-def plan(
-    readings: Sequence[Reading],
-    shipments: Mapping[str, Shipment],
-    raw_topic: str,
-    now: datetime,
-    incarnation: int = 0,
-    applied: Set[str] = frozenset(),
-    roots: Roots = MappingProxyType({}),
-    limit: int = KEPT_OBSERVATIONS,
-) -> Plan:
-    """Plan a batch at once: see `Planning`."""
-    planning = Planning(readings, shipments, raw_topic, now, incarnation, applied, roots, limit)
-    while planning.taken < len(readings):
-        planning.take()
-    return planning.done()
-
-
-class Planning:
-    """A batch being planned, reading by reading, in offset order. It changes the shipments it is given."""
+class Planner:
+    """The plan of a batch in the making. Readings are added in offset order; they change the shipments given."""
 
     def __init__(
         self,
-        readings: Sequence[Reading],
         shipments: Mapping[str, Shipment],
         raw_topic: str,
         now: datetime,
+        *,
         incarnation: int = 0,
         applied: Set[str] = frozenset(),
         roots: Roots = MappingProxyType({}),
@@ -122,181 +107,167 @@ class Planning:
         those of the batch's command ids that were applied before, `roots` what is known of the roots it reads again.
         `limit`: how many observations a shipment keeps.
         """
-        self.taken = 0
-        """How many readings are planned so far."""
+        self.plan = Plan()
+        """What the readings added so far come to."""
         self.output_bytes = 0
         """How much they publish."""
-        self._readings = readings
         self._shipments = shipments
         self._raw_topic = raw_topic
         self._now = now
         self._incarnation = incarnation
-        self._applied = applied
-        self._said = _Said(readings, roots)
         self._limit = limit
-        self._touched: dict[str, Shipment] = {}
-        self._changed: dict[str, Observation] = {}
-        self._rows: list[ObservationRow] = []
-        self._outputs: list[Output] = []
-        self._dead_letters: list[Unreadable] = []
-        self._commands: dict[str, AppliedCommand] = {}
-        self._erased: set[str] = set()
-        self._retired: set[str] = set()
+        self._commands = set(applied)
+        self._roots = _RootShipments(roots)
 
-    def take(self) -> None:
-        """Plan the next reading."""
-        reading = self._readings[self.taken]
-        self.taken += 1
-        record, command = reading.record, reading.command_id
-        repeated = command is not None and (command in self._applied or command in self._commands)
+    def add_all(self, readings: Iterable[Reading]) -> Plan:
+        """Add readings; return what all that were added come to."""
+        for reading in readings:
+            self.add(reading)
+        return self.plan
+
+    def add(self, reading: Reading) -> None:
+        """Add the next reading."""
+        command = reading.command_id
+        repeated = command is not None and command in self._commands
+        outcome: Outcome | None = None
         if isinstance(reading, Unreadable):
-            self._publish(dead_letter(Origin(self._raw_topic, record, self._now, self._incarnation), reading.error))
-            self._dead_letters.append(reading)
-            outcome = None
+            self._publish([dead_letter(self._origin(reading), reading.error)])
+            self.plan.dead_letters.append(reading)
         else:
-            row = self._repeated(reading) if repeated else self._apply(reading)
-            self._rows.append(row)
+            row = _repeated(reading) if repeated else self._apply(reading)
+            self.plan.observations.append(row)
             outcome = row.outcome
         if command is not None and not repeated:
-            self._commands[command] = AppliedCommand(command, record, outcome)
-
-    def done(self) -> Plan:
-        """Return what the readings taken come to."""
-        return Plan(
-            self._touched,
-            self._changed,
-            self._rows,
-            self._outputs,
-            self._dead_letters,
-            list(self._commands.values()),
-            self._erased,
-            self._retired,
-        )
-
-    def _repeated(self, reading: Read) -> ObservationRow:
-        return _row(reading, reading.observation, Applied(Duplicate(), kept=False), Outcome.DUPLICATE)
+            self._commands.add(command)
+            self.plan.commands.append(AppliedCommand(command, reading.record, outcome))
 
     def _apply(self, reading: Read) -> ObservationRow:
         observation = reading.observation
-        name = observation.shipment_id
-        shipment = self._touched.get(name) or self._shipments.get(name)
-        if shipment is None:
-            shipment = new_shipment(COURIERS[observation.courier], name)
-        self._touched[name] = shipment
-        retired = shipment.retired
-        origin = Origin(self._raw_topic, reading.record, self._now, self._incarnation, reading.root)
-        row, published = _plan_one(origin, reading, shipment, self._said, self._limit)
+        shipment = self._shipment(observation)
+        name, was_retired = shipment.shipment_id, shipment.retired
+        if shipment.erased:
+            observation = forgotten(observation)
+        origin = self._origin(reading)
+        applied = self._applied(reading, observation, shipment)
+        self._roots.note(reading.place, name, refused=applied.effect == _OTHER_SHIPMENT)
+        outputs = _outputs(origin, observation, shipment, applied)
+        if shipment.retired and (outputs or not was_retired):
+            outputs.append(tombstone(origin, name, len(outputs)))
+        self._publish(outputs)
+        row = _row(reading, observation, applied, shipment.version)
         if row.version is not None:
-            self._changed[name] = row.observation
-        for output in published:
-            self._publish(output)
+            self.plan.changed[name] = observation
         if isinstance(observation.decision, Erase):
-            self._erased.add(name)
-        if shipment.retired and not retired:
-            self._retired.add(name)
+            self.plan.erased.add(name)
+        if shipment.retired and not was_retired:
+            self.plan.retired.add(name)
         return row
 
-    def _publish(self, output: Output) -> None:
-        self._outputs.append(output)
-        self.output_bytes += len(output.value or b"")
+    def _shipment(self, observation: Observation) -> Shipment:
+        """Return the shipment that an observation is about, as one that the batch touches."""
+        name = observation.shipment_id
+        touched = self.plan.shipments
+        shipment = touched.get(name)
+        if shipment is None:
+            shipment = self._shipments.get(name) or new_shipment(COURIERS[observation.courier], name)
+            touched[name] = shipment
+        return shipment
+
+    def _applied(self, reading: Read, observation: Observation, shipment: Shipment) -> Applied:
+        """Apply an observation. One of another shipment than its root named is refused, and said so once."""
+        root, name = reading.root, shipment.shipment_id
+        owner = self._roots.owner(root) if root else None
+        if root is not None and owner not in {None, name}:
+            known = self._roots.has_refused(root, name)
+            return Applied(Unchanged() if known else _OTHER_SHIPMENT, kept=False)
+
+        def name_anomaly(kind: AnomalyKind) -> str:
+            return anomaly_id(name, reading.place, self._incarnation, kind)
+
+        courier, again = COURIERS[observation.courier], root is not None
+        applied = apply(courier, shipment, observation, name_anomaly, again=again, limit=self._limit)
+        if owner is not None and applied.effect == Refused(AnomalyKind.HISTORY_LIMIT):
+            return Applied(Unchanged(), kept=False)  # it was refused so when it came, and is told once
+        return applied
+
+    def _origin(self, reading: Reading) -> Origin:
+        root = reading.root if isinstance(reading, Read) else None
+        return Origin(self._raw_topic, reading.record, self._now, self._incarnation, root)
+
+    def _publish(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            self.plan.outputs.append(output)
+            self.output_bytes += len(output.value or b"")
 
 
-class _Said:
-    """What roots are about, as a batch finds it out."""
+class _RootShipments:
+    """What roots are about, as a batch finds it out: its own records may be the roots of others in it."""
 
-    def __init__(self, readings: Sequence[Reading], roots: Roots) -> None:
-        self._roots = dict(roots)
-        self._watching = any(isinstance(reading, Read) and reading.root for reading in readings)
+    def __init__(self, known: Roots) -> None:
+        self._known = dict(known)
+        self._noted: list[tuple[tuple[int, int], str, bool]] = []
 
     def owner(self, root: tuple[int, int]) -> str | None:
         """Return the shipment that a root is about, if it is about one."""
-        return next((each.shipment_id for each in self._roots.get(root, ()) if not each.refused), None)
+        return next((each.shipment_id for each in self._about(root) if not each.refused), None)
 
     def has_refused(self, root: tuple[int, int], shipment_id: str) -> bool:
         """Whether it is known that a re-reading names this shipment instead."""
-        return Said(shipment_id, refused=True) in self._roots.get(root, ())
+        return RootShipment(shipment_id, refused=True) in self._about(root)
 
-    def note(self, reading: Read, *, refused: bool) -> None:
-        """Remember what a record is about."""
-        if self._watching:
-            at = reading.root or (reading.record.partition, reading.record.offset)
-            self._roots[at] = (*self._roots.get(at, ()), Said(reading.observation.shipment_id, refused))
+    def note(self, place: tuple[int, int], shipment_id: str, *, refused: bool) -> None:
+        """Remember what a record, or the root it reads again, is about."""
+        self._noted.append((place, shipment_id, refused))
+
+    def _about(self, root: tuple[int, int]) -> Sequence[RootShipment]:
+        """Sort in what was noted: most batches never ask."""
+        for place, shipment_id, refused in self._noted:
+            self._known[place] = (*self._known.get(place, ()), RootShipment(shipment_id, refused))
+        self._noted.clear()
+        return self._known.get(root, ())
 
 
-def _plan_one(
-    origin: Origin, reading: Read, shipment: Shipment, said: _Said, limit: int
-) -> tuple[ObservationRow, list[Output]]:
-    observation = forgotten(reading.observation) if shipment.erased else reading.observation
-    courier = COURIERS[observation.courier]
-    was_retired = shipment.retired
-    applied = _applied(origin, reading, observation, shipment, said, limit)
-    status = shipment.snapshot.status if shipment.snapshot else None
-    occurred = courier.occurred(observation, shipment.service)
-    published: list[Output] = []
+def _outputs(origin: Origin, observation: Observation, shipment: Shipment, applied: Applied) -> list[Output]:
+    """Return what is published of an observation that was applied."""
+    courier, snapshot = COURIERS[observation.courier], shipment.snapshot
+    found: list[Output] = []
     match applied.effect:
         case Changed() as change:
-            assert shipment.snapshot is not None
-            row = _row(reading, observation, applied, Outcome.EVENT, version=shipment.version)
-            published.append(event_output(courier, origin, observation, shipment.snapshot, change, shipment.version))
+            assert snapshot is not None
+            found.append(event_output(courier, origin, observation, snapshot, change, shipment.version))
         case Refused(kind):
-            row = _row(reading, observation, applied, Outcome.ANOMALY, kind=kind)
-            published.append(anomaly_output(origin, observation, occurred, kind, status, ordinal=0))
-        case Duplicate():
-            row = _row(reading, observation, applied, Outcome.DUPLICATE)
-        case Unchanged():
-            row = _row(reading, observation, applied, Outcome.UNCHANGED)
+            found.append(_anomaly(origin, observation, shipment, kind, ordinal=0))
+        case Duplicate() | Unchanged():
+            pass
         case _:
             assert_never(applied.effect)
     if applied.conflict:
-        published.append(
-            anomaly_output(origin, observation, occurred, AnomalyKind.SERVICE_CONFLICT, status, len(published))
-        )
-    if shipment.retired and (published or not was_retired):
-        published.append(tombstone(origin, shipment.shipment_id, len(published)))
-    said.note(reading, refused=applied.effect == Refused(AnomalyKind.SHIPMENT_CHANGED))
-    return row, published
+        found.append(_anomaly(origin, observation, shipment, AnomalyKind.SERVICE_CONFLICT, ordinal=len(found)))
+    return found
 
 
-def _applied(
-    origin: Origin, reading: Read, observation: Observation, shipment: Shipment, said: _Said, limit: int
-) -> Applied:
-    """Apply a reading. One that names another shipment than its root did is refused, and said so once."""
-    root, name = reading.root, shipment.shipment_id
-    at = root or (origin.record.partition, origin.record.offset)
-    owner = said.owner(root) if root else None
-    if root is not None and owner not in {None, name}:
-        known = said.has_refused(root, name)
-        return Applied(Unchanged() if known else Refused(AnomalyKind.SHIPMENT_CHANGED), kept=False)
-
-    def name_anomaly(kind: AnomalyKind) -> str:
-        return anomaly_id(name, at, origin.incarnation, kind)
-
-    applied = apply(
-        COURIERS[observation.courier], shipment, observation, name_anomaly, again=root is not None, limit=limit
-    )
-    if owner is not None and applied.effect == Refused(AnomalyKind.HISTORY_LIMIT):
-        return Applied(Unchanged(), kept=False)  # it was refused so when it came, and is told once
-    return applied
+def _anomaly(
+    origin: Origin, observation: Observation, shipment: Shipment, kind: AnomalyKind, *, ordinal: int
+) -> Output:
+    occurred = COURIERS[observation.courier].occurred(observation, shipment.service)
+    status = shipment.snapshot.status if shipment.snapshot else None
+    return anomaly_output(origin, observation, occurred, kind, status, ordinal)
 
 
-def _row(
-    reading: Read,
-    observation: Observation,
-    applied: Applied,
-    outcome: Outcome,
-    *,
-    kind: AnomalyKind | None = None,
-    version: int | None = None,
-) -> ObservationRow:
-    silent = reading.root is not None and outcome in _SILENT and not applied.kept
+def _repeated(reading: Read) -> ObservationRow:
+    return _row(reading, reading.observation, Applied(Duplicate(), kept=False), version=0)
+
+
+def _row(reading: Read, observation: Observation, applied: Applied, version: int) -> ObservationRow:
+    effect = applied.effect
     return ObservationRow(
-        reading.record,
-        observation,
-        outcome,
-        kind,
-        version,
-        applied.kept,
-        reading.root,
-        reading.command_id,
-        stored=not silent,
+        record=reading.record,
+        observation=observation,
+        outcome=effect.outcome,
+        anomaly_kind=effect.kind if isinstance(effect, Refused) else None,
+        version=version if isinstance(effect, Changed) else None,
+        kept=applied.kept,
+        root=reading.root,
+        command_id=reading.command_id,
+        stored=applied.kept or reading.root is None or effect.outcome not in _SILENT,
     )

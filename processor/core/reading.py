@@ -26,6 +26,11 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     """Of a record read again: the root's partition and offset."""
     command_id: str | None = None
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Partition and offset of the record that was read: the root, where there is one."""
+        return self.root or (self.record.partition, self.record.offset)
+
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """A raw record that says nothing, and why."""

@@ -1,6 +1,7 @@
 """What one observation does to its shipment, which is changed in place, and what came of it. Pure."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import msgspec
 
@@ -19,7 +20,7 @@ from processor.core.state import (
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation, Retire
-from schemas.vocabulary import AnomalyKind, EventType, Service, Source, Status, Transition
+from schemas.vocabulary import AnomalyKind, EventType, Outcome, Service, Source, Status, Transition
 
 NameAnomaly = Callable[[AnomalyKind], str]
 """Gives the id of the anomaly that the record at hand would become."""
@@ -44,6 +45,8 @@ class Before(msgspec.Struct, frozen=True, gc=False):
 class Changed(msgspec.Struct, frozen=True, gc=False):
     """An event. `late`: the webhook came late, and the event shows what it said."""
 
+    outcome: ClassVar[Outcome] = Outcome.EVENT
+
     type: EventType
     previous: Status | None
     transition: Transition | None = None
@@ -55,15 +58,21 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
 class Duplicate(msgspec.Struct, frozen=True, gc=False):
     """Known already: a copy, or a pulled entry that says nothing new."""
 
+    outcome: ClassVar[Outcome] = Outcome.DUPLICATE
+
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
     """An anomaly."""
+
+    outcome: ClassVar[Outcome] = Outcome.ANOMALY
 
     kind: AnomalyKind
 
 
 class Unchanged(msgspec.Struct, frozen=True, gc=False):
     """Nothing to tell: details for a shipment not known yet, a re-reading or a decision without effect."""
+
+    outcome: ClassVar[Outcome] = Outcome.UNCHANGED
 
 
 Effect = Changed | Duplicate | Refused | Unchanged

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from processor.core.plan import Roots, Said
+from processor.core.plan import Roots, RootShipment
 from runtime.postgres import Connection
 from runtime.queries import load_queries
 from schemas.decisions import decision_digest
@@ -24,10 +24,10 @@ async def load_roots(connection: Connection, roots: Collection[tuple[int, int]])
     """Return what is known of these roots. `roots` are their partitions and offsets."""
     if not roots:
         return {}
-    found: dict[tuple[int, int], list[Said]] = {}
+    found: dict[tuple[int, int], list[RootShipment]] = {}
     rows = await connection.fetch(_Q["roots"], *map(list, zip(*roots, strict=True)))
     for partition, offset, shipment_id, refused in rows:
-        found.setdefault((partition, offset), []).append(Said(shipment_id, refused))
+        found.setdefault((partition, offset), []).append(RootShipment(shipment_id, refused))
     return found
 
 

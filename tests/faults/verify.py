@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from processor.core.outputs import messages
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.records import RawRecord
@@ -80,7 +80,7 @@ def _planned(system: System, raw: Sequence[Any]) -> Mapping[Topic, list[Any]]:
             record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp
         )
         reading = read(found, system.settings.assumed_zone, system.settings.topic_partitions)
-        done = plan([reading], shipments, system.settings.topic(Topic.RAW), START)
+        done = Planner(shipments, system.settings.topic(Topic.RAW), START).add_all([reading])
         shipments.update(done.shipments)
         for output in done.outputs:
             for message in messages(output):

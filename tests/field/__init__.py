@@ -15,7 +15,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from processor.core.outputs import messages
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
@@ -90,7 +90,9 @@ class Played:
             timestamp_ms=int(provenance.received_at.timestamp() * 1000),
         )
         self._offset += 1
-        made = plan([read(record, zone_of, 1)], self.shipments, "courier.webhooks.raw", provenance.received_at)
+        made = Planner(self.shipments, "courier.webhooks.raw", provenance.received_at).add_all(
+            [read(record, zone_of, 1)]
+        )
         self.shipments |= made.shipments
         self.dead += [str(each.error.reason) for each in made.dead_letters]
         self.outcomes.update(row.outcome for row in made.observations)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from processor.protocol.crash_points import Step
@@ -162,7 +162,7 @@ class System:
                 record.partition, record.offset, record.key, record.value, tuple(record.headers), record.timestamp
             )
             reading = read(raw, self.settings.assumed_zone, self.settings.topic_partitions)
-            shipments.update(plan([reading], shipments, record.topic, START).shipments)
+            shipments.update(Planner(shipments, record.topic, START).add_all([reading]).shipments)
         return {name: shipment.version for name, shipment in shipments.items() if shipment.version}
 
     async def caught_up(self) -> bool:

@@ -20,7 +20,7 @@ from operators.replay.preview import fields_of
 from operators.replay.range import Selection
 from operators.replay.replays import look
 from operators.shared.errors import OperatorError
-from processor.core.plan import plan as planned
+from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from runtime.kafka_records import raw_record
@@ -186,7 +186,7 @@ async def _expected(system: System) -> dict[str, dict[str, Any]]:
     for record in map(raw_record, records):
         if "replay-of" not in dict(record.headers):
             reading = read(record, system.settings.assumed_zone, PARTITIONS)
-            shipments.update(planned([reading], shipments, "raw", START).shipments)
+            shipments.update(Planner(shipments, "raw", START).add_all([reading]).shipments)
     found = {name: fields_of(name, each.snapshot) for name, each in shipments.items() if each.snapshot}
     return msgspec.json.decode(msgspec.json.encode(found), type=dict[str, dict[str, Any]])
 

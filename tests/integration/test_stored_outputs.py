@@ -92,7 +92,7 @@ async def test_retiring_deletes_no_output_that_is_not_known_to_be_published(one_
     )
     held = Cursor(raw_topic="raw", partitions=1, consumer_group="group", next_offset=5, emitted=3, epoch=1)
     moved = msgspec.structs.replace(held, next_offset=6, last=Fingerprint(5, b"x"))
-    retiring = Plan({}, {}, (), (), (), retired=["dash:X"])
+    retiring = Plan(retired={"dash:X"})
     async with await open_pool(lab.system.settings, "test", 1) as pool:
         await Store(pool).apply(0, held, moved, retiring, datetime.now(UTC))
     kept = await lab.system.rows("select cause_offset from outputs order by cause_offset")

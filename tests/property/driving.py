@@ -10,7 +10,7 @@ import msgspec
 
 from processor.core.fold import Snapshot
 from processor.core.outputs import anomaly_id
-from processor.core.plan import ObservationRow, Plan, plan
+from processor.core.plan import ObservationRow, Plan, Planner
 from processor.core.reading import Read, Reading, read
 from processor.core.shipment import Effect, apply
 from processor.core.state import Past, Shipment, new_shipment, rebuild
@@ -75,7 +75,7 @@ def plans_in_turn(readings: Sequence[Reading], cuts: Iterable[int]) -> Iterator[
     edges = [0, *sorted(cuts), len(readings)]
     shipments: dict[str, Shipment] = {}
     for start, end in pairwise(edges):
-        made = plan(readings[start:end], shipments, RAW_TOPIC, NOW)
+        made = Planner(shipments, RAW_TOPIC, NOW).add_all(readings[start:end])
         shipments.update(made.shipments)
         yield made
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from processor.core.fold import Snapshot
-from processor.core.plan import Plan, Said, plan
+from processor.core.plan import Plan, Planner, RootShipment
 from processor.core.state import Shipment, forgotten
 from schemas.decisions import write_decision
 from schemas.observation import Accept, Decision, Dismiss, Erase, Retire, SetStatus
@@ -37,7 +37,7 @@ class World:
         """Plan records as one batch, behind all before."""
         placed = [msgspec.structs.replace(each, offset=len(self.log) + number) for number, each in enumerate(records)]
         self.log += placed
-        made = plan(readings_of(placed), self.shipments, RAW_TOPIC, NOW)
+        made = Planner(self.shipments, RAW_TOPIC, NOW).add_all(readings_of(placed))
         self.shipments.update(made.shipments)
         self.plans.append(made)
         return made
@@ -242,12 +242,14 @@ def test_a_reading_that_names_another_shipment_is_refused_once() -> None:
     body = b'{"deliveryID":"DE-1","status":"VERIFIED","updatedAt":"2025-03-01T08:00:00Z"}'
     headers = tuple(Provenance(courier="dash", received_at=NOW).headers())
     root = RawRecord(0, 7, b"dash:DE-1", body, headers, 0)
-    first = plan(readings_of([again(root, "a"), again(root, "b")]), {}, RAW_TOPIC, NOW, roots={(0, 7): [_other()]})
+    first = Planner({}, RAW_TOPIC, NOW, roots={(0, 7): [_other()]}).add_all(
+        readings_of([again(root, "a"), again(root, "b")])
+    )
     kinds = [decoded(output.value)["kind"] for output in first.outputs]
     assert kinds == [AnomalyKind.SHIPMENT_CHANGED]
     assert [row.outcome for row in first.observations] == [Outcome.ANOMALY, Outcome.UNCHANGED]
     assert decoded(first.outputs[0].value)["raw"]["offset"] == 7
 
 
-def _other() -> Said:
-    return Said("dash:DE-2")
+def _other() -> RootShipment:
+    return RootShipment("dash:DE-2")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.core.fold import Snapshot
-from processor.core.plan import Plan, plan
+from processor.core.plan import Plan, Planner
 from processor.core.state import Shipment
 from schemas.events import Event
 from schemas.topics import Topic
@@ -53,10 +53,10 @@ def test_events_go_on_from_what_was_shown_and_a_replay_brings_todays_truth(data:
     plans = plan_in_batches(readings_of(log[:cut]), [])
     shown = data.draw(showing(plans), "shown")
     shipments = of_the_older_edition(plans, shown)
-    plans.append(plan(readings_of(log[cut:]), shipments, RAW_TOPIC, NOW))
+    plans.append(Planner(shipments, RAW_TOPIC, NOW).add_all(readings_of(log[cut:])))
     shipments.update(plans[-1].shipments)
     order = data.draw(st.permutations(log), "order")
-    plans.append(plan(again(log, order), shipments, RAW_TOPIC, NOW, roots=roots_of(plans)))
+    plans.append(Planner(shipments, RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, order)))
     shipments.update(plans[-1].shipments)
 
     events = [output.event for made in plans[-2:] for output in made.outputs if output.topic is Topic.EVENTS]
@@ -68,7 +68,7 @@ def test_events_go_on_from_what_was_shown_and_a_replay_brings_todays_truth(data:
     truth = {name: each for name, each in snapshots(observed(log)).items() if each}
     assert {name: each.shown for name, each in shipments.items() if each.shown} == truth
 
-    second = plan(again(log, log, "second"), shipments, RAW_TOPIC, NOW, roots=roots_of(plans))
+    second = Planner(shipments, RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, log, "second"))
     assert not second.outputs
     assert not [row for row in second.observations if row.stored]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.shared.rereading import reread
-from processor.core.plan import Plan, Roots, Said, plan
+from processor.core.plan import Plan, Planner, Roots, RootShipment
 from processor.core.reading import Read, Reading
 from processor.core.state import Shipment
 from schemas.couriers import dash
@@ -32,12 +32,12 @@ def again(log: Sequence[RawRecord], chosen: Sequence[RawRecord], job: str = "job
 
 def roots_of(plans: Sequence[Plan]) -> Roots:
     """What the database knows of the roots."""
-    found: dict[tuple[int, int], list[Said]] = {}
+    found: dict[tuple[int, int], list[RootShipment]] = {}
     for made in plans:
         for row in made.observations:
             at = row.root or (row.record.partition, row.record.offset)
             refused = row.root is not None and row.anomaly_kind == "shipment_changed"
-            found.setdefault(at, []).append(Said(row.observation.shipment_id, refused))
+            found.setdefault(at, []).append(RootShipment(row.observation.shipment_id, refused))
     return found
 
 
@@ -63,7 +63,7 @@ def test_with_the_same_code_nothing_comes_of_it(known: type, data: st.DataObject
     chosen = data.draw(st.permutations(log), "order")[: data.draw(st.integers(0, len(log)), "chosen")]
     shipments = known(plans)
     before = {name: seen(shipment) for name, shipment in shipments.items()}
-    made = plan(again(log, chosen), shipments, RAW_TOPIC, NOW, roots=roots_of(plans))
+    made = Planner(shipments, RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, chosen))
     assert (list(made.outputs), dict(made.changed)) == ([], {})
     assert {row.outcome for row in made.observations} <= {Outcome.UNCHANGED}
     assert not [row for row in made.observations if row.stored]
@@ -97,14 +97,14 @@ def test_a_creation_entry_that_an_older_edition_took_for_a_scan_is_replaced(data
     cut = data.draw(st.integers(0, len(log)), "cut")
     with patch.object(pull, "_before_the_pick_up", older_rule):
         plans = plan_in_batches(readings_of(log[:cut]), [])
-    plans.append(plan(readings_of(log[cut:]), read_back(plans), RAW_TOPIC, NOW))
+    plans.append(Planner(read_back(plans), RAW_TOPIC, NOW).add_all(readings_of(log[cut:])))
     order = data.draw(st.permutations(log), "order")
-    made = plan(again(log, order), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    made = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, order))
     plans.append(made)
     truth = {name: each for name, each in snapshots(observed(log)).items() if each}
     assert {name: each.snapshot for name, each in after(plans).items() if each.snapshot} == truth
     assert {name: each.snapshot for name, each in read_back(plans).items() if each.snapshot} == truth
-    second = plan(again(log, log, "second"), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    second = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, log, "second"))
     assert not second.outputs
 
 
@@ -117,13 +117,13 @@ def test_with_another_decoder_todays_truth_comes_of_it(kind: str, data: st.DataO
         plans = plan_in_batches(readings_of(log), [])
     order = data.draw(st.permutations(log), "order")
     truth = snapshots(observed(log))
-    made = plan(again(log, order), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    made = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, order))
     plans.append(made)
     assert {name: each.snapshot for name, each in after(plans).items() if each.snapshot} == {
         name: each for name, each in truth.items() if each
     }
     versions = [output.version for output in made.outputs if output.topic is Topic.EVENTS]
     assert len(versions) == len(set(versions))
-    second = plan(again(log, log, "second"), read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans))
+    second = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, log, "second"))
     assert not second.outputs
     assert not [row for row in second.observations if row.stored]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from processor.core.errors import StoredRowError
 from processor.core.outputs import Message, dead_letter, messages, publishable
 from processor.core.outputs import Origin as Where
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import Read, Unreadable, read
 from processor.storage import outputs, rows
 from schemas.decisions import write_decision
@@ -104,7 +104,7 @@ def test_every_record_has_one_fate_and_the_database_takes_it(records: list[RawRe
     readings = [read(record, zone_of, partitions=1) for record in records]
     for reading in readings:
         _check_storable([reading.command_id or "", *(reading.root or ())] if isinstance(reading, Read) else [])
-    planned = plan(readings, {}, RAW_TOPIC, NOW)
+    planned = Planner({}, RAW_TOPIC, NOW).add_all(readings)
     assert len(planned.observations) + len(planned.dead_letters) == len(records)
     _check_storable(rows.shipment_columns(planned, NOW))
     _check_storable([rows.observation_record(row, 0, NOW) for row in planned.observations])

@@ -13,7 +13,7 @@ import pytest
 
 from operators.shared.rereading import reread
 from processor.core.outputs import anomaly_id
-from processor.core.plan import Plan, Said, plan
+from processor.core.plan import Plan, Planner, RootShipment
 from processor.core.reading import Read
 from processor.core.state import Past, Shipment, rebuild
 from schemas.couriers import COURIERS
@@ -55,10 +55,10 @@ def stored(rows: Sequence[Json]) -> dict[str, Shipment]:
 def replayed(rows: Sequence[Json]) -> tuple[dict[str, Shipment], Plan]:
     """Everything read again, as `waybill replay run --all` does."""
     shipments = stored(rows)
-    roots = {(0, at): [Said(row["reading"]["shipment_id"])] for at, row in enumerate(rows) if "reading" in row}
+    roots = {(0, at): [RootShipment(row["reading"]["shipment_id"])] for at, row in enumerate(rows) if "reading" in row}
     readings = [reread(record_of(row, at), f"job/{at}", zone_of, 1) for at, row in enumerate(rows)]
     readable = [reading for reading in readings if isinstance(reading, Read)]
-    made = plan(readable, shipments, "courier.webhooks.raw", BEGAN, roots=roots)
+    made = Planner(shipments, "courier.webhooks.raw", BEGAN, roots=roots).add_all(readable)
     return {**shipments, **made.shipments}, made
 
 

@@ -9,7 +9,7 @@ import pytest
 from cli.demo.healing import life_of
 from cli.demo.scenario import Play, Seen, Story, differences, everything_came, load_stories, play
 from devstack.couriers.kiriminaja import tracking
-from processor.core import plan as planner
+from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
@@ -75,7 +75,7 @@ class Stage:
         key = shipment_id(provenance.courier, provenance.account, piece.reference).encode()
         record = RawRecord(partition_of(key, 4), self._offset, key, piece.value, tuple(provenance.headers()), 0)
         self._offset += 1
-        made = planner.plan([read(record, zone_of, 4)], self.shipments, "raw", provenance.received_at)
+        made = Planner(self.shipments, "raw", provenance.received_at).add_all([read(record, zone_of, 4)])
         self.shipments |= made.shipments
         self.performance.outcomes += [row.outcome for row in made.observations]
         self.performance.dead_letters += len(made.dead_letters)

@@ -11,7 +11,7 @@ from operators.decisions.decide import observation_of, write
 from operators.decisions.known_shipment import Known
 from operators.decisions.set_status import in_words, verdict_on
 from operators.shared.errors import OperatorError
-from processor.core.plan import Plan, plan
+from processor.core.plan import Plan, Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.events import Anomaly
@@ -39,7 +39,7 @@ def applied(records: Sequence[Raw]) -> tuple[Shipment, list[Anomaly]]:
     found: list[Anomaly] = []
     for offset, each in enumerate(records):
         record = RawRecord(0, offset, each.key, each.value, tuple(each.headers), each.timestamp_ms)
-        planned: Plan = plan([read(record, lambda *_: UTC, 1)], shipments, "raw", START)
+        planned: Plan = Planner(shipments, "raw", START).add_all([read(record, lambda *_: UTC, 1)])
         shipments.update(planned.shipments)
         found += [
             msgspec.json.decode(output.value or b"", type=Anomaly)

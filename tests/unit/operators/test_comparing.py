@@ -10,7 +10,7 @@ from operators.audit.compare import compare, compare_counts, compare_outdated, c
 from operators.audit.content import Content, fields
 from operators.audit.facts import Counts, Difference, Facts, Published, Row, StoredEvent
 from operators.audit.judge_state import Differing, Late, judge_state, published
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from runtime.values import MASK
@@ -36,7 +36,7 @@ def _history() -> tuple[Shipment, list[Event]]:
         }
         headers = tuple(Provenance(courier="dash", received_at=at).headers())
         records.append(RawRecord(0, offset, ID.encode(), msgspec.json.encode(body), headers, 0))
-    planned = plan([read(record, lambda _courier, _source: UTC, 1) for record in records], {}, "raw", START)
+    planned = Planner({}, "raw", START).add_all([read(record, lambda _courier, _source: UTC, 1) for record in records])
     events = [output.event for output in planned.outputs if output.topic is Topic.EVENTS]
     return planned.shipments[ID], [event for event in events if event is not None]
 

@@ -9,7 +9,7 @@ import pytest
 from operators.audit import pages as auditing
 from operators.decisions import anomalies
 from operators.decisions.anomalies import AnomalyState, Wanted
-from operators.replay.preview import Planner
+from operators.replay.preview import Preview
 from processor.core.errors import StoredRowError
 from processor.core.reading import Read
 from processor.core.state import Shipment, new_shipment
@@ -26,12 +26,12 @@ HEAVY = LOADED_BYTES * 2 // 5
 
 async def test_a_plan_loads_as_much_as_a_piece_of_a_batch() -> None:
     store, readings = StoredShipments(each=HEAVY), parcels(8)
-    planner = Planner(store, RAW_TOPIC, {}, START, 5_000)  # type: ignore[arg-type]
-    await planner.apply(readings)
+    preview = Preview(store, RAW_TOPIC, {}, START, 5_000)  # type: ignore[arg-type]
+    await preview.apply(readings)
     assert [len(names) for names in store.asked] == [8, 5, 2]
     named = [each.observation.shipment_id for each in readings if isinstance(each, Read)]
-    assert [each.shipment_id for each in planner.changes()] == sorted(named)
-    assert len(planner.events) == len(planner.shipments) == 8
+    assert [each.shipment_id for each in preview.changes()] == sorted(named)
+    assert len(preview.events) == len(preview.shipments) == 8
 
 
 async def test_anomalies_are_judged_with_as_much_as_a_piece_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import Read, Reading, Unreadable, authorized, is_unauthorized, read
 from schemas.decisions import decision_digest, write_decision
 from schemas.observation import Decision, Erase, Retire, SetStatus
@@ -62,7 +62,7 @@ def test_a_decision_cannot_be_smuggled_in_as_something_read_again() -> None:
 def test_a_forged_decision_does_not_use_up_a_command_id() -> None:
     forged, genuine = reading(SET), reading(ERASE)
     readings = authorized([forged, genuine], {logged(ERASE)})
-    planned = plan(readings, {}, RAW_TOPIC, NOW)
+    planned = Planner({}, RAW_TOPIC, NOW).add_all(readings)
     assert len(planned.dead_letters) == 1
     assert [command.command_id for command in planned.commands] == ["c1"]
     assert planned.erased == {"dash:DE-1"}

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from processor.core.outputs import Output
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import authorized, read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
@@ -77,7 +77,7 @@ class Core:
 
     def _take(self, record: RawRecord) -> list[str]:
         readings = authorized([read(record, zone_of, 1)], set())
-        made = plan(readings, self.shipments, "raw", NOON, limit=LIMIT)
+        made = Planner(self.shipments, "raw", NOON, limit=LIMIT).add_all(readings)
         self.shipments |= made.shipments
         self.outcomes.update(row.outcome for row in made.observations)
         self.dead += len(made.dead_letters)

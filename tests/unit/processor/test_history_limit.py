@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.core.plan import Plan, Said, plan
+from processor.core.plan import Plan, Planner, RootShipment
 from processor.core.state import Shipment
 from schemas.observation import Accept, Erase, Retire, SetStatus
 from schemas.records import RawRecord, reread_headers
@@ -32,7 +32,7 @@ class World:
     def take(self, records: list[RawRecord], limit: int = LIMIT, **roots: Any) -> Plan:
         placed = [msgspec.structs.replace(each, offset=self.next + place) for place, each in enumerate(records)]
         self.next += len(placed)
-        made = plan(readings_of(placed), self.shipments, RAW_TOPIC, START, limit=limit, **roots)
+        made = Planner(self.shipments, RAW_TOPIC, START, limit=limit, **roots).add_all(readings_of(placed))
         self.shipments.update(made.shipments)
         self.plans.append(made)
         return made
@@ -129,7 +129,7 @@ def again(record: RawRecord, offset: int, command: str) -> RawRecord:
 def test_a_record_refused_for_the_limit_is_read_again_when_the_limit_is_raised(full: World) -> None:
     (refused,) = hot_records(recoveries, [LIMIT + 1])
     assert outcomes(full.take([refused])) == [REFUSED]
-    roots = {(0, LIMIT): [Said(NAME)]}
+    roots = {(0, LIMIT): [RootShipment(NAME)]}
     made = full.take([again(refused, LIMIT, "r1")], roots=roots)
     assert outcomes(made) == [(Outcome.UNCHANGED, None)]
     assert not made.outputs

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from processor.core import fold, timeline
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from tests.hot_parcels import KINDS, ORDERS, START, Body, hot_records, in_order
 from tests.property.driving import RAW_TOPIC, readings_of
 
@@ -42,7 +42,7 @@ def steps() -> Iterator[Steps]:
 
 
 def planned(kind: Callable[[int], Body], numbers: list[int]) -> None:
-    plan(readings_of(hot_records(kind, numbers)), {}, RAW_TOPIC, START)
+    Planner({}, RAW_TOPIC, START).add_all(readings_of(hot_records(kind, numbers)))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda each: each.__name__)

@@ -7,7 +7,7 @@ import pytest
 
 from processor.core import outputs
 from processor.core.outputs import Message, Output, messages
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from tests.integration.system import START, dash, raw_records
@@ -25,7 +25,7 @@ def written(*words: str) -> list[Output]:
         RawRecord(0, offset, each.key, each.value, tuple(each.headers), each.timestamp_ms)
         for offset, each in enumerate(given)
     ]
-    return list(plan(readings_of(records), {}, RAW_TOPIC, START).outputs)
+    return list(Planner({}, RAW_TOPIC, START).add_all(readings_of(records)).outputs)
 
 
 def sent(found: list[Output]) -> list[Message]:

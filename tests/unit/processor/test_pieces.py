@@ -9,6 +9,7 @@ import pytest
 
 from processor import pieces
 from processor.core.cache import Cache
+from processor.core.cursor import Cursor
 from processor.core.errors import HaltError, UnstorableError
 from processor.core.reading import Read, Reading, Unreadable
 from processor.core.state import Shipment, new_shipment
@@ -20,6 +21,8 @@ from schemas.records import Provenance, RawRecord
 from schemas.vocabulary import DeadLetterReason
 from tests.hot_parcels import START, hot_records, recoveries, reversed_order
 from tests.property.driving import RAW_TOPIC, readings_of, zone_of
+
+CURSOR = Cursor(raw_topic=RAW_TOPIC, partitions=1, consumer_group="waybill", next_offset=0, emitted=0, epoch=1)
 
 
 class StoredShipments:
@@ -51,7 +54,7 @@ def parcels(count: int) -> list[Reading]:
 
 async def planned(store: StoredShipments, readings: Sequence[Reading], cache: Cache | None = None) -> Piece:
     held = Cache(1_000_000) if cache is None else cache
-    return await plan_piece(store, held, readings, RAW_TOPIC, START, 0, 5_000)  # type: ignore[arg-type]
+    return await plan_piece(store, held, readings, CURSOR, START, 5_000)  # type: ignore[arg-type]
 
 
 async def test_a_batch_of_long_histories_is_loaded_in_pieces() -> None:

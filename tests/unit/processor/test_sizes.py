@@ -13,7 +13,7 @@ from processor.core.outputs import (
     event_output,
     messages,
 )
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import Read
 from processor.core.shipment import Changed
 from runtime.settings import LEAST_MESSAGE_BYTES, MESSAGE_OVERHEAD_BYTES, load_settings
@@ -55,7 +55,7 @@ def largest(resolves: tuple[str, ...]) -> tuple[Output, Output]:
     (reading,) = readings_of([record])
     assert isinstance(reading, Read)
     observation = reading.observation
-    shipment = plan([reading], {}, RAW_TOPIC, START).shipments[NAME]
+    shipment = Planner({}, RAW_TOPIC, START).add_all([reading]).shipments[NAME]
     assert shipment.snapshot is not None
     origin = Origin(RAW_TOPIC, record, START, incarnation=2**31 - 1)
     change = Changed(EventType.CORRECTED, Status.DELIVERED, late=True, resolves=resolves)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from processor.core.outputs import messages
-from processor.core.plan import plan
+from processor.core.plan import Planner
 from processor.core.reading import read
 from schemas.couriers import COURIERS
 from schemas.events import SCHEMA_VERSION
@@ -40,7 +40,7 @@ def examples() -> dict[str, bytes]:
     for record in records:
         made[Topic.RAW] = record.value or b""
         made[f"{Topic.RAW}.headers"] = _as_json(record.headers)
-    for output in plan(readings, {}, Topic.RAW, now).outputs:
+    for output in Planner({}, Topic.RAW, now).add_all(readings).outputs:
         for message in messages(output):
             made[message.topic] = message.value or b""
             kind = message.topic if message.topic is Topic.DEAD_LETTERS else "shipment"

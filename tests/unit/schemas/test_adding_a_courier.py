@@ -10,7 +10,7 @@ import pytest
 
 from ingest.service import routes_of
 from processor.core.outputs import messages
-from processor.core.plan import Plan, plan
+from processor.core.plan import Plan, Planner
 from processor.core.reading import read
 from runtime.settings import load_settings, settings_in_force
 from schemas.couriers import COURIERS, Courier
@@ -147,7 +147,7 @@ def planned(courier: Courier, body: bytes) -> Plan:
         headers = tuple(Provenance(courier=courier.name, received_at=RECEIVED, item=place).headers())
         record = RawRecord(partition_of(key, PARTITIONS), place, key, piece.value, headers, 0)
         readings.append(read(record, zone, PARTITIONS))
-    return plan(readings, {}, Topic.RAW, RECEIVED + timedelta(seconds=1))
+    return Planner({}, Topic.RAW, RECEIVED + timedelta(seconds=1)).add_all(readings)
 
 
 def test_its_webhooks_become_events(becak: Courier) -> None:
