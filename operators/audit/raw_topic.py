@@ -9,8 +9,9 @@ import msgspec
 from operators.audit.content import Content, content_of
 from operators.audit.partition_reader import PartitionReader
 from processor.core.cursor import Cursor
+from processor.core.history import rebuild
 from processor.core.reading import Read, Reading, authorized, read
-from processor.core.state import Past, forgotten, rebuild
+from processor.core.state import Past, forgotten
 from processor.storage.store import Store
 from runtime.kafka_records import raw_record
 from runtime.postgres import Pool

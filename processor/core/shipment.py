@@ -5,18 +5,10 @@ from typing import ClassVar
 
 import msgspec
 
+from processor.core.copies import counts_before, under_its_former_name, which_record
 from processor.core.fold import Snapshot, Verdict, transition_of
-from processor.core.state import (
-    Shipment,
-    counts_before,
-    forget_personal,
-    forgotten,
-    learn,
-    refuse,
-    retire,
-    under_its_former_name,
-    which_record,
-)
+from processor.core.history import forget_personal, learn, refuse, retire
+from processor.core.state import Shipment, forgotten
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation, Retire

@@ -6,8 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from processor.core.errors import StoredRowError
+from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
-from processor.core.state import Past, Shipment, is_outdated, rebuild, retired_shipment
+from processor.core.state import Past, Shipment, is_outdated, retired_shipment
 from processor.storage.rows import read_reading, read_snapshot, record_name
 from runtime.postgres import Connection
 from runtime.queries import load_queries

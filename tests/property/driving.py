@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from processor.core.fold import Snapshot
+from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
 from processor.core.plan import ObservationRow, Plan, Planner
 from processor.core.reading import Read, Reading, read
 from processor.core.shipment import Effect, apply
-from processor.core.state import Past, Shipment, new_shipment, rebuild
+from processor.core.state import Past, Shipment, new_shipment
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord

@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from operators.shared.rereading import reread
+from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
 from processor.core.plan import Plan, Planner, RootShipment
 from processor.core.reading import Read
-from processor.core.state import Past, Shipment, rebuild
+from processor.core.state import Past, Shipment
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord

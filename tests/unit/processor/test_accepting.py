@@ -5,9 +5,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from processor.core.history import rebuild
 from processor.core.reading import Read
 from processor.core.shipment import Changed, Refused, apply
-from processor.core.state import Past, Shipment, new_shipment, rebuild
+from processor.core.state import Past, Shipment, new_shipment
 from schemas.couriers import COURIERS
 from schemas.decisions import read_decision
 from schemas.observation import Accept, Observation

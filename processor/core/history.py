@@ -1,0 +1,158 @@
+"""What is known of a shipment, record by record: read back, taken in, refused, erased, retired. Pure."""
+
+from bisect import insort
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from processor.core.copies import copy_order, counts_before, under_its_former_name
+from processor.core.placing import anomaly_of, place, place_accepted, reorder
+from processor.core.state import NOTHING_PROVEN, Past, Shipment, forgotten, impersonal, new_shipment, retired_shipment
+from schemas.couriers import Courier
+from schemas.observation import Accept, Dismiss, Erase, Observation
+
+BARE_WEIGHT: Final = 1_500
+"""Bytes that an observation takes beside its details, its entry and its verdict included."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[Past]) -> Shipment:
+    """Return a shipment from its kept observations, in the order of arrival; what it shows is what they come to."""
+    shipment = new_shipment(courier, shipment_id)
+    shipment.version = version
+    records = shipment.records
+    for past in history:
+        name, observation = past.observation.record_digest, past.observation
+        former = under_its_former_name(records, observation) if past.again else None
+        shipment.held += observation.decision is None and not (past.again and (former is not None or name in records))
+        if former is not None:
+            _rename(shipment, former, observation)
+        if past.again or name not in records or counts_before(observation, records[name]):
+            records[name] = observation
+        if past.anomaly:
+            shipment.anomalies[name] = past.anomaly
+    assemble(courier, shipment)
+    shipment.shown = shipment.snapshot
+    return shipment
+
+
+def learn(courier: Courier, shipment: Shipment, observation: Observation, old: Observation | None = None) -> None:
+    """Take what a record says, in place of what it said before, if it said anything.
+
+    `old` is that, where it was known under another name. Whoever wants to know what this changes marks the timeline
+    before.
+    """
+    if old is None:
+        old = shipment.records.get(observation.record_digest)
+    elif old.record_digest != observation.record_digest:
+        _rename(shipment, old, observation)
+    shipment.records[observation.record_digest] = observation
+    shipment.weight += _weight(observation)
+    if old is not None:
+        shipment.weight -= _weight(old)
+        _let_go(shipment, old)
+    _keep(shipment, observation)
+    _prove(shipment, observation, old)
+    if observation.decision is not None:
+        _heed(shipment, observation)
+    if courier.service(shipment.proven, shipment.hinted) is not shipment.service:
+        reorder(courier, shipment)
+    else:
+        place(courier, shipment, observation.reading_digest)
+        if old is not None and old.reading_digest != observation.reading_digest:
+            place(courier, shipment, old.reading_digest)
+        if isinstance(observation.decision, Accept):
+            place_accepted(courier, shipment, observation.decision)
+    shipment.snapshot = shipment.timeline.snapshot
+
+
+def refuse(shipment: Shipment, observation: Observation, anomaly_id: str) -> None:
+    """Note which anomaly refused a record."""
+    shipment.anomalies[observation.record_digest] = anomaly_id
+    if shipment.timeline.holds(observation.reading_digest):
+        anomaly = anomaly_of(shipment, shipment.kept[observation.reading_digest])
+        shipment.timeline.refuse(observation.reading_digest, anomaly)
+
+
+def forget_personal(courier: Courier, shipment: Shipment) -> None:
+    """Take the personal data out of everything that is known of a shipment."""
+    for name, observation in shipment.records.items():
+        shipment.records[name] = forgotten(observation)
+    assemble(courier, shipment)
+
+
+def retire(courier: Courier, shipment: Shipment) -> None:
+    """Leave only what the row says, without personal data."""
+    snapshot = shipment.snapshot
+    assert snapshot is not None
+    bare = msgspec.structs.replace(snapshot, details=impersonal(snapshot.details))
+    empty = retired_shipment(courier, shipment.shipment_id, shipment.version, bare)
+    for name in Shipment.__struct_fields__:
+        setattr(shipment, name, getattr(empty, name))
+
+
+def assemble(courier: Courier, shipment: Shipment) -> None:
+    """Fold a shipment anew from its records."""
+    shipment.kept = {}
+    shipment.proven = shipment.hinted = NOTHING_PROVEN
+    shipment.weight = 0
+    for observation in shipment.records.values():
+        shipment.proven = shipment.proven.union(observation.proves)
+        shipment.hinted = shipment.hinted.union(observation.hints)
+        shipment.weight += _weight(observation)
+        _keep(shipment, observation)
+        _heed(shipment, observation)
+    reorder(courier, shipment)
+    shipment.snapshot = shipment.timeline.snapshot
+
+
+def _weight(observation: Observation) -> int:
+    return BARE_WEIGHT + len(_encode(observation.details))
+
+
+def _rename(shipment: Shipment, old: Observation, observation: Observation) -> None:
+    """Let go of what a record said under another name; what refused it stays."""
+    del shipment.records[old.record_digest]
+    anomaly = shipment.anomalies.pop(old.record_digest, None)
+    if anomaly is not None:
+        shipment.anomalies[observation.record_digest] = anomaly
+
+
+def _keep(shipment: Shipment, observation: Observation) -> None:
+    """Put an observation among those of its reading."""
+    copies = shipment.kept.get(observation.reading_digest)
+    if copies is None:
+        shipment.kept[observation.reading_digest] = [observation]
+    else:
+        insort(copies, observation, key=copy_order)
+
+
+def _let_go(shipment: Shipment, observation: Observation) -> None:
+    """Take an observation out from among those of its reading."""
+    copies = shipment.kept[observation.reading_digest]
+    copies[:] = [each for each in copies if each is not observation]
+    if not copies:
+        del shipment.kept[observation.reading_digest]
+
+
+def _heed(shipment: Shipment, observation: Observation) -> None:
+    """Remember what an operator decided."""
+    decision = observation.decision
+    if isinstance(decision, Accept):
+        shipment.accepted.add(bytes.fromhex(decision.record))
+    elif isinstance(decision, Dismiss):
+        shipment.dismissed.add(decision.anomaly_id)
+    elif isinstance(decision, Erase):
+        shipment.erased = True
+
+
+def _prove(shipment: Shipment, observation: Observation, old: Observation | None) -> None:
+    """Bring what speaks for a service up to date."""
+    if old is not None and (old.proves, old.hints) != (observation.proves, observation.hints):
+        shipment.proven = NOTHING_PROVEN.union(*(each.proves for each in shipment.records.values()))
+        shipment.hinted = NOTHING_PROVEN.union(*(each.hints for each in shipment.records.values()))
+    elif observation.proves or observation.hints:
+        shipment.proven = shipment.proven.union(observation.proves)
+        shipment.hinted = shipment.hinted.union(observation.hints)
