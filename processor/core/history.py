@@ -10,7 +10,7 @@ from processor.core.copies import copy_order, counts_before, under_its_former_na
 from processor.core.placing import anomaly_of, place, place_accepted, reorder
 from processor.core.state import NOTHING_PROVEN, Past, Shipment, forgotten, impersonal, new_shipment, retired_shipment
 from schemas.couriers import Courier
-from schemas.observation import Accept, Dismiss, Erase, Observation
+from schemas.observation import Accept, Observation
 
 BARE_WEIGHT: Final = 1_500
 """Bytes that an observation takes beside its details, its entry and its verdict included."""
@@ -33,12 +33,12 @@ def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[
             records[name] = observation
         if past.anomaly:
             shipment.anomalies[name] = past.anomaly
-    assemble(courier, shipment)
+    assemble(shipment)
     shipment.shown = shipment.snapshot
     return shipment
 
 
-def learn(courier: Courier, shipment: Shipment, observation: Observation, old: Observation | None = None) -> None:
+def learn(shipment: Shipment, observation: Observation, old: Observation | None = None) -> None:
     """Take what a record says, in place of what it said before, if it said anything.
 
     `old` is that, where it was known under another name. Whoever wants to know what this changes marks the timeline
@@ -56,15 +56,15 @@ def learn(courier: Courier, shipment: Shipment, observation: Observation, old: O
     _keep(shipment, observation)
     _prove(shipment, observation, old)
     if observation.decision is not None:
-        _heed(shipment, observation)
-    if courier.service(shipment.proven, shipment.hinted) is not shipment.service:
-        reorder(courier, shipment)
+        shipment.heed(observation.decision)
+    if shipment.courier.service(shipment.proven, shipment.hinted) is not shipment.service:
+        reorder(shipment)
     else:
-        place(courier, shipment, observation.reading_digest)
+        place(shipment, observation.reading_digest)
         if old is not None and old.reading_digest != observation.reading_digest:
-            place(courier, shipment, old.reading_digest)
+            place(shipment, old.reading_digest)
         if isinstance(observation.decision, Accept):
-            place_accepted(courier, shipment, observation.decision)
+            place_accepted(shipment, observation.decision)
     shipment.snapshot = shipment.timeline.snapshot
 
 
@@ -76,24 +76,24 @@ def refuse(shipment: Shipment, observation: Observation, anomaly_id: str) -> Non
         shipment.timeline.refuse(observation.reading_digest, anomaly)
 
 
-def forget_personal(courier: Courier, shipment: Shipment) -> None:
+def forget_personal(shipment: Shipment) -> None:
     """Take the personal data out of everything that is known of a shipment."""
     for name, observation in shipment.records.items():
         shipment.records[name] = forgotten(observation)
-    assemble(courier, shipment)
+    assemble(shipment)
 
 
-def retire(courier: Courier, shipment: Shipment) -> None:
+def retire(shipment: Shipment) -> None:
     """Leave only what the row says, without personal data."""
     snapshot = shipment.snapshot
     assert snapshot is not None
     bare = msgspec.structs.replace(snapshot, details=impersonal(snapshot.details))
-    empty = retired_shipment(courier, shipment.shipment_id, shipment.version, bare)
+    empty = retired_shipment(shipment.courier, shipment.shipment_id, shipment.version, bare)
     for name in Shipment.__struct_fields__:
         setattr(shipment, name, getattr(empty, name))
 
 
-def assemble(courier: Courier, shipment: Shipment) -> None:
+def assemble(shipment: Shipment) -> None:
     """Fold a shipment anew from its records."""
     shipment.kept = {}
     shipment.proven = shipment.hinted = NOTHING_PROVEN
@@ -103,8 +103,9 @@ def assemble(courier: Courier, shipment: Shipment) -> None:
         shipment.hinted = shipment.hinted.union(observation.hints)
         shipment.weight += _weight(observation)
         _keep(shipment, observation)
-        _heed(shipment, observation)
-    reorder(courier, shipment)
+        if observation.decision is not None:
+            shipment.heed(observation.decision)
+    reorder(shipment)
     shipment.snapshot = shipment.timeline.snapshot
 
 
@@ -135,17 +136,6 @@ def _let_go(shipment: Shipment, observation: Observation) -> None:
     copies[:] = [each for each in copies if each is not observation]
     if not copies:
         del shipment.kept[observation.reading_digest]
-
-
-def _heed(shipment: Shipment, observation: Observation) -> None:
-    """Remember what an operator decided."""
-    decision = observation.decision
-    if isinstance(decision, Accept):
-        shipment.accepted.add(bytes.fromhex(decision.record))
-    elif isinstance(decision, Dismiss):
-        shipment.dismissed.add(decision.anomaly_id)
-    elif isinstance(decision, Erase):
-        shipment.erased = True
 
 
 def _prove(shipment: Shipment, observation: Observation, old: Observation | None) -> None:

@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from processor.core.effects import Changed
 from processor.core.errors import StoredRowError
 from processor.core.fold import Snapshot
-from processor.core.shipment import Changed
 from schemas.couriers import Courier
 from schemas.events import (
     Anomaly,

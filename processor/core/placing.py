@@ -6,19 +6,18 @@ from processor.core.copies import copy_order
 from processor.core.fold import Entry, sort_key
 from processor.core.state import Shipment
 from processor.core.timeline import Timeline
-from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import Accept, Observation
 
 
-def reorder(courier: Courier, shipment: Shipment) -> None:
+def reorder(shipment: Shipment) -> None:
     """Put all observations in order anew, for the service that they prove."""
+    courier = shipment.courier
     service = courier.service(shipment.proven, shipment.hinted)
     counting = [copies for copies in shipment.kept.values() if copies[0].takes_part]
     told = [copies for copies in counting if copies[0].decision is None]
-    timeline = Timeline(
-        courier, service, [_entry(shipment, each, sort_key(courier, service, each[0])) for each in told]
-    )
+    entries = [_entry(shipment, each, sort_key(courier, service, each[0])) for each in told]
+    timeline = Timeline(courier, service, entries)
     shipment.statuses_set = sorted((each[0] for each in counting if each[0].decision), key=copy_order)
     for decision in shipment.statuses_set:
         _put_behind(shipment, timeline, decision)
@@ -26,14 +25,14 @@ def reorder(courier: Courier, shipment: Shipment) -> None:
     shipment.timeline = timeline
 
 
-def place(courier: Courier, shipment: Shipment, reading: bytes) -> None:
+def place(shipment: Shipment, reading: bytes) -> None:
     """Bring the entry of a reading up to date with what is known of it."""
     timeline, copies = shipment.timeline, shipment.kept.get(reading, [])
     wanted = copies[0] if copies and copies[0].takes_part else None
     if shipment.statuses_set or (wanted is not None and wanted.decision is not None):
-        _place_among_decisions(courier, shipment, reading, wanted)
+        _place_among_decisions(shipment, reading, wanted)
         return
-    entry = None if wanted is None else _entry(shipment, copies, sort_key(courier, timeline.service, wanted))
+    entry = None if wanted is None else _entry(shipment, copies, timeline.place_of(wanted))
     if timeline.holds(reading):
         if entry is not None and timeline.has(entry):
             return
@@ -42,14 +41,14 @@ def place(courier: Courier, shipment: Shipment, reading: bytes) -> None:
         timeline.insert(entry)
 
 
-def place_accepted(courier: Courier, shipment: Shipment, decision: Accept) -> None:
+def place_accepted(shipment: Shipment, decision: Accept) -> None:
     """Bring what a decision accepted up to date. It names a record as the edition did by which it was made."""
     name = bytes.fromhex(decision.record)
     for each in [each for each in shipment.records.values() if name in (each.record_digest, each.former_digest)]:
-        place(courier, shipment, each.reading_digest)
+        place(shipment, each.reading_digest)
 
 
-def _place_among_decisions(courier: Courier, shipment: Shipment, reading: bytes, wanted: Observation | None) -> None:
+def _place_among_decisions(shipment: Shipment, reading: bytes, wanted: Observation | None) -> None:
     """Do the same where operators have set the status: decisions that were received later stand behind it."""
     timeline, decisions = shipment.timeline, shipment.statuses_set
     old = timeline.find(reading)
@@ -61,7 +60,7 @@ def _place_among_decisions(courier: Courier, shipment: Shipment, reading: bytes,
     if timeline.holds(reading):
         timeline.remove(reading)
     if wanted is not None and wanted.decision is None:
-        timeline.insert(_entry(shipment, shipment.kept[reading], sort_key(courier, timeline.service, wanted)))
+        timeline.insert(_entry(shipment, shipment.kept[reading], timeline.place_of(wanted)))
     decisions[:] = [each for each in decisions if each.reading_digest != reading]
     later = [each for each in later if each.reading_digest != reading]
     if wanted is not None and wanted.decision is not None:

@@ -10,9 +10,10 @@ from typing import Final, assert_never
 
 import msgspec
 
+from processor.core.effects import Applied, Arrival, Changed, Duplicate, Refused, Unchanged
 from processor.core.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
 from processor.core.reading import Read, Reading, Unreadable
-from processor.core.shipment import Applied, Changed, Duplicate, Refused, Unchanged, apply
+from processor.core.shipment import apply
 from processor.core.state import Shipment, forgotten, new_shipment
 from schemas.couriers import COURIERS
 from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation
@@ -184,8 +185,7 @@ class Planner:
         def name_anomaly(kind: AnomalyKind) -> str:
             return anomaly_id(name, reading.place, self._incarnation, kind)
 
-        courier, again = COURIERS[observation.courier], root is not None
-        applied = apply(courier, shipment, observation, name_anomaly, again=again, limit=self._limit)
+        applied = apply(shipment, Arrival(observation, name_anomaly, again=root is not None), self._limit)
         if owner is not None and applied.effect == Refused(AnomalyKind.HISTORY_LIMIT):
             return Applied(Unchanged(), kept=False)  # it was refused so when it came, and is told once
         return applied
@@ -229,12 +229,12 @@ class _RootShipments:
 
 def _outputs(origin: Origin, observation: Observation, shipment: Shipment, applied: Applied) -> list[Output]:
     """Return what is published of an observation that was applied."""
-    courier, snapshot = COURIERS[observation.courier], shipment.snapshot
+    snapshot = shipment.snapshot
     found: list[Output] = []
     match applied.effect:
         case Changed() as change:
             assert snapshot is not None
-            found.append(event_output(courier, origin, observation, snapshot, change, shipment.version))
+            found.append(event_output(shipment.courier, origin, observation, snapshot, change, shipment.version))
         case Refused(kind):
             found.append(_anomaly(origin, observation, shipment, kind, ordinal=0))
         case Duplicate() | Unchanged():
@@ -249,7 +249,7 @@ def _outputs(origin: Origin, observation: Observation, shipment: Shipment, appli
 def _anomaly(
     origin: Origin, observation: Observation, shipment: Shipment, kind: AnomalyKind, *, ordinal: int
 ) -> Output:
-    occurred = COURIERS[observation.courier].occurred(observation, shipment.service)
+    occurred = shipment.courier.occurred(observation, shipment.service)
     status = shipment.snapshot.status if shipment.snapshot else None
     return anomaly_output(origin, observation, occurred, kind, status, ordinal)
 

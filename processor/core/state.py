@@ -4,14 +4,14 @@ A shipment has one owner, who changes it in place: a worker between two of its b
 wants to keep.
 """
 
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
 from processor.core.fold import Entry, Snapshot
 from processor.core.timeline import Timeline
 from schemas.couriers import Courier
-from schemas.observation import EDITION, Details, Observation
+from schemas.observation import EDITION, Accept, Decision, Details, Dismiss, Erase, Observation, Retire, SetStatus
 from schemas.vocabulary import Service
 
 NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
@@ -53,6 +53,11 @@ class Shipment(msgspec.Struct, gc=False):
     """Roughly how many bytes its observations take."""
 
     @property
+    def courier(self) -> Courier:
+        """The courier that carries it."""
+        return self.timeline.courier
+
+    @property
     def service(self) -> Service:
         """The service it is folded for."""
         return self.timeline.service
@@ -61,6 +66,28 @@ class Shipment(msgspec.Struct, gc=False):
     def entries(self) -> tuple[Entry, ...]:
         """The observations that count and take part in the fold, in order and judged."""
         return tuple(self.timeline)
+
+    def count_event(self) -> None:
+        """Count an event, which shows the snapshot."""
+        self.version += 1
+        self.shown = self.snapshot
+
+    def heed(self, decision: Decision) -> None:
+        """Remember what an operator decided.
+
+        A status stands in the timeline, and the decision to retire a shipment is not kept.
+        """
+        match decision:
+            case Accept():
+                self.accepted.add(bytes.fromhex(decision.record))
+            case Dismiss():
+                self.dismissed.add(decision.anomaly_id)
+            case Erase():
+                self.erased = True
+            case SetStatus() | Retire():
+                pass
+            case _:
+                assert_never(decision)
 
 
 class Past(msgspec.Struct, frozen=True, gc=False):
@@ -77,12 +104,20 @@ class Past(msgspec.Struct, frozen=True, gc=False):
 
 def new_shipment(courier: Courier, shipment_id: str) -> Shipment:
     """Return a shipment nothing is known of yet."""
-    return Shipment(shipment_id, Timeline(courier, courier.service(NOTHING_PROVEN, NOTHING_PROVEN)))
+    timeline = Timeline(courier, courier.service(NOTHING_PROVEN, NOTHING_PROVEN))
+    return Shipment(shipment_id=shipment_id, timeline=timeline)
 
 
 def retired_shipment(courier: Courier, shipment_id: str, version: int, snapshot: Snapshot) -> Shipment:
     """Return a shipment of which only the row is left."""
-    return Shipment(shipment_id, Timeline(courier, snapshot.service), snapshot, snapshot, version, retired=True)
+    return Shipment(
+        shipment_id=shipment_id,
+        timeline=Timeline(courier, snapshot.service),
+        snapshot=snapshot,
+        shown=snapshot,
+        version=version,
+        retired=True,
+    )
 
 
 def is_outdated(shipment: Shipment) -> bool:

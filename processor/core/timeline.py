@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from processor.core.fold import Basis, Entry, Snapshot, Verdict, advance, bare, basis_of, joined, merge
+from processor.core.fold import Basis, Entry, Snapshot, Verdict, advance, bare, basis_of, joined, merge, sort_key
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import NO_DETAILS, Details, Observation
@@ -88,7 +88,6 @@ class Timeline:
 
     __slots__ = (
         "_counted",
-        "_courier",
         "_keys",
         "_last_before",
         "_lifecycle",
@@ -96,13 +95,14 @@ class Timeline:
         "_stretches",
         "_sum",
         "_touched",
+        "courier",
         "service",
     )
 
     def __init__(self, courier: Courier, service: Service, entries: Iterable[Entry] = ()) -> None:
         """Fold entries, given in any order."""
         self.service = service
-        self._courier = courier
+        self.courier = courier
         self._lifecycle = courier.lifecycles[service]
         self._sum = _NOTHING
         self._moments: Counter[tuple[Status | None, datetime]] | None = None
@@ -136,6 +136,10 @@ class Timeline:
     def snapshot(self) -> Snapshot | None:
         """What all entries add up to; None where none has a status."""
         return self._sum.snapshot
+
+    def place_of(self, observation: Observation) -> Position:
+        """Return the place of a courier's observation among the entries."""
+        return sort_key(self.courier, self.service, observation)
 
     def holds(self, reading: bytes) -> bool:
         """Whether a reading, by its digest, has an entry."""
@@ -313,7 +317,7 @@ class Timeline:
             run.verdicts.append(None)
             return
         run.now, verdict = advance(
-            self._courier, self.service, run.now, observation, run.background, forced=entry.forced
+            self.courier, self.service, run.now, observation, run.background, forced=entry.forced
         )
         if verdict.accepted:
             run.last = len(run.verdicts)
@@ -357,7 +361,7 @@ class Timeline:
         return max(0, bisect_right(self._stretches, key, key=_first) - 1)
 
     def _moment(self, observation: Observation) -> tuple[Status | None, datetime]:
-        return observation.status, self._courier.occurred(observation, self.service).at
+        return observation.status, self.courier.occurred(observation, self.service).at
 
     def _note_moment(self, observation: Observation, entries: int) -> None:
         if self._moments is not None:

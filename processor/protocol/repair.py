@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from processor.core.cursor import Cursor, emission
+from processor.core.effects import Changed
 from processor.core.outputs import Origin, Output, event_output
-from processor.core.shipment import Changed
 from processor.core.state import Shipment
 from processor.protocol.claims import Halt, Sight, Trouble, decide, is_anew, is_restored
 from schemas.couriers import COURIERS

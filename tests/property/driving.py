@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
+from processor.core.effects import Arrival, Effect
 from processor.core.fold import Snapshot
 from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
 from processor.core.plan import ObservationRow, Plan, Planner
 from processor.core.reading import Read, Reading, read
-from processor.core.shipment import Effect, apply
+from processor.core.shipment import apply
 from processor.core.state import Past, Shipment, new_shipment
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
@@ -53,7 +54,7 @@ def apply_all(observations: Iterable[Observation]) -> tuple[dict[str, Shipment],
     for number, observation in enumerate(observations):
         name, courier = observation.shipment_id, COURIERS[observation.courier]
         shipment = shipments.setdefault(name, new_shipment(courier, name))
-        applied = apply(courier, shipment, observation, partial(_numbered, number))
+        applied = apply(shipment, Arrival(observation, partial(_numbered, number)))
         arrived.append(Arrived(applied.effect, applied.conflict, shipment.snapshot, shipment.version))
     return shipments, arrived
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.core.effects import Changed, Duplicate, Refused, Unchanged
 from processor.core.fold import Snapshot
-from processor.core.shipment import Changed, Duplicate, Refused, Unchanged
 from schemas.observation import Observation
 from tests.model.reference import Arrival, ReferenceShipment
 from tests.property.driving import Arrived, apply_all, observations_of

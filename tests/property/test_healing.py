@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.core.shipment import Changed, Duplicate
+from processor.core.effects import Changed, Duplicate
 from schemas.couriers import COURIERS
 from schemas.couriers.pulling import news
 from schemas.observation import Observation

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.core.effects import Arrival
 from processor.core.reading import Read
 from processor.core.shipment import apply
-from schemas.couriers import COURIERS
 from schemas.vocabulary import EventType, Status, Transition
 from tests.property.driving import (
     decoded,
@@ -57,8 +57,8 @@ def test_a_state_read_back_is_the_state_that_was_built(kind: str, data: st.DataO
         assert back == shipment
         for observation in following:
             if observation.shipment_id == name:
-                courier = COURIERS[observation.courier]
-                assert apply(courier, back, observation, str) == apply(courier, shipment, observation, str)
+                arrival = Arrival(observation, str)
+                assert apply(back, arrival) == apply(shipment, arrival)
                 assert back == shipment
 
 

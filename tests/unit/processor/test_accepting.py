@@ -5,9 +5,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from processor.core.effects import Arrival, Changed, Refused
 from processor.core.history import rebuild
 from processor.core.reading import Read
-from processor.core.shipment import Changed, Refused, apply
+from processor.core.shipment import apply
 from processor.core.state import Past, Shipment, new_shipment
 from schemas.couriers import COURIERS
 from schemas.decisions import read_decision
@@ -45,7 +46,7 @@ def test_a_refused_record_is_accepted_by_its_former_name(*, again: bool) -> None
     shipment = new_shipment(DASH, NAME)
 
     def take(observation: Observation, *, again: bool = False) -> object:
-        effect = apply(DASH, shipment, observation, lambda _: ANOMALY, again=again).effect
+        effect = apply(shipment, Arrival(observation, lambda _: ANOMALY, again)).effect
         history.append(Past(observation, ANOMALY if isinstance(effect, Refused) else None, again))
         return effect
 

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from processor.core.effects import Changed
 from processor.core.outputs import (
     MAX_RESOLVED_BYTES,
     Message,
@@ -15,7 +16,6 @@ from processor.core.outputs import (
 )
 from processor.core.plan import Planner
 from processor.core.reading import Read
-from processor.core.shipment import Changed
 from runtime.settings import LEAST_MESSAGE_BYTES, MESSAGE_OVERHEAD_BYTES, load_settings
 from runtime.topics import wanted_topics
 from schemas.couriers import COURIERS
