@@ -47,7 +47,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def stream(self) -> "Stream":
         """What was read up to here, and for whom."""
-        return Stream(self.raw_topic, self.partitions, self.consumer_group)
+        return Stream(raw_topic=self.raw_topic, partitions=self.partitions, consumer_group=self.consumer_group)
 
 
 class Committed(msgspec.Struct, frozen=True):

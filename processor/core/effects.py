@@ -212,4 +212,4 @@ def conclude(comparison: Comparison, arrival: Arrival, effect: Effect, *, kept: 
         shipment.count_event()
     elif isinstance(effect, Refused):
         refuse(shipment, arrival.observation, arrival.name_anomaly(effect.kind))
-    return Applied(effect, comparison.completes_conflict, kept)
+    return Applied(effect, conflict=comparison.completes_conflict, kept=kept)

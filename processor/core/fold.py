@@ -127,7 +127,14 @@ def basis_of(lifecycle: Lifecycle, snapshot: Snapshot) -> Basis:
 def bare(service: Service, basis: Basis) -> Snapshot:
     """Return a snapshot that has this basis and nothing else: what follows it in the fold is what follows adds."""
     status, count = basis
-    return Snapshot(service, status, "", count, _NO_TIME, NO_DETAILS)
+    return Snapshot(
+        service=service,
+        status=status,
+        courier_status="",
+        failed_count=count,
+        occurred=_NO_TIME,
+        details=NO_DETAILS,
+    )
 
 
 def joined(lifecycle: Lifecycle, before: Snapshot, added: Snapshot, *, moved: bool) -> Snapshot:
@@ -136,12 +143,12 @@ def joined(lifecycle: Lifecycle, before: Snapshot, added: Snapshot, *, moved: bo
     `moved`: the status moved on the way, if only to come back.
     """
     return Snapshot(
-        added.service,
-        added.status,
-        added.courier_status,
-        added.failed_count + before.failed_count if lifecycle.counts_entries else added.failed_count,
-        added.occurred,
-        merge(before.details, added.details, moved=moved),
+        service=added.service,
+        status=added.status,
+        courier_status=added.courier_status,
+        failed_count=added.failed_count + (before.failed_count if lifecycle.counts_entries else 0),
+        occurred=added.occurred,
+        details=merge(before.details, added.details, moved=moved),
     )
 
 

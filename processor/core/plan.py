@@ -192,7 +192,13 @@ class Planner:
 
     def _origin(self, reading: Reading) -> Origin:
         root = reading.root if isinstance(reading, Read) else None
-        return Origin(self._raw_topic, reading.record, self._now, self._incarnation, root)
+        return Origin(
+            topic=self._raw_topic,
+            record=reading.record,
+            recorded_at=self._now,
+            incarnation=self._incarnation,
+            root=root,
+        )
 
     def _publish(self, outputs: Iterable[Output]) -> None:
         for output in outputs:

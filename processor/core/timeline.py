@@ -15,72 +15,16 @@ from typing import Final
 
 import msgspec
 
-from processor.core.fold import Basis, Entry, Snapshot, Verdict, advance, bare, basis_of, joined, merge, sort_key
+from processor.core.fold import Entry, Snapshot, Verdict, sort_key
+from processor.core.stretches import NOTHING, Rules, Stretch, Sum
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
-from schemas.observation import NO_DETAILS, Details, Observation
+from schemas.observation import Observation
 from schemas.vocabulary import Service, Status
 
 FULL: Final = 64
 """Entries of a stretch, at most. A late entry costs the judging of one stretch and the adding up of all behind it: for
 the 5,000 observations that a shipment keeps, the least of both together lies about here."""
-
-RUNS: Final = 4
-"""From how many bases a stretch remembers its judgement: late entries may make it go to and fro between some."""
-
-
-class _Sum(msgspec.Struct, frozen=True, gc=False):
-    """What the entries up to some place come to. `background`: the details known before any status was."""
-
-    snapshot: Snapshot | None = None
-    background: Details = NO_DETAILS
-
-
-_NOTHING: Final = _Sum()
-
-
-class _Run(msgspec.Struct, gc=False):
-    """A stretch as judged from one basis: the verdicts, and what its entries add.
-
-    `last` is the place of the last entry that counts, -1 if none does. `moved`: the status moved, if only to come back.
-    """
-
-    basis: Basis | None
-    now: Snapshot | None
-    background: Details = NO_DETAILS
-    verdicts: list[Verdict | None] = []
-    last: int = -1
-    moved: bool = False
-
-
-class _Stretch:
-    """Entries in a row, what stands before them, and how they are judged from there; None: yet to be judged.
-
-    `runs` are how they were judged from other bases, `refused` counts those that an anomaly refused at first.
-    """
-
-    __slots__ = ("before", "entries", "refused", "run", "runs")
-
-    def __init__(self, entries: list[Entry]) -> None:
-        self.entries = entries
-        self.before = _NOTHING
-        self.run: _Run | None = None
-        self.runs: dict[Basis | None, _Run] = {}
-        self.refused = sum([entry.anomaly is not None for entry in entries])
-
-    def turn_to(self, run: _Run) -> None:
-        """Be judged this way from now on, and remember the way before."""
-        if self.run is not None:
-            if len(self.runs) >= RUNS:
-                del self.runs[next(iter(self.runs))]
-            self.runs[self.run.basis] = self.run
-        self.run = run
-
-    @property
-    def judged(self) -> Iterator[tuple[Entry, Verdict | None]]:
-        """The entries with their verdicts."""
-        assert self.run is not None
-        return zip(self.entries, self.run.verdicts, strict=True)
 
 
 class Timeline:
@@ -90,8 +34,8 @@ class Timeline:
         "_counted",
         "_keys",
         "_last_before",
-        "_lifecycle",
         "_moments",
+        "_rules",
         "_stretches",
         "_sum",
         "_touched",
@@ -103,16 +47,16 @@ class Timeline:
         """Fold entries, given in any order."""
         self.service = service
         self.courier = courier
-        self._lifecycle = courier.lifecycles[service]
-        self._sum = _NOTHING
+        self._rules = Rules(courier, service)
+        self._sum = NOTHING
         self._moments: Counter[tuple[Status | None, datetime]] | None = None
         self._counted: dict[str, bool] = {}
-        self._touched: dict[int, _Stretch] = {}
+        self._touched: dict[int, Stretch] = {}
         self._last_before: Position | None = None
         ordered = sorted(entries, key=_key)
         self._keys = {entry.observation.reading_digest: entry.key for entry in ordered}
-        self._stretches = [_Stretch(ordered[at : at + FULL]) for at in range(0, len(ordered), FULL)]
-        self._settle(0, _NOTHING)
+        self._stretches = [Stretch(ordered[at : at + FULL]) for at in range(0, len(ordered), FULL)]
+        self._settle(0, NOTHING)
 
     def __eq__(self, other: object) -> bool:
         """Whether the other has the same entries, judged alike."""
@@ -228,7 +172,7 @@ class Timeline:
         if len(stretch.entries) > FULL:
             half = FULL // 2
             self._touched.pop(id(stretch), None)
-            self._stretches[at : at + 1] = _Stretch(stretch.entries[:half]), _Stretch(stretch.entries[half:])
+            self._stretches[at : at + 1] = Stretch(stretch.entries[:half]), Stretch(stretch.entries[half:])
         self._settle(at, stretch.before)
 
     def remove(self, reading: bytes) -> Entry:
@@ -257,9 +201,9 @@ class Timeline:
     def _append(self, entry: Entry) -> None:
         """Judge an entry that comes last. How its stretch is judged from elsewhere is no longer known."""
         if not self._stretches or len(self._stretches[-1].entries) >= FULL:
-            stretch = _Stretch([])
+            stretch = Stretch([])
             stretch.before = self._sum
-            stretch.run = self._begun(self._basis(self._sum))
+            stretch.run = self._rules.begun(self._rules.basis(self._sum))
             self._stretches.append(stretch)
         stretch = self._stretches[-1]
         run = stretch.run
@@ -268,31 +212,31 @@ class Timeline:
             stretch.runs.clear()
         stretch.entries.append(entry)
         stretch.refused += entry.anomaly is not None
-        self._judge(run, entry)
-        self._sum = self._added(stretch)
+        self._rules.judge(run, entry)
+        self._sum = self._rules.added(stretch)
         if entry.anomaly is not None:
             self._watch(stretch)
 
-    def _touch(self, stretch: _Stretch) -> None:
+    def _touch(self, stretch: Stretch) -> None:
         """Forget how a stretch is judged: its entries change."""
         self._watch(stretch)
         stretch.run = None
         stretch.runs.clear()
 
-    def _settle(self, at: int, before: _Sum) -> None:
+    def _settle(self, at: int, before: Sum) -> None:
         """Judge and add up anew from a stretch on, until nothing differs from before."""
         for stretch in islice(self._stretches, at, None):
             if stretch.run is not None and stretch.before == before:
                 return
             stretch.before = before
-            basis = self._basis(before)
+            basis = self._rules.basis(before)
             if stretch.run is None or stretch.run.basis != basis:
                 self._watch(stretch)
-                stretch.turn_to(stretch.runs.get(basis) or self._judged(stretch, basis))
-            before = self._added(stretch)
+                stretch.turn_to(stretch.runs.get(basis) or self._rules.judged(stretch.entries, basis))
+            before = self._rules.added(stretch)
         self._sum = before
 
-    def _watch(self, stretch: _Stretch) -> None:
+    def _watch(self, stretch: Stretch) -> None:
         """Remember which of a stretch's refused entries count, at first."""
         if stretch.refused:
             self._touched[id(stretch)] = stretch
@@ -301,46 +245,6 @@ class Timeline:
                     if entry.anomaly is not None:
                         self._counted.setdefault(entry.anomaly, verdict is not None and verdict.accepted)
 
-    def _judged(self, stretch: _Stretch, basis: Basis | None) -> _Run:
-        run = self._begun(basis)
-        for entry in stretch.entries:
-            self._judge(run, entry)
-        return run
-
-    def _begun(self, basis: Basis | None) -> _Run:
-        return _Run(basis, None if basis is None else bare(self.service, basis))
-
-    def _judge(self, run: _Run, entry: Entry) -> None:
-        observation = entry.observation
-        if observation.status is None:
-            run.background = merge(run.background, observation.details, moved=False)
-            run.verdicts.append(None)
-            return
-        run.now, verdict = advance(
-            self.courier, self.service, run.now, observation, run.background, forced=entry.forced
-        )
-        if verdict.accepted:
-            run.last = len(run.verdicts)
-            run.moved = run.moved or verdict.moved
-        run.verdicts.append(verdict)
-
-    def _added(self, stretch: _Stretch) -> _Sum:
-        """Return what all entries up to a stretch's end come to."""
-        before, run = stretch.before, stretch.run
-        assert run is not None
-        if run.now is None:
-            return _Sum(None, merge(before.background, run.background, moved=False))
-        if run.last < 0:
-            return before
-        if before.snapshot is not None:
-            return _Sum(joined(self._lifecycle, before.snapshot, run.now, moved=run.moved))
-        if before.background == NO_DETAILS:
-            return _Sum(run.now)
-        return _Sum(msgspec.structs.replace(run.now, details=merge(before.background, run.now.details, moved=True)))
-
-    def _basis(self, before: _Sum) -> Basis | None:
-        return None if before.snapshot is None else basis_of(self._lifecycle, before.snapshot)
-
     def _last(self) -> Position | None:
         """Return the place of the last entry that counts."""
         for stretch in reversed(self._stretches):
@@ -348,7 +252,7 @@ class Timeline:
                 return stretch.entries[stretch.run.last].key
         return None
 
-    def _find(self, key: Position) -> tuple[_Stretch, int]:
+    def _find(self, key: Position) -> tuple[Stretch, int]:
         """Return where the entry of this place is: mostly it is the last."""
         last = self._stretches[-1]
         if last.entries[-1].key == key:
@@ -372,7 +276,7 @@ def _with_verdict(entry: Entry, verdict: Verdict | None) -> Entry:
     return entry if verdict is None else msgspec.structs.replace(entry, verdict=verdict)
 
 
-def _place(stretch: _Stretch, key: Position) -> int:
+def _place(stretch: Stretch, key: Position) -> int:
     return bisect_left(stretch.entries, key, key=_key)
 
 
@@ -380,5 +284,5 @@ def _key(entry: Entry) -> Position:
     return entry.key
 
 
-def _first(stretch: _Stretch) -> Position:
+def _first(stretch: Stretch) -> Position:
     return stretch.entries[0].key

@@ -35,8 +35,8 @@ def steps() -> Iterator[Steps]:
         return fold.joined(*arguments, **named)
 
     with (
-        patch("processor.core.timeline.advance", counted_advance),
-        patch("processor.core.timeline.joined", counted_joined),
+        patch("processor.core.stretches.advance", counted_advance),
+        patch("processor.core.stretches.joined", counted_joined),
     ):
         yield steps
 
