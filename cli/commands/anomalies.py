@@ -12,7 +12,7 @@ from cli.commands.shipment_decisions import came_of
 from cli.exit_codes import DONE, FAILED, USAGE
 from cli.operating import change, operate
 from cli.terminal.arguments import moment, offer_json, positive, why
-from cli.terminal.consent import agreed, offer_change
+from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.decisions.anomalies import (
@@ -169,20 +169,19 @@ async def _decide_one(settings: Settings, pool: Pool, standing: Standing, argume
     command = write(Known(anomaly.shipment_id, anomaly.courier, standing.account), decision)
     shipment = await load(pool, anomaly.shipment_id)
     will = predicted(command[1], shipment, settings) if shipment else None
-    if not arguments.json:
+
+    def planned() -> None:
         say(f"{anomaly.shipment_id} is {anomaly.status or 'without a status'}; {_said(standing)} was refused")
         say(f"it would give {will.type}, {will.status}" if will else "no event would come of it")
-    if arguments.dry_run:
-        if arguments.json:
-            say_json({"dry_run": True, "anomaly": _shown(standing), "predicted": will, "came": None})
-        return DONE
-    if not (arguments.yes or agreed()):
-        return FAILED
+
+    value = {"dry_run": arguments.dry_run, "anomaly": _shown(standing), "predicted": will, "came": None}
+    if (code := unconfirmed(arguments, planned, value)) is not None:
+        return code
     async with open_appender(settings) as appender:
         came = await decide(pool, appender, command, decision, f"anomalies {arguments.verb}")
     after = await find(pool, anomaly.id)
     if arguments.json:
-        say_json({"dry_run": False, "anomaly": _shown(after), "predicted": will, "came": came})
+        say_json({**value, "anomaly": _shown(after), "came": came})
         return DONE
     came_of(came)
     say(f"the anomaly is {after.state}")
@@ -190,28 +189,24 @@ async def _decide_one(settings: Settings, pool: Pool, standing: Standing, argume
 
 
 async def _decide_many(settings: Settings, pool: Pool, chosen: Chosen, arguments: argparse.Namespace) -> int:
-    if not arguments.json:
-        _say_chosen(chosen, arguments)
-    came: dict[str, int] | None = None
-    wanted = bool(chosen.standing) and not arguments.dry_run
-    if wanted and not (arguments.yes or agreed()):
-        return FAILED
-    if wanted:
-        by, accepting = operator_name(settings), arguments.verb == "accept"
-        decided = []
-        for each in chosen.standing:
-            decision = decision_on(each, by, arguments.reason, accepting=accepting)
-            known = Known(each.anomaly.shipment_id, each.anomaly.courier, each.account)
-            decided.append((write(known, decision), decision))
-        async with open_appender(settings) as appender:
-            came = await decide_all(pool, appender, decided, f"anomalies {arguments.verb}")
+    shown = [_shown(each) for each in chosen.standing]
+    value = {"dry_run": arguments.dry_run, "anomalies": shown, "passed_over": chosen.passed, "came": None}
+    code = unconfirmed(arguments, lambda: _say_chosen(chosen, arguments), value, anything=bool(chosen.standing))
+    if code is not None:
+        return code
+    by, accepting = operator_name(settings), arguments.verb == "accept"
+    decided = []
+    for each in chosen.standing:
+        decision = decision_on(each, by, arguments.reason, accepting=accepting)
+        known = Known(each.anomaly.shipment_id, each.anomaly.courier, each.account)
+        decided.append((write(known, decision), decision))
+    async with open_appender(settings) as appender:
+        came = await decide_all(pool, appender, decided, f"anomalies {arguments.verb}")
     if arguments.json:
-        shown = [_shown(each) for each in chosen.standing]
-        told = {"anomalies": shown, "passed_over": chosen.passed, "came": came}
-        say_json({"dry_run": arguments.dry_run, **told})
-    elif came is not None:
+        say_json({**value, "came": came})
+    else:
         say(f"{arguments.verb}ed: {', '.join(f'{count} {what}' for what, count in sorted(came.items())) or 'none yet'}")
-    if came is not None and (left := len(chosen.standing) - sum(came.values())):
+    if left := len(chosen.standing) - sum(came.values()):
         complain(f"{left} are not applied yet: run this again when a processor runs")
         return FAILED
     return DONE

@@ -12,7 +12,7 @@ import msgspec
 from cli.exit_codes import DONE, FAILED
 from cli.operating import change, operate
 from cli.terminal.arguments import moment, offer_json, offer_personal, positive
-from cli.terminal.consent import agreed, offer_change
+from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.dead_letters.letters import Letter, LetterState, Selection, name_of
@@ -192,20 +192,16 @@ async def _redrive(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, OPERATOR, 2) as pool:
         chosen = await choose(pool, selection, arguments.limit)
         prediction = await predict(pool, chosen, settings.assumed_zone)
-        if not arguments.json:
-            _say_prediction(chosen, prediction)
-        planned = {**msgspec.to_builtins(prediction), "passed_over": msgspec.to_builtins(chosen.passed)}
-        if arguments.dry_run or not chosen.letters:
-            if arguments.json:
-                say_json({**planned, "dry_run": arguments.dry_run, "redriven": None})
-            return DONE
-        if not (arguments.yes or agreed()):
-            return FAILED
+        predicted = {**msgspec.to_builtins(prediction), "passed_over": chosen.passed}
+        value = {**predicted, "dry_run": arguments.dry_run, "redriven": None}
+        code = unconfirmed(arguments, lambda: _say_prediction(chosen, prediction), value, anything=bool(chosen.letters))
+        if code is not None:
+            return code
         async with alone(pool, LOCK, "redrive"), open_appender(settings) as appender:
             run = Redrive(pool, appender, settings.assumed_zone, operator_name(settings))
             done = await run.run(chosen, selection, arguments.max_failure_ratio, complain if arguments.json else say)
     if arguments.json:
-        say_json({**planned, "dry_run": False, "redriven": {**msgspec.to_builtins(done), "came_back": done.came_back}})
+        say_json({**value, "redriven": {**msgspec.to_builtins(done), "came_back": done.came_back}})
     else:
         _say_done(done)
     return FAILED if done.stopped else DONE
@@ -217,18 +213,17 @@ async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, OPERATOR, 1) as pool:
         async with aclosing(letters(pool, selection)) as all_:
             chosen = [each async for each in all_ if each.state is LetterState.OPEN][: arguments.limit]
-        shown = [_shown(each) for each in chosen]
-        if not arguments.json:
-            say(f"{len(chosen)} open dead letters {_spread(chosen)}")
-        wanted = bool(chosen) and not arguments.dry_run and (arguments.yes or agreed())
-        if wanted:
-            detail = {"letters": [each.at for each in chosen], "why": why}
-            await drop(pool, chosen, operator_name(settings), why, detail)
+        said = f"{len(chosen)} open dead letters {_spread(chosen)}"
+        value = {"dry_run": arguments.dry_run, "dropped": False, "letters": [_shown(each) for each in chosen]}
+        if (code := unconfirmed(arguments, lambda: say(said), value, anything=bool(chosen))) is not None:
+            return code
+        detail = {"letters": [each.at for each in chosen], "why": why}
+        await drop(pool, chosen, operator_name(settings), why, detail)
     if arguments.json:
-        say_json({"dry_run": arguments.dry_run, "dropped": wanted, "letters": shown})
-    elif wanted:
+        say_json({**value, "dropped": True})
+    else:
         say(f"{len(chosen)} dropped")
-    return DONE if wanted or arguments.dry_run or not chosen else FAILED
+    return DONE
 
 
 def _say_prediction(chosen: Chosen, prediction: Prediction) -> None:

@@ -8,7 +8,7 @@ from cli.exit_codes import DONE, FAILED, USAGE
 from cli.signals import run
 from cli.starting import start
 from cli.terminal.arguments import offer_json
-from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.consent import can_ask, offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from processor.core.errors import ProcessorError
 from processor.protocol.repair import Mend
@@ -42,18 +42,18 @@ async def _mend(settings: Settings, arguments: argparse.Namespace) -> int:
     try:
         async with open_recovery(settings) as recovery:
             planned = _planned(await recovery.inspect())
-            if not arguments.json:
-                _show(planned)
-            wanted = bool(planned) and not arguments.dry_run and (arguments.yes or agreed())
-            if wanted:
-                await recovery.run(complain if arguments.json else say)
+            value = {"mended": False, "partitions": planned}
+            code = unconfirmed(arguments, lambda: _show(planned), value, anything=bool(planned))
+            if code is not None:
+                return code
+            await recovery.run(complain if arguments.json else say)
     except (ProcessorError, *FAILURES) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # behind it PostgreSQL quotes rows
         complain(f"{reason}; run `waybill recover` again, it goes on where it stopped")
         return FAILED
     if arguments.json:
-        say_json({"mended": wanted, "partitions": planned})
-    return DONE if wanted or arguments.dry_run or not planned else FAILED
+        say_json({**value, "mended": True})
+    return DONE
 
 
 def _planned(mends: dict[int, Mend]) -> list[_Planned]:

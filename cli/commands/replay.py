@@ -12,7 +12,7 @@ from cli.exit_codes import DONE, FAILED, USAGE
 from cli.operating import change, operate
 from cli.signals import until_signalled
 from cli.terminal.arguments import moment, offer_json, offer_personal, positive
-from cli.terminal.consent import agreed, can_ask, offer_change
+from cli.terminal.consent import agreed, can_ask, offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.replay_progress import shown
 from cli.terminal.tables import NOTHING, say_table
@@ -167,7 +167,12 @@ async def _show_plan(settings: Settings, arguments: argparse.Namespace, selectio
             async with pool.acquire() as connection:
                 await note(connection, operator_name(settings), "replay plan --show-personal", {"range": selection})
         prospect = await look(settings, pool, Mode(arguments.mode), selection, planned=True)
-    _say_prospect(prospect, arguments, limit=arguments.limit, show_personal=arguments.show_personal)
+    if not arguments.show_personal:
+        prospect = _masked(prospect)
+    if arguments.json:
+        say_json(_told_prospect(prospect))
+    else:
+        _say_prospect(prospect, arguments.limit)
     return DONE
 
 
@@ -180,13 +185,10 @@ async def _run_job(settings: Settings, arguments: argparse.Namespace, selection:
         await target_partitions(settings, topic)
     async with _database(settings) as pool:
         # Whoever says --yes has decided: the plan, which reads everything, is for those who have yet to.
-        prospect = await look(settings, pool, Mode(arguments.mode), selection, planned=not arguments.yes)
-        if arguments.dry_run or not arguments.json:
-            _say_prospect(prospect, arguments, limit=SHOWN, show_personal=False)
-        if arguments.dry_run:
-            return DONE
-        if not (arguments.yes or agreed()):
-            return FAILED
+        prospect = _masked(await look(settings, pool, Mode(arguments.mode), selection, planned=not arguments.yes))
+        code = unconfirmed(arguments, lambda: _say_prospect(prospect, SHOWN), _told_prospect(prospect))
+        if code is not None:
+            return code
         job = await start(pool, prospect, operator_name(settings), to_topic=topic, rate=arguments.rate)
         return await _work(settings, pool, job, arguments)
 
@@ -322,14 +324,18 @@ def _counts(counts: Any) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing"
 
 
-def _say_prospect(prospect: Prospect, arguments: argparse.Namespace, *, limit: int, show_personal: bool) -> None:
-    plan, stretches = prospect.plan, prospect.asked.stretches
-    if isinstance(plan, ReplayPlan) and not show_personal:
-        plan = masked(plan)
-    if arguments.json:
-        say_json({"mode": prospect.mode, "range": prospect.asked.range, **msgspec.to_builtins(plan)})
-        return
-    for stretch in stretches:
+def _masked(prospect: Prospect) -> Prospect:
+    plan = prospect.plan
+    return msgspec.structs.replace(prospect, plan=masked(plan)) if isinstance(plan, ReplayPlan) else prospect
+
+
+def _told_prospect(prospect: Prospect) -> dict[str, Any]:
+    return {"mode": prospect.mode, "range": prospect.asked.range, **(msgspec.to_builtins(prospect.plan) or {})}
+
+
+def _say_prospect(prospect: Prospect, limit: int) -> None:
+    plan = prospect.plan
+    for stretch in prospect.asked.stretches:
         _say_stretch(stretch)
     if prospect.waiting:
         say(f"{prospect.waiting} records of the range wait for the processor, which reads them with its code anyway")

@@ -5,12 +5,12 @@ from functools import partial
 
 import msgspec
 
-from cli.exit_codes import DONE, FAILED
+from cli.exit_codes import DONE
 from cli.operating import change
 from cli.terminal.arguments import offer_json, positive
-from cli.terminal.consent import agreed, offer_change
+from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
-from operators.retention.limits import limits_in_force, oldest_letters
+from operators.retention.limits import Limits, limits_in_force, oldest_letters
 from operators.retention.run import LOCK, Count, Retention, survey
 from operators.shared.locking import alone
 from operators.shared.operator_log import operator_name
@@ -33,24 +33,24 @@ async def _let_go(settings: Settings, arguments: argparse.Namespace) -> int:
     old, oldest = await limits_in_force(settings), await oldest_letters(settings)
     async with await open_pool(settings, OPERATOR, 2) as pool:
         found = await survey(pool, old, oldest, arguments.limit)
-        if not arguments.json:
-            say(f"final shipments silent since {format_time(old.silent_since)} keep their row and lose the rest,")
-            say(f"and so do those silent since {format_time(old.unfinished_since)} that never became final")
-            _say_count(found, "")
-        if arguments.dry_run or found == type(found)():
-            if arguments.json:
-                say_json({"limits": old, "found": found, "dry_run": arguments.dry_run, "done": None})
-            return DONE
-        if not (arguments.yes or agreed()):
-            return FAILED
+        value = {"limits": old, "found": found, "dry_run": arguments.dry_run, "done": None}
+        code = unconfirmed(arguments, lambda: _say_planned(old, found), value, anything=found != Count())
+        if code is not None:
+            return code
         async with alone(pool, LOCK, "run of retention"), open_appender(settings) as appender:
             run = Retention(pool, appender, old, oldest, operator_name(settings))
             done = await run.run(arguments.limit, arguments.rate, complain if arguments.json else say)
     if arguments.json:
-        say_json({"limits": old, "found": found, "dry_run": False, "done": done})
+        say_json({**value, "done": done})
     else:
         _say_count(done, " gone")
     return DONE
+
+
+def _say_planned(old: Limits, found: Count) -> None:
+    say(f"final shipments silent since {format_time(old.silent_since)} keep their row and lose the rest,")
+    say(f"and so do those silent since {format_time(old.unfinished_since)} that never became final")
+    _say_count(found, "")
 
 
 def _say_count(count: Count, ending: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from cli.exit_codes import DONE, FAILED
+from cli.exit_codes import DONE
 from cli.operating import change
 from cli.terminal.arguments import offer_json, why
-from cli.terminal.consent import agreed, offer_change
+from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from operators.decisions.decide import (
     Came,
@@ -86,21 +86,20 @@ async def _set_status(settings: Settings, arguments: argparse.Namespace) -> int:
         verdict = verdict_on(shipment, known.courier, observation_of(command[1]))
         said = in_words(shipment.snapshot, wanted, verdict)
         will = predicted(command[1], shipment, settings)
-        shown = {"shipment": known, "legal": verdict.accepted, "table": said, "predicted": will}
-        if not arguments.json:
+
+        def planned() -> None:
             _say_known(known)
             say(said)
             say(f"it would give {will.type}" if will else "no event would come of it")
-        if arguments.dry_run:
-            if arguments.json:
-                say_json({**shown, "dry_run": True, "came": None})
-            return DONE
-        if not (arguments.yes or agreed()):
-            return FAILED
+
+        shown = {"shipment": known, "legal": verdict.accepted, "table": said, "predicted": will}
+        value = {**shown, "dry_run": arguments.dry_run, "came": None}
+        if (code := unconfirmed(arguments, planned, value)) is not None:
+            return code
         async with open_appender(settings) as appender:
             came = await decide(pool, appender, command, decision, "shipment set-status")
     if arguments.json:
-        say_json({**shown, "dry_run": False, "came": came})
+        say_json({**value, "came": came})
     else:
         came_of(came)
     return DONE
@@ -111,22 +110,15 @@ async def _erase(settings: Settings, arguments: argparse.Namespace) -> int:
         async with pool.acquire() as connection:
             known = await known_shipment(connection, arguments.shipment)
         goes = await what_goes(pool, settings, known)
-        if not arguments.json:
-            _say_known(known)
-            _say_erasure(goes)
-        if arguments.dry_run:
-            if arguments.json:
-                say_json({"shipment": known, "erasure": goes, "dry_run": True, "came": None})
-            return DONE
-        if not (arguments.yes or agreed()):
-            return FAILED
+        value = {"shipment": known, "erasure": goes, "dry_run": arguments.dry_run, "came": None}
+        if (code := unconfirmed(arguments, lambda: _say_erasure(known, goes), value)) is not None:
+            return code
         decision = Erase(shipment_id=known.shipment_id, by=operator_name(settings), reason=arguments.reason)
         async with open_appender(settings) as appender:
             came = await decide(pool, appender, write(known, decision), decision, "shipment erase")
         forgotten = await forget_letters(pool, known.shipment_id, settings.assumed_zone, decision.by)
     if arguments.json:
-        came_out = {**msgspec.to_builtins(came), "dead_letters": forgotten}
-        say_json({"shipment": known, "erasure": goes, "dry_run": False, "came": came_out})
+        say_json({**value, "came": {**msgspec.to_builtins(came), "dead_letters": forgotten}})
         return DONE
     came_of(came)
     if forgotten:
@@ -143,7 +135,8 @@ def _say_known(known: Known) -> None:
         say(f"its personal data was erased at {format_time(known.erased_at)}; none was taken in since")
 
 
-def _say_erasure(goes: Erasure) -> None:
+def _say_erasure(known: Known, goes: Erasure) -> None:
+    _say_known(known)
     say(f"personal data goes: {', '.join(goes.fields) or 'none is there'}")
     say(f"  from its row, {goes.observations} observations, {goes.events} stored events and {_state_topic()}")
     if goes.dead_letters:

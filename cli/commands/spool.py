@@ -7,7 +7,7 @@ from pathlib import Path
 from cli.exit_codes import DONE, FAILED
 from cli.operating import change, operate
 from cli.terminal.arguments import moment, offer_json, positive
-from cli.terminal.consent import agreed, offer_change
+from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.shared.errors import OperatorError
@@ -64,8 +64,8 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
     directory, _, chosen = _chosen(settings, arguments)
-    if not _wanted(chosen, arguments):
-        return _leave(chosen, arguments, "retried")
+    if (code := _unconfirmed(chosen, arguments, "retried")) is not None:
+        return code
     done = [each async for each in retry(settings, directory, [each.seq for each in chosen])]
     failed = [each for each in done if each.failure]
     if arguments.json:
@@ -79,8 +79,8 @@ async def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
     directory, _, chosen = _chosen(settings, arguments)
-    if not _wanted(chosen, arguments):
-        return _leave(chosen, arguments, "dropped")
+    if (code := _unconfirmed(chosen, arguments, "dropped")) is not None:
+        return code
     count = drop(directory, [each.seq for each in chosen])
     if arguments.json:
         say_json({"dry_run": False, "dropped": chosen})
@@ -98,19 +98,13 @@ def _chosen(settings: Settings, arguments: argparse.Namespace) -> tuple[Path, Sp
     return directory, spool, select(spool.refused, selection)
 
 
-def _wanted(chosen: tuple[Refused, ...], arguments: argparse.Namespace) -> bool:
-    """Show what is meant, and ask whether it shall be done."""
-    if not arguments.json:
+def _unconfirmed(chosen: tuple[Refused, ...], arguments: argparse.Namespace, deed: str) -> int | None:
+    def planned() -> None:
         say(f"{len(chosen)} refused records")
         _say_refused(chosen)
-    return bool(chosen) and not arguments.dry_run and (arguments.yes or agreed())
 
-
-def _leave(chosen: tuple[Refused, ...], arguments: argparse.Namespace, deed: str) -> int:
-    """End without having done it."""
-    if arguments.json:
-        say_json({"dry_run": arguments.dry_run, deed: [], "refused": chosen})
-    return DONE if arguments.dry_run or not chosen else FAILED
+    value = {"dry_run": arguments.dry_run, deed: [], "refused": chosen}
+    return unconfirmed(arguments, planned, value, anything=bool(chosen))
 
 
 def _say_refused(chosen: tuple[Refused, ...]) -> None:
