@@ -1,8 +1,12 @@
-"""What `waybill replay` refuses before it looks at anything."""
+"""What `waybill replay` refuses before it looks at anything, and what it prints without a plan."""
 
 import pytest
 
+from cli.commands.replay_told import masked_prospect, told_prospect
 from cli.main import main
+from operators.replay.jobs import Asked, Mode
+from operators.replay.range import Selection
+from operators.replay.replays import Prospect
 
 RUN = ("replay", "run", "--yes")
 
@@ -44,3 +48,9 @@ def test_wrong_usage(
         code = int(stopped.code or 0)
     assert code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_what_is_agreed_to_and_only_shown_has_a_range_without_a_plan() -> None:
+    selection = Selection(everything=True)
+    prospect = masked_prospect(Prospect(Mode.REPROCESS, Asked(selection, (), {}), 0, None))
+    assert told_prospect(prospect) == {"mode": "reprocess", "range": selection}
