@@ -108,10 +108,7 @@ def _decide(arguments: argparse.Namespace) -> int:
 async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     found: list[Standing] = []
     async with await open_pool(settings, OPERATOR, 2) as pool:
-        shipment = None
-        if arguments.shipment:
-            async with pool.acquire() as connection:
-                shipment = await find_shipment(connection, arguments.shipment)
+        shipment = await find_shipment(pool, arguments.shipment) if arguments.shipment else None
         async with aclosing(anomalies(pool, _wanted(arguments, shipment))) as all_:
             async for each in all_:
                 if arguments.all or each.state is AnomalyState.OPEN:

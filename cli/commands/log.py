@@ -11,7 +11,7 @@ from cli.operating import operate
 from cli.terminal.arguments import moment, offer_json, positive
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table, short_time
-from operators.shared.finding import resolve
+from operators.shared.finding import find_shipment
 from operators.views.log import Entry, entries
 from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
@@ -35,9 +35,10 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
 async def _log(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the entries."""
-    async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
-        shipment = arguments.shipment and await resolve(connection, arguments.shipment)
-        found = await entries(connection, arguments.since, arguments.operator, shipment, arguments.limit)
+    async with await open_pool(settings, OPERATOR, 1) as pool:
+        shipment = arguments.shipment and await find_shipment(pool, arguments.shipment, known=False)
+        async with pool.acquire() as connection:
+            found = await entries(connection, arguments.since, arguments.operator, shipment, arguments.limit)
     if arguments.json:
         say_json(found)
         return DONE

@@ -93,8 +93,8 @@ async def _named(settings: Settings, arguments: argparse.Namespace) -> str | Non
     """Return the id of the shipment that was named, if one was."""
     if arguments.shipment is None:
         return None
-    async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
-        return await find_shipment(connection, arguments.shipment)
+    async with await open_pool(settings, OPERATOR, 1) as pool:
+        return await find_shipment(pool, arguments.shipment)
 
 
 def _say_ended(ended: Ended) -> None:

@@ -75,8 +75,7 @@ async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print a shipment."""
     async with await open_pool(settings, OPERATOR, 2) as pool:
         try:
-            async with pool.acquire() as connection:
-                shipment_id = await find_shipment(connection, arguments.shipment)
+            shipment_id = await find_shipment(pool, arguments.shipment)
         except SeveralError as error:
             if arguments.json:
                 ids = [each.shipment_id for each in error.matches]

@@ -70,8 +70,7 @@ def came_of(came: Came) -> None:
 async def _set_status(settings: Settings, arguments: argparse.Namespace) -> int:
     wanted = Status(arguments.status)
     async with await open_pool(settings, OPERATOR, 2) as pool:
-        async with pool.acquire() as connection:
-            known = await known_shipment(connection, arguments.shipment)
+        known = await known_shipment(pool, arguments.shipment)
         shipment = await load(pool, known.shipment_id)
         if known.retired_at is not None:
             raise OperatorError(
@@ -107,8 +106,7 @@ async def _set_status(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _erase(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, OPERATOR, 2) as pool:
-        async with pool.acquire() as connection:
-            known = await known_shipment(connection, arguments.shipment)
+        known = await known_shipment(pool, arguments.shipment)
         goes = await what_goes(pool, settings, known)
         value = {"shipment": known, "erasure": goes, "dry_run": arguments.dry_run, "came": None}
         if (code := unconfirmed(arguments, lambda: _say_erasure(known, goes), value)) is not None:

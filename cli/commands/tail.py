@@ -12,7 +12,7 @@ from cli.exit_codes import DONE, USAGE
 from cli.operating import operate
 from cli.terminal.arguments import moment, offer_json, offer_personal
 from cli.terminal.output import complain, say, say_json_line
-from operators.shared.finding import is_id, resolve
+from operators.shared.finding import find_shipment, is_id
 from operators.shared.operator_log import note, operator_name
 from operators.views.tail import Choice, Edge, Reading, Shown, follow
 from runtime.postgres import OPERATOR, open_pool
@@ -81,11 +81,12 @@ async def _follow(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _choice(settings: Settings, arguments: argparse.Namespace) -> Choice:
     shipment = arguments.shipment
     if arguments.show_personal or (shipment is not None and not is_id(shipment)):
-        async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
-            shipment = shipment and await resolve(connection, shipment)
+        async with await open_pool(settings, OPERATOR, 1) as pool:
+            shipment = shipment and await find_shipment(pool, shipment, known=False)
             if arguments.show_personal:
                 detail = {"topic": arguments.topic, "since": str(arguments.since), "shipment": shipment}
-                await note(connection, operator_name(settings), "tail --show-personal", detail)
+                async with pool.acquire() as connection:
+                    await note(connection, operator_name(settings), "tail --show-personal", detail)
     since = arguments.since
     return Choice(
         topic=TOPICS[arguments.topic],

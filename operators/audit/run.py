@@ -111,8 +111,7 @@ class _Audit:
         cursors = await self._cursors()
         only: str | None = None
         if self._scope.shipment is not None:
-            async with self._pool.acquire() as connection:
-                only = await find_shipment(connection, self._scope.shipment)
+            only = await find_shipment(self._pool, self._scope.shipment)
         wanted = self._wanted(cursors, only)
         ids = {partition: [only] for partition in wanted} if only else await self._ids(cursors, wanted)
         for partition in wanted:

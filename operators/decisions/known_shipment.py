@@ -8,7 +8,7 @@ import msgspec
 from operators.shared.finding import find_shipment
 from processor.core.state import Shipment
 from processor.storage.store import Store
-from runtime.postgres import Connection, Pool
+from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.shipment_ids import parse_shipment_id
 from schemas.vocabulary import Service, Status
@@ -30,7 +30,7 @@ class Known(msgspec.Struct, frozen=True):
     retired_at: datetime | None = None
 
 
-async def known_shipment(connection: Connection, name: str) -> Known:
+async def known_shipment(pool: Pool, name: str) -> Known:
     """Return the shipment that a name means. One of which only unknown words came has no row.
 
     Raises:
@@ -38,8 +38,9 @@ async def known_shipment(connection: Connection, name: str) -> Known:
         SeveralError: there are several.
 
     """
-    shipment_id = await find_shipment(connection, name)
-    row = await connection.fetchrow(_Q["shipment_to_decide"], shipment_id)
+    shipment_id = await find_shipment(pool, name)
+    async with pool.acquire() as connection:
+        row = await connection.fetchrow(_Q["shipment_to_decide"], shipment_id)
     if row is not None:
         return msgspec.convert(dict(row), Known)
     parts = parse_shipment_id(shipment_id)

@@ -37,8 +37,7 @@ async def look(settings: Settings, pool: Pool, mode: Mode, selection: Selection,
 
     """
     if selection.shipment is not None:
-        async with pool.acquire() as connection:
-            shipment_id = await find_shipment(connection, selection.shipment)
+        shipment_id = await find_shipment(pool, selection.shipment)
         selection = msgspec.structs.replace(selection, shipment=shipment_id)
     if mode is Mode.REPUBLISH:
         return await _look_at_events(pool, selection, planned=planned)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from operators.shared.errors import Match, OperatorError, SeveralError
-from runtime.postgres import Connection
+from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
 from schemas.shipment_ids import parse_shipment_id
@@ -15,15 +15,21 @@ MOST: Final = 20
 _Q: Final = load_queries("operators.shared")
 
 
-async def find_shipment(connection: Connection, name: str) -> str:
+async def find_shipment(pool: Pool, name: str, *, known: bool = True) -> str:
     """Return the id of the shipment that a name means. White space around it is none of it.
+
+    Unless it must be `known`, what has the form of an id is taken for one without a look.
 
     Raises:
         OperatorError: there is none.
         SeveralError: there are several, and none has the name as its id.
 
     """
+    if not known and is_id(name):
+        return name
     sought = name.strip()
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(_Q["find_shipment"], sought, MOST)
     found = [
         Match(
             row["shipment_id"],
@@ -32,7 +38,7 @@ async def find_shipment(connection: Connection, name: str) -> str:
             row["awb"],
             row["updated_at"] and format_time(row["updated_at"]),
         )
-        for row in await connection.fetch(_Q["find_shipment"], sought, MOST)
+        for row in rows
     ]
     if any(match.shipment_id == sought for match in found):
         return sought
@@ -47,14 +53,3 @@ def is_id(name: str) -> bool:
     """Whether a name has the form of a shipment's id."""
     parts = parse_shipment_id(name)
     return bool(parts.reference) and parts.courier in COURIERS
-
-
-async def resolve(connection: Connection, name: str) -> str:
-    """Return the id of the shipment that a name means. What has the form of an id need not be known.
-
-    Raises:
-        OperatorError: there is none.
-        SeveralError: there are several.
-
-    """
-    return name if is_id(name) else await find_shipment(connection, name)

@@ -154,8 +154,8 @@ async def test_a_decision_that_is_appended_twice_applies_once(system: System) ->
     await system.append(told("TWICE", "PREPARING"))
     async with running(system):
         await until(system.caught_up)
-        async with await open_pool(system.settings, "test", 1) as pool, pool.acquire() as connection:
-            known = await known_shipment(connection, "dash:TWICE")
+        async with await open_pool(system.settings, "test", 1) as pool:
+            known = await known_shipment(pool, "dash:TWICE")
         decision = SetStatus(shipment_id=known.shipment_id, by="dewi", reason="twice", status=Status.VERIFIED)
         name, record = write(known, decision)
         await write_down(system, (name, decision))
