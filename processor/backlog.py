@@ -13,8 +13,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processor.group import Group
+from processor.partition.worker import Shared, Worker
 from processor.protocol.backlog import Oldest
-from processor.worker import Shared, Worker
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 from runtime.kafka import KAFKA_ERRORS

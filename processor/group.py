@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 
-from processor.worker import Shared, Worker
+from processor.partition.worker import Shared, Worker
 from runtime.errors import UnreachableError
 
 HAND_OVER_SECONDS: Final = 2.5

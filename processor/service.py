@@ -12,10 +12,10 @@ from processor import backlog
 from processor.core.cursor import Stream
 from processor.group import Group
 from processor.health import Condition, Health
+from processor.partition.worker import Shared, pause
 from processor.protocol.crash_points import Reached, no_one
 from processor.storage.cursors import Cursors
 from processor.storage.store import Store
-from processor.worker import Shared, pause
 from runtime import kafka, kafka_admin, kafka_denials, lifecycle, postgres
 from runtime.admin import admin_server
 from runtime.errors import DeniedError, UnreachableError

@@ -9,7 +9,7 @@ from cli.terminal.arguments import offer_json
 from cli.terminal.output import say, say_json
 from operators.doctor.examine import examine
 from operators.doctor.finding import Level
-from processor.recover import halted
+from processor.recovery.run import halted
 from runtime.settings import Settings
 
 

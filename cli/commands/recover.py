@@ -12,7 +12,7 @@ from cli.terminal.consent import can_ask, offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from processor.core.errors import ProcessorError
 from processor.protocol.repair import Mend
-from processor.recover import FAILURES, open_recovery
+from processor.recovery.run import FAILURES, open_recovery
 from runtime.settings import Settings
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from processor.protocol.crash_points import Step
-from processor.recover import open_recovery
+from processor.recovery.run import open_recovery
 from runtime.settings import load_settings
 
 

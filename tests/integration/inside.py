@@ -9,8 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.ports import HOST, free_ports
-from processor import health, worker
+from processor import health
 from processor.group import Group
+from processor.partition import worker
 from processor.protocol import pacing
 from processor.protocol.crash_points import no_one
 from processor.service import _opened, serve

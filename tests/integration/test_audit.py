@@ -372,13 +372,13 @@ async def _persons_are_masked_unless_asked_for(lab: Lab) -> None:
 BROKEN_DECODER: Final = """
 import sys
 import msgspec
-import processor.pieces
+import processor.partition.pieces
 from cli.main import main
 from processor.core.reading import Read, Unreadable
 from schemas.records import UnreadableError
 from schemas.vocabulary import DeadLetterReason
 
-read = processor.pieces.read
+read = processor.partition.pieces.read
 
 
 def broken(*arguments):
@@ -392,7 +392,7 @@ def broken(*arguments):
     return msgspec.structs.replace(reading, observation=msgspec.structs.replace(seen, details=details))
 
 
-processor.pieces.read = broken
+processor.partition.pieces.read = broken
 sys.exit(main(["processor"]))
 """
 

@@ -11,7 +11,7 @@ from aiokafka.errors import (
 )
 
 from processor.core.errors import ClaimLostError
-from processor.doubts import DOUBTS, claim_reason
+from processor.partition.doubts import DOUBTS, claim_reason
 from runtime.errors import DeniedError
 from runtime.metrics import ClaimReason
 

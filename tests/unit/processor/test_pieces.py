@@ -7,15 +7,15 @@ from unittest.mock import patch
 
 import pytest
 
-from processor import pieces
 from processor.core.cache import Cache
 from processor.core.cursor import Cursor
 from processor.core.errors import HaltError, UnstorableError
 from processor.core.reading import Read, Reading, Unreadable
 from processor.core.state import Shipment, new_shipment
-from processor.pieces import Piece, plan_piece, read_all
+from processor.partition import pieces
+from processor.partition.pieces import Piece, plan_piece, read_all
+from processor.partition.worker import store_piecewise
 from processor.storage.shipments import LOADED_BYTES
-from processor.worker import store_piecewise
 from schemas.couriers import COURIERS
 from schemas.records import Provenance, RawRecord
 from schemas.vocabulary import DeadLetterReason

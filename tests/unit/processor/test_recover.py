@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from processor import recover
 from processor.core.errors import RecoveryError
 from processor.protocol.crash_points import no_one
-from processor.recover import Recovery
+from processor.recovery import run as recover
+from processor.recovery.run import Recovery
 from runtime.settings import load_settings
 
 

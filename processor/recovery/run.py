@@ -26,14 +26,14 @@ from processor.kafka.emitter import Emitter
 from processor.kafka.feed import gap_at
 from processor.kafka.offsets import committed_offset
 from processor.kafka.published import Published, published
-from processor.pieces import plan_piece, read_all
+from processor.partition.pieces import plan_piece, read_all
+from processor.partition.worker import store_piecewise
 from processor.protocol.claims import Log, Sight
 from processor.protocol.crash_points import Reached, Step, no_one
 from processor.protocol.repair import Mend, correction, mend
 from processor.storage.cursors import Cursors
 from processor.storage.recovery import PAGE, RecoveryStore
 from processor.storage.store import Store
-from processor.worker import store_piecewise
 from runtime import kafka
 from runtime.errors import UnreachableError
 from runtime.holding import held

@@ -33,11 +33,11 @@ from processor.core.errors import (
 from processor.core.outputs import NO_TIME, Output, batch_messages
 from processor.core.plan import MAX_BATCH, Plan
 from processor.core.reading import Reading, Unreadable, authorized
-from processor.doubts import DOUBTS, claim_reason
 from processor.kafka.emitter import Emitter
 from processor.kafka.feed import Feed
 from processor.kafka.offsets import committed_offset
-from processor.pieces import plan_piece, read_all
+from processor.partition.doubts import DOUBTS, claim_reason
+from processor.partition.pieces import plan_piece, read_all
 from processor.protocol.backlog import Oldest, Waiting
 from processor.protocol.claims import MEND, Halt, Log, Sight, before_growth, decide, deleted_before
 from processor.protocol.crash_points import Reached, Step

@@ -1,0 +1,1 @@
+"""One partition's worker: it claims, applies batch after batch, and publishes."""

@@ -1,0 +1,1 @@
+"""`waybill recover`: what a recovery looks at, compares and repairs."""
