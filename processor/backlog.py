@@ -13,7 +13,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processor.group import Group
-from processor.partition.worker import Shared, Worker
+from processor.partition.shared import Shared
+from processor.partition.standing import Standing
 from processor.protocol.backlog import Oldest
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
@@ -27,7 +28,7 @@ ANSWER_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
-Places = Mapping[TopicPartition, Worker]
+Places = Mapping[TopicPartition, Standing]
 
 
 async def watch(shared: Shared, group: Group) -> Never:
@@ -52,7 +53,10 @@ async def _look_on(shared: Shared, group: Group) -> Never:
     try:
         while True:
             kafka.stay_member(shared.consumer)
-            places = {TopicPartition(shared.stream.raw_topic, each.partition): each for each in group.workers}
+            places = {
+                TopicPartition(shared.stream.raw_topic, each.standing.partition): each.standing
+                for each in group.workers
+            }
             if places:
                 await _look(shared, reader, places)
             await asyncio.sleep(LOOK_SECONDS)
@@ -63,30 +67,32 @@ async def _look_on(shared: Shared, group: Group) -> Never:
 async def _look(shared: Shared, reader: AIOKafkaConsumer, places: Places) -> None:
     async with asyncio.timeout(ANSWER_SECONDS):
         starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
-        await _begin(shared, [worker for worker in places.values() if worker.waiting.next_offset is None])
-    for place, worker in places.items():
-        worker.waiting.log_is(starts[place], ends[place], time())
-    unread = {place: worker for place, worker in places.items() if not worker.working and worker.waiting.needs_a_look}
+        await _begin(shared, [each for each in places.values() if each.waiting.next_offset is None])
+    for place, standing in places.items():
+        standing.waiting.log_is(starts[place], ends[place], time())
+    unread = {
+        place: standing for place, standing in places.items() if not standing.working and standing.waiting.needs_a_look
+    }
     if unread:
         await _read_oldest(reader, unread)
 
 
-async def _begin(shared: Shared, workers: Collection[Worker]) -> None:
+async def _begin(shared: Shared, standings: Collection[Standing]) -> None:
     """Take what is published for what is applied until the first claim knows better: it is the same but for moments."""
-    if not workers:
+    if not standings:
         return
     group, topic = shared.stream.consumer_group, shared.stream.raw_topic
-    committed = await kafka_admin.committed_offsets(shared.admin, group, topic, [each.partition for each in workers])
-    for worker in workers:
-        if worker.waiting.next_offset is None and worker.partition in committed:
-            worker.waiting.next_offset, _ = committed[worker.partition]
+    committed = await kafka_admin.committed_offsets(shared.admin, group, topic, [each.partition for each in standings])
+    for standing in standings:
+        if standing.waiting.next_offset is None and standing.partition in committed:
+            standing.waiting.next_offset, _ = committed[standing.partition]
 
 
 async def _read_oldest(reader: AIOKafkaConsumer, places: Places) -> None:
     """Read since when the oldest record waits. Of one that cannot be read it stays unknown."""
     reader.assign(list(places))
-    for place, worker in places.items():
-        reader.seek(place, worker.waiting.first)
+    for place, standing in places.items():
+        reader.seek(place, standing.waiting.first)
     left = set(places)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 
-from processor.partition.worker import Shared, Worker
+from processor.partition.shared import Shared
+from processor.partition.worker import Worker
 from runtime.errors import UnreachableError
 
 HAND_OVER_SECONDS: Final = 2.5
@@ -77,24 +78,24 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]
         task = asyncio.create_task(worker.run(), name=f"partition-{partition}")
         task.add_done_callback(self._ended)
         self._tasks[partition] = worker, task
-        waiting = worker.waiting
+        standing = worker.standing
         self._shared.metrics.show_partition(
-            partition, lambda: worker.state, lambda: waiting.records, lambda: waiting.age(time())
+            partition, lambda: standing.state, lambda: standing.waiting.records, lambda: standing.waiting.age(time())
         )
 
     def _place(self, raw: TopicPartition) -> None:
         """Set where fetching goes on: without a position the consumer would look for a committed offset."""
-        worker, _ = self._tasks[raw.partition]
+        standing = self._tasks[raw.partition][0].standing
         consumer = self._shared.consumer
-        consumer.seek(raw, worker.position or 0)
-        if not worker.working:
+        consumer.seek(raw, standing.position or 0)
+        if not standing.working:
             consumer.pause(raw)
 
     def _dismiss(self, partition: int) -> None:
         worker, task = self._tasks.pop(partition)
         self._shared.metrics.hide_partition(partition)
         worker.stop()
-        if not worker.working:
+        if not worker.standing.working:
             task.cancel()  # there is no batch to finish, and a claim may wait long
         leaving = asyncio.create_task(_hand_over(partition, task))
         self._leaving.add(leaving)

@@ -12,7 +12,8 @@ from processor import backlog
 from processor.core.cursor import Stream
 from processor.group import Group
 from processor.health import Condition, Health
-from processor.partition.worker import Shared, pause
+from processor.partition.shared import Shared
+from processor.pauses import pause
 from processor.protocol.crash_points import Reached, no_one
 from processor.storage.cursors import Cursors
 from processor.storage.store import Store
@@ -64,8 +65,8 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
         return {
             **health.parts,
             "assigned": bool(workers),
-            "claimed": all(worker.ready or worker.halted for worker in workers),
-            "running": not any(worker.halted for worker in workers),
+            "claimed": all(worker.standing.ready or worker.standing.halted for worker in workers),
+            "running": not any(worker.standing.halted for worker in workers),
         }
 
     async with admin_server(settings.admin_host, settings.processor_admin_port, registry, readiness) as port:

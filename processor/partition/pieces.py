@@ -6,23 +6,25 @@ is given back every few milliseconds: it also sends the heartbeats, and serves t
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from logging import ERROR, WARNING
 from time import monotonic
 from typing import Final
 
 import msgspec
+import structlog
 
 from processor.core.cache import Cache
 from processor.core.cursor import Cursor
-from processor.core.errors import UnplannableError
+from processor.core.errors import CulpritError, HaltError, UnplannableError
 from processor.core.plan import Plan, Planner, covered
-from processor.core.reading import Read, Reading, ZoneOf, read
+from processor.core.reading import Read, Reading, Unreadable, ZoneOf, read
 from processor.core.state import Shipment
 from processor.storage.shipments import LOADED_BYTES
 from processor.storage.store import Store
-from schemas.records import RawRecord
+from schemas.records import RawRecord, UnreadableError
 
 LOOP_SECONDS: Final = 0.02
 """How long reading and planning may hold the event loop. One record more may come on top: milliseconds."""
@@ -32,6 +34,7 @@ PIECE_SECONDS: Final = 1.0
 
 OUTPUT_BYTES: Final = 16 * 1024 * 1024
 """How much a piece publishes: one Kafka transaction, far below what its timeout allows for."""
+log = structlog.get_logger(__name__)
 
 
 class Turn:
@@ -116,3 +119,35 @@ async def _gathered(store: Store, cache: Cache, readings: Sequence[Reading]) -> 
     missing = [name for name in names if name not in shipments]
     loaded, seen = await store.load_some(missing, LOADED_BYTES)
     return shipments | loaded, covered(readings, set(missing[seen:]))
+
+
+async def store_piecewise(store: Callable[[Sequence[Reading]], Awaitable[int]], readings: Sequence[Reading]) -> None:
+    """Store a batch. `store` stores its first piece and returns how many readings that are.
+
+    What cannot be stored is cut in two until the culprit stands alone: a dead letter.
+
+    Raises:
+        HaltError: a dead letter cannot be stored either.
+
+    """
+    while readings:
+        try:
+            stored = await store(readings)
+            readings = readings[stored:]
+        except CulpritError as error:
+            half = len(readings) // 2
+            if half:
+                await store_piecewise(store, readings[:half])
+                readings = readings[half:]
+            else:
+                readings = [_dead(readings[0], error)]
+
+
+def _dead(reading: Reading, error: CulpritError) -> Unreadable:
+    """Return the dead letter of a record that cannot be stored."""
+    at = reading.record.at
+    if isinstance(reading, Unreadable):
+        raise HaltError(f"the record {at} cannot even be stored as it is: {error}") from error
+    fault = isinstance(error, UnplannableError)
+    log.log(ERROR if fault else WARNING, "a record cannot be stored", record=at, why=str(error), exc_info=fault)
+    return Unreadable(reading.record, UnreadableError(error.reason, str(error)), reading.command_id)

@@ -6,9 +6,10 @@ webhook, and what one courier sends says nothing about another.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
+from processor.core.errors import FloodError
 from processor.core.reading import Reading, Unreadable, is_unauthorized
 from schemas.couriers import COURIERS
 from schemas.records import RawRecord
@@ -67,3 +68,64 @@ def flooding(windows: Windows, size: int, max_ratio: float) -> frozenset[str]:
 def last_of_others(records: Sequence[RawRecord], held: Collection[str]) -> int | None:
     """Return the offset of the last record of a courier that is not held back; None: there is none."""
     return next((record.offset for record in reversed(records) if courier_of(record) not in held), None)
+
+
+class DeadLetterLimit:
+    """Which couriers of one partition are held back, batch after batch."""
+
+    def __init__(self, size: int, max_ratio: float) -> None:
+        """Hold back a courier of whose newest `size` webhooks more than `max_ratio` would be dead letters."""
+        self._size = size
+        self._max_ratio = max_ratio
+        self._windows: Windows = {}
+        self._holding = False
+        """Whether a courier is held back."""
+        self._others_until = 0
+        """Up to here other couriers' records stand behind the dead letters of one that is held back."""
+
+    def judge(self, readings: Sequence[Reading]) -> Windows:
+        """Return the windows with a batch more.
+
+        Raises:
+            FloodError: a courier floods, and nobody else's records stand behind its dead letters here.
+
+        """
+        windows = slid(self._windows, readings, self._size)
+        couriers = flooding(windows, self._size, self._max_ratio)
+        held = couriers & {
+            courier_of(each.record)
+            for each in readings
+            if isinstance(each, Unreadable) and each.record.offset >= self._others_until
+        }
+        if held:
+            named = " and ".join(each or "no known courier" for each in sorted(held))
+            raise FloodError(
+                held,
+                f"of the newest {self._size} webhooks of {named} more would be dead letters than "
+                f"WAYBILL_DLQ_MAX_RATIO={self._max_ratio:g} allows; other couriers' records go on: roll back what was "
+                "deployed and start again, or, if they are garbage indeed, start again with WAYBILL_DLQ_MAX_RATIO=1",
+            )
+        return windows
+
+    def stored(self, windows: Windows) -> bool:
+        """Keep the windows of a batch that is stored; return whether no courier is held back any more."""
+        self._windows = windows
+        if not self._holding or flooding(windows, self._size, self._max_ratio):
+            return False
+        self._holding = False
+        return True
+
+    def hold(self) -> None:
+        """Take note that a courier is held back."""
+        self._holding = True
+
+    def let_pass(self, until: int) -> None:
+        """Let dead letters pass that stand before an offset: other couriers' records stand behind them."""
+        self._others_until = until
+
+    def parts(self, readings: Sequence[Reading]) -> Iterator[Sequence[Reading]]:
+        """Return a batch in two parts where some of it is let pass: each is judged by itself."""
+        passing = [each for each in readings if each.record.offset < self._others_until]
+        for part in (passing, readings[len(passing) :]):
+            if part:
+                yield part

@@ -6,9 +6,8 @@ done before, or is one transaction. It publishes only what was stored before; co
 the next claim.
 """
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -17,33 +16,28 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from processor.core.cache import Cache
-from processor.core.cursor import Committed, Cursor, Stream, advanced, digest
+from processor.core.cursor import Cursor, Stream, advanced
 from processor.core.errors import ClaimLostError, RecoveryError
-from processor.core.outputs import Output, batch_messages
+from processor.core.outputs import batch_messages
 from processor.core.plan import MAX_BATCH
 from processor.core.reading import Reading, authorized, is_unauthorized
 from processor.kafka.emitter import Emitter
-from processor.kafka.feed import gap_at
-from processor.kafka.offsets import committed_offset
-from processor.kafka.published import Published, published
-from processor.partition.pieces import plan_piece, read_all
-from processor.partition.worker import store_piecewise
-from processor.protocol.claims import Log, Sight
+from processor.partition.pieces import plan_piece, read_all, store_piecewise
 from processor.protocol.crash_points import Reached, Step, no_one
-from processor.protocol.repair import Mend, correction, mend
+from processor.protocol.repair import Mend, mend
+from processor.recovery.compare import Comparing, Say
+from processor.recovery.look import STALL_SECONDS, Looking
 from processor.storage.cursors import Cursors
-from processor.storage.recovery import PAGE, RecoveryStore
+from processor.storage.recovery import RecoveryStore
 from processor.storage.store import Store
 from runtime import kafka
-from runtime.errors import UnreachableError
 from runtime.holding import held
 from runtime.kafka import KAFKA_ERRORS
 from runtime.kafka_asking import Admin
 from runtime.kafka_records import raw_record
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
-from schemas.events import State
-from schemas.partitioning import partition_of, uneven
+from schemas.partitioning import partition_of
 from schemas.topics import Topic
 
 ATTEMPTS: Final = 5
@@ -52,18 +46,11 @@ ATTEMPTS: Final = 5
 NAMED: Final = 20
 """Records that one line of progress names."""
 
-STALL_SECONDS: Final = 30.0
-"""How long the log may give no record before a recovery gives up."""
-
 FAILURES: Final = (*KAFKA_ERRORS, *DATABASE_ERRORS)
 """What a recovery may die of when a store is away. Running it again goes on."""
 
 _LOCK: Final = 0x726563766572
 """The advisory lock's number, "recver" in ASCII: one recovery at a time."""
-
-
-Say = Callable[[str], None]
-"""Takes a line of progress."""
 
 
 class Recovery:
@@ -79,22 +66,22 @@ class Recovery:
     ) -> None:
         """Keep the clients, which are started."""
         self._settings = settings
-        self._admin = admin
         self._reader = reader
         self._store = Store(pool)
         self._cursors = Cursors(settings, pool)
         self._tables = RecoveryStore(pool)
+        self._looking = Looking(settings, admin, reader, self._cursors)
         self._reached = reached
 
     async def inspect(self) -> dict[int, Mend]:
         """Return what is to be done, by partition. Changes nothing."""
-        stream, cursors = await self._stream(), await self._tables.cursors()
+        stream, cursors = await self._looking.stream(), await self._tables.cursors()
         foreign = any(cursor.stream != stream for cursor in cursors.values())
         mends: dict[int, Mend] = {}
         for partition in range(stream.partitions):
             if partition not in cursors and foreign:
                 continue
-            found = mend(await self._look(partition, stream), _moment())
+            found = mend(await self._looking.look(partition, stream), _moment())
             if found is not None:
                 mends[partition] = found
         return mends
@@ -113,7 +100,10 @@ class Recovery:
                 for partition, each in mends.items()
                 if each.cursor.recover_until is not None
             }
-            await self._compare(derived, say)
+            comparing = Comparing(
+                self._settings.topic(Topic.STATE), self._reader, self._store, self._tables, self._reached
+            )
+            await comparing.compare(derived, say)
             for partition in mends:
                 say(f"partition {partition}: mended")
         return mends
@@ -140,19 +130,19 @@ class Recovery:
         raise AssertionError("unreachable")
 
     async def _try_to_begin(self) -> dict[int, Mend]:
-        stream = await self._stream()
+        stream = await self._looking.stream()
         cursors = await self._tables.cursors()
         gone = [partition for partition in cursors if partition >= stream.partitions]
         mends: dict[int, Mend] = {}
         for partition in await self.inspect():
-            log = await self._log(stream, partition)
+            log = await self._looking.log(stream, partition)
             if partition not in cursors:
                 await self._cursors.claim(partition, stream, log.start)
             old = cursors[partition].stream if partition in cursors else stream
             async with self._fence(partition, old, stream) as emitter:
                 cursor = await self._tables.claim(partition, secrets.randbits(63))
                 self._reached(Step.CURSOR_CLAIMED)
-                found = mend(await self._sight(partition, cursor, stream, log), _moment())
+                found = mend(await self._looking.sight(partition, cursor, stream, log), _moment())
                 if found is None:
                     continue
                 mends[partition] = found
@@ -187,7 +177,7 @@ class Recovery:
 
     async def _publish(self, partition: int, cursor: Cursor, start: int, emitter: Emitter) -> None:
         """Publish what is stored from `start` on; the group's offset says so where its partition is still there."""
-        topics = await self._topics()
+        topics = await self._looking.topics()
         committable = partition < topics.get(cursor.raw_topic, 0)
         async for chunk in self._store.stored(partition, cursor, start):
             now_ms = int((await self._store.now()).timestamp() * 1000)
@@ -222,155 +212,6 @@ class Recovery:
             self._reached(Step.WRITTEN)
             say(f"partition {partition}: applied again up to offset {cursor.next_offset} of {until}")
         return cursor
-
-    async def _compare(self, cursors: Mapping[int, Cursor], say: Say) -> None:
-        """Compare the partitions' shipments with what is published; store a correction for each that differs."""
-        if not cursors:
-            return
-        (partitions,) = {cursor.partitions for cursor in cursors.values()}
-        with published(partitions) as states:
-            for partition, cursor in cursors.items():
-                await self._tables.forget_corrections(partition, cursor)
-                await self._read_published(partition, states)
-            compared = {partition: states.count(partition) for partition in cursors}
-            corrections = dict.fromkeys(cursors, 0)
-            async for partition, ids in self._pages(cursors, partitions, states):
-                found, before = states.states(ids), corrections[partition]
-                corrections[partition] += await self._compare_page(partition, cursors[partition], ids, found, before)
-                states.drop(ids)
-        for partition, cursor in cursors.items():
-            self._reached(Step.PLANNED)
-            emitted = cursor.next_offset - 1 if corrections[partition] else cursor.next_offset
-            await self._tables.finish(partition, cursor, emitted)
-            told = f"{compared[partition]} published shipments compared, {corrections[partition]} corrected"
-            say(f"partition {partition}: {told}")
-
-    async def _pages(
-        self, cursors: Mapping[int, Cursor], partitions: int, states: Published
-    ) -> AsyncIterator[tuple[int, list[str]]]:
-        """Return the partitions' shipments, some at a time: those with a row, then those that are published alone."""
-        async for page in self._tables.shipment_ids():
-            by_home: dict[int, list[str]] = {}
-            for each in page:
-                by_home.setdefault(partition_of(each.encode(), partitions), []).append(each)
-            for partition in by_home.keys() & cursors.keys():
-                yield partition, by_home[partition]
-        for partition in cursors:
-            while ids := states.left(partition, PAGE):
-                yield partition, ids
-
-    async def _compare_page(
-        self, partition: int, cursor: Cursor, ids: Sequence[str], published: Mapping[str, State | None], before: int
-    ) -> int:
-        shipments, said = await self._store.load(ids), await self._tables.newest(ids)
-        now = await self._store.now()
-        versions: dict[str, int] = {}
-        lost: list[State] = []
-        outputs: list[Output] = []
-        for each in ids:
-            state = published.get(each)
-            shipment = shipments.get(each)
-            if each in published and state is None:
-                continue  # forgotten on purpose
-            if shipment is not None and shipment.retired:
-                continue
-            if shipment is None or shipment.snapshot is None:
-                if state is not None and (shipment is None or not shipment.version):
-                    lost.append(state)
-                elif state is not None:
-                    versions[each] = state.version
-                continue
-            latest = said[each]
-            corrected = correction(
-                shipment,
-                latest.observation,
-                (cursor.raw_topic, latest.partition, latest.offset),
-                state,
-                (partition, cursor.next_offset - 1, before + len(outputs)),
-                now,
-            )
-            if corrected is not None:
-                outputs.append(corrected)
-                assert corrected.version is not None
-                versions[each] = corrected.version
-            elif state is not None and state.version != shipment.version:
-                versions[each] = state.version
-        await self._tables.correct(partition, cursor, versions, lost, outputs, now)
-        return len(outputs)
-
-    async def _read_published(self, partition: int, states: Published) -> None:
-        """Take in a partition of the published states.
-
-        Raises:
-            RecoveryError: its log gives no record, though it has not ended.
-            TimeoutError: nobody says where it begins.
-
-        """
-        topic = TopicPartition(self._settings.topic(Topic.STATE), partition)
-        self._reader.assign([topic])
-        async with asyncio.timeout(STALL_SECONDS):
-            await self._reader.seek_to_beginning(topic)
-            end = (await self._reader.end_offsets([topic]))[topic]
-        while (position := await self._reader.position(topic)) < end:
-            fetched = await self._reader.getmany(topic, timeout_ms=int(STALL_SECONDS * 1000), max_records=MAX_BATCH)
-            if not fetched and await self._reader.position(topic) == position:
-                raise RecoveryError(f"{topic.topic}, partition {partition}, gives no record at offset {position}")
-            states.take(partition, ((record.key, record.value) for record in fetched.get(topic, ())))
-
-    async def _look(self, partition: int, stream: Stream) -> Sight:
-        """Look at a partition that may be worked on. The committed offset comes first: the cursor is ahead of it."""
-        log = await self._log(stream, partition)
-        before = await self._cursors.look(partition, stream, log.start)
-        committed = await committed_offset(self._admin, before.stream, partition)
-        cursor = await self._cursors.look(partition, stream, log.start)
-        return await self._seen(partition, cursor, committed, stream, await self._log(stream, partition))
-
-    async def _sight(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> Sight:
-        """Read what remains to be read of a claimed partition."""
-        committed = await committed_offset(self._admin, cursor.stream, partition)
-        return await self._seen(partition, cursor, committed, stream, log)
-
-    async def _seen(
-        self, partition: int, cursor: Cursor, committed: Committed | None, stream: Stream, log: Log
-    ) -> Sight:
-        found = await self._found(partition, cursor, stream, log)
-        gap = None
-        if log.start <= cursor.next_offset < log.end:
-            raw = TopicPartition(stream.raw_topic, partition)
-            gap = await gap_at(self._reader, raw, cursor.next_offset, log.end)
-        return Sight(cursor, committed, log, stream, found, gap=gap)
-
-    async def _found(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> bytes | None:
-        last = cursor.last
-        found = None
-        if last is not None and log.start <= last.offset < log.end:
-            raw = TopicPartition(stream.raw_topic, partition)
-            self._reader.assign([raw])
-            self._reader.seek(raw, last.offset)
-            fetched = await self._reader.getmany(raw, timeout_ms=int(STALL_SECONDS * 1000), max_records=1)
-            if not fetched:
-                raise RecoveryError(f"partition {partition} gives no record at offset {last.offset}")
-            (record,) = fetched[raw]
-            found = digest(raw_record(record)) if record.offset == last.offset else None
-        return found
-
-    async def _stream(self) -> Stream:
-        name, topics = self._settings.topic(Topic.RAW), await self._topics()
-        partitions = topics.get(name)
-        if partitions is None:
-            raise UnreachableError(f"topic {name} is missing: `waybill topics apply` makes it")
-        others = {other: topics.get(other, 0) for other in map(self._settings.topic, Topic) if other != name}
-        if text := uneven(name, partitions, others):
-            raise RecoveryError(f"nothing can be mended before {text}")
-        return Stream(name, partitions, self._settings.group_id)
-
-    async def _topics(self) -> dict[str, int]:
-        return {topic["topic"]: len(topic["partitions"]) for topic in await self._admin.describe_topics()}
-
-    async def _log(self, stream: Stream, partition: int) -> Log:
-        raw = TopicPartition(stream.raw_topic, partition)
-        start, end = await asyncio.gather(self._reader.beginning_offsets([raw]), self._reader.end_offsets([raw]))
-        return Log(start[raw], end[raw])
 
 
 class _Applying:

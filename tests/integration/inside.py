@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from devstack.ports import HOST, free_ports
 from processor import health
 from processor.group import Group
-from processor.partition import worker
+from processor.partition import standing
 from processor.protocol import pacing
 from processor.protocol.crash_points import no_one
 from processor.service import _opened, serve
@@ -29,7 +29,7 @@ def shorten(monkeypatch: pytest.MonkeyPatch, divisor: float) -> None:
         (cursors, "CLAIM_PATIENCE_SECONDS"),
         (health, "STALLED_SECONDS"),
         (pacing, "STUCK_SECONDS"),
-        (worker, "RETRY_SECONDS"),
+        (standing, "RETRY_SECONDS"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name) / divisor)
 

@@ -39,14 +39,16 @@ async def system(kafka_bootstrap_servers: str, database_url: str, topic_prefix: 
 
 async def ready(group: Group) -> bool:
     """Whether every partition is worked on, and nothing waits."""
-    return bool(group.workers) and all(each.ready and not each.waiting.records for each in group.workers)
+    return bool(group.workers) and all(
+        each.standing.ready and not each.standing.waiting.records for each in group.workers
+    )
 
 
 async def halted(group: Group, why: str) -> None:
     """Wait until every partition stands still and says why."""
 
     async def stand() -> bool:
-        return bool(group.workers) and all(why in (worker.halted or "") for worker in group.workers)
+        return bool(group.workers) and all(why in (worker.standing.halted or "") for worker in group.workers)
 
     await until(stand)
 

@@ -73,7 +73,7 @@ async def test_a_partition_that_comes_back_at_once_loses_no_record(system: Syste
     async with working_group(system) as group:
 
         async def claimed() -> bool:
-            return bool(group.workers) and all(worker.working for worker in group.workers)
+            return bool(group.workers) and all(worker.standing.working for worker in group.workers)
 
         async with flowing(system):
             for _ in range(REASSIGNMENTS):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from processor.core.errors import FloodError
 from processor.core.reading import Reading, Unreadable, read
-from processor.protocol.dead_letter_limit import NOBODY, Windows, flooding, last_of_others, slid
+from processor.protocol.dead_letter_limit import NOBODY, DeadLetterLimit, Windows, flooding, last_of_others, slid
 from schemas.records import RawRecord, UnreadableError
 from schemas.vocabulary import DeadLetterReason
 from tests.property.driving import zone_of
@@ -93,3 +94,22 @@ def test_what_of_others_stands_behind() -> None:
     assert last_of_others(records, {"dash"}) == 8
     assert last_of_others(records, {"dash", NOBODY}) == 6
     assert last_of_others(records, {"dash", NOBODY, "kiriminaja"}) is None
+
+
+def test_a_flood_is_held_back_until_others_stand_behind_it() -> None:
+    """What is judged is kept only where it is stored: a batch that was held back is judged anew."""
+    limit = DeadLetterLimit(SIZE, 0.5)
+    flood = batch(0, 1_000)
+    for _ in range(2):
+        with pytest.raises(FloodError, match="of the newest 1000 webhooks of dash more") as raised:
+            limit.judge(flood)
+        assert raised.value.couriers == {"dash"}
+    limit.hold()
+    assert list(limit.parts(flood)) == [flood]
+    limit.let_pass(600)
+    assert [len(part) for part in limit.parts(flood)] == [600, 400]
+    limit.let_pass(1_000)
+    assert list(limit.parts(flood)) == [flood]
+    assert not limit.stored(limit.judge(flood)), "dash still floods"
+    assert limit.stored(limit.judge(batch(900, 0, start=1_000)))
+    assert not limit.stored(limit.judge(batch(1, 0, start=1_900))), "it is said once"

@@ -9,9 +9,9 @@ from aiokafka import TopicPartition
 
 from processor import group as group_module
 from processor.group import Group
-from processor.protocol.backlog import Waiting
+from processor.partition.standing import Standing
 from runtime.errors import UnreachableError
-from runtime.metrics import PartitionState, ProcessorMetrics, new_registry
+from runtime.metrics import ProcessorMetrics, new_registry
 
 
 class Leaving:
@@ -20,8 +20,7 @@ class Leaving:
     how: BaseException | None = None
 
     def __init__(self, _shared: object, partition: int) -> None:
-        self.partition, self.position, self.working = partition, None, False
-        self.state, self.waiting = PartitionState.CLAIMING, Waiting()
+        self.standing = Standing(partition, SimpleNamespace(pause=lambda: None))  # type: ignore[arg-type]
 
     async def run(self) -> None:
         if self.how is not None:

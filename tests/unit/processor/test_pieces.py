@@ -13,8 +13,7 @@ from processor.core.errors import HaltError, UnstorableError
 from processor.core.reading import Read, Reading, Unreadable
 from processor.core.state import Shipment, new_shipment
 from processor.partition import pieces
-from processor.partition.pieces import Piece, plan_piece, read_all
-from processor.partition.worker import store_piecewise
+from processor.partition.pieces import Piece, plan_piece, read_all, store_piecewise
 from processor.storage.shipments import LOADED_BYTES
 from schemas.couriers import COURIERS
 from schemas.records import Provenance, RawRecord

@@ -8,9 +8,8 @@ from aiokafka import TopicPartition
 
 from processor.core.errors import RecoveryError
 from processor.protocol.crash_points import no_one
-from processor.recovery import run as recover
-from processor.recovery.run import Recovery
-from runtime.settings import load_settings
+from processor.recovery import compare
+from processor.recovery.compare import Comparing
 
 
 class Silent:
@@ -41,10 +40,10 @@ class Silent:
 async def test_a_log_that_gives_nothing_ends_the_recovery(
     begins: bool, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recover, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(compare, "STALL_SECONDS", 0.05)
     nobody: Any = None
     reader: Any = Silent(begins=begins)
-    recovery = Recovery(load_settings({}), nobody, reader, nobody, no_one)
+    made = Comparing("shipment.state", reader, nobody, nobody, no_one)
     async with asyncio.timeout(10):
         with pytest.raises(error):
-            await recovery._read_published(0, nobody)
+            await made.read_published(0, nobody)

@@ -1,0 +1,29 @@
+"""What all workers of a process use."""
+
+from collections.abc import Callable
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from processor.core.cursor import Stream
+from processor.protocol.crash_points import Reached
+from processor.storage.cursors import Cursors
+from processor.storage.store import Store
+from runtime.kafka_asking import Admin
+from runtime.metrics import ProcessorMetrics
+from runtime.settings import Settings
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What all workers of a process use."""
+
+    settings: Settings
+    stream: Stream
+    consumer: AIOKafkaConsumer
+    admin: Admin
+    cursors: Cursors
+    store: Store
+    metrics: ProcessorMetrics
+    reached: Reached
+    stores_work: Callable[[], bool]
+    """Whether both stores answer, as was last seen. While one is away it is to blame for doubts, and that is said."""
