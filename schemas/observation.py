@@ -1,7 +1,9 @@
 """What one raw record says about one shipment."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -62,6 +64,35 @@ class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 NO_DETAILS: Final = Details()
+
+
+class Persons(msgspec.Struct, frozen=True, gc=False):
+    """The details about persons, as the column `personal` of `shipments` holds them."""
+
+    driver: Driver | None = None
+    signed_by: str | None = None
+    tracking_url: str | None = None
+    proofs: tuple[Proof, ...] = ()
+
+
+PERSONAL: Final = (*Persons.__struct_fields__, "description")
+"""The details that may tell of persons: they go when a shipment is erased or retired, and are hidden where they are
+shown. Couriers write names into scan texts. Declared here, and nowhere else."""
+
+
+NOTHING_PERSONAL: Final[Mapping[str, Any]] = MappingProxyType({name: getattr(NO_DETAILS, name) for name in PERSONAL})
+"""What these details become when they go."""
+
+
+def persons_of(details: Details) -> Persons:
+    """Return the details about persons that the column `personal` holds."""
+    return Persons(details.driver, details.signed_by, details.tracking_url, details.proofs)
+
+
+def impersonal(details: Details) -> Details:
+    """Return details without personal data."""
+    return msgspec.structs.replace(details, **NOTHING_PERSONAL)
+
 
 EDITION: Final = 2
 """The edition of the couriers' words by which records are read today."""

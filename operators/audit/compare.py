@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from operators.audit.content import Content, fields
+from operators.audit.content import Account, told_by
 from operators.audit.facts import Counts, Difference, Facts, Row, difference
 
 
@@ -28,17 +28,17 @@ def compare_outdated(facts: Facts) -> list[Difference]:
     row, folded = facts.row, facts.folded
     if not facts.outdated or row is None or row.content is None or row.retired or folded is None:
         return []
-    return list(unlike(facts, "shipments", fields(folded), fields(row.content)))
+    return list(unlike(facts, "shipments", folded, row.content))
 
 
-def compare_raw(facts: Facts, refolded: Content | None) -> list[Difference]:
+def compare_raw(facts: Facts, refolded: Account | None) -> list[Difference]:
     """Compare a shipment's row with what the raw topic gives when it is read with today's code."""
     found = facts.row.content if facts.row else None
     if refolded is None or found is None:
         if facts.row is None and refolded is None:
             return []
-        return [difference(facts, "raw", "status", refolded and refolded.status, found and found.status)]
-    return list(unlike(facts, "raw", fields(refolded), fields(found)))
+        return [difference(facts, "raw", "status", refolded and refolded["status"], found and found["status"])]
+    return list(unlike(facts, "raw", refolded, found))
 
 
 def compare_counts(partition: int, counts: Counts, *, recovered: bool) -> list[Difference]:
@@ -67,12 +67,12 @@ def _row(facts: Facts) -> Iterator[Difference]:
         if folded is not None or version is not None:
             yield difference(facts, "shipments", "row", version and f"version {version}", None)
     elif row.content is None:
-        yield difference(facts, "shipments", "row", folded and folded.status, "unreadable")
+        yield difference(facts, "shipments", "row", folded and folded["status"], "unreadable")
     elif folded is not None and not row.retired:
         if not facts.outdated:
-            yield from unlike(facts, "shipments", fields(folded), fields(row.content))
+            yield from unlike(facts, "shipments", folded, row.content)
     elif not row.retired and not facts.lost:
-        yield difference(facts, "observations", "history", row.content.status, None)
+        yield difference(facts, "observations", "history", row.content["status"], None)
 
 
 def _versions(facts: Facts) -> Iterator[Difference]:
@@ -113,4 +113,4 @@ def _newest_event(facts: Facts) -> Iterator[Difference]:
     wanted = row.content if facts.outdated else facts.folded or row.content
     newest = next((each.event for each in facts.events if each.version == row.version), None)
     if wanted is not None and newest is not None:
-        yield from unlike(facts, "outputs", fields(wanted), fields(Content.told(newest)))
+        yield from unlike(facts, "outputs", wanted, told_by(newest))

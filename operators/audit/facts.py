@@ -4,15 +4,13 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.audit.content import Content
+from operators.audit.content import Account
 from runtime.values import MASK
 from schemas.events import Event
+from schemas.observation import PERSONAL
 
 UNREADABLE: Final = -1
 """Stands for the version of a published state that is none of ours."""
-
-_PERSONAL: Final = frozenset({"driver", "signed_by", "tracking_url", "proofs", "description"})
-"""The scan text too: couriers write names into it."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -28,7 +26,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     def masked(self) -> "Difference":
         """Hide personal data, but not that there is some."""
-        if self.field not in _PERSONAL:
+        if self.field not in PERSONAL:
             return self
         hidden = (MASK if value else value for value in (self.expected, self.found))
         return msgspec.structs.replace(self, **dict(zip(("expected", "found"), hidden, strict=True)))
@@ -38,7 +36,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """A row of `shipments`. `content` is None if a value in it is none of ours."""
 
     version: int
-    content: Content | None
+    content: Account | None
     erased: bool = False
     retired: bool = False
 
@@ -71,7 +69,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     shipment_id: str
     partition: int
     row: Row | None
-    folded: Content | None
+    folded: Account | None
     said: int
     versions: tuple[int, ...]
     events: tuple[StoredEvent, ...]

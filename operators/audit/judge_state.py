@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from operators.audit.content import Content, digest
+from operators.audit.content import Account, digest, told_by
 from operators.audit.facts import UNREADABLE, Difference, Facts, Published, Row, StoredEvent, difference
 from schemas.events import State, state_after
 
@@ -22,7 +22,7 @@ class Late(msgspec.Struct, frozen=True):
 class Differing(msgspec.Struct, frozen=True):
     """The published state is another than `wanted`, of the same version."""
 
-    wanted: State | Content
+    wanted: State | Account
 
 
 def published(value: bytes, offset: int) -> Published:
@@ -30,7 +30,7 @@ def published(value: bytes, offset: int) -> Published:
     state = read_state(value)
     if state is None:
         return Published(UNREADABLE, offset, b"", b"")
-    return Published(state.version, offset, digest(state), digest(Content.told(state)))
+    return Published(state.version, offset, digest(state), digest(told_by(state)))
 
 
 def read_state(value: bytes) -> State | None:

@@ -7,20 +7,20 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.audit.content import Content, content_of
+from operators.audit.content import content_of, shown_by
 from operators.audit.facts import Facts, Row, StoredEvent
 from operators.audit.state_topic import States
 from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError, UnstorableError
 from processor.core.plan import MAX_BATCH
 from processor.core.state import Shipment, is_outdated
-from processor.storage.rows import read_snapshot
+from processor.storage.rows import read_view
 from processor.storage.shipments import LOADED_BYTES
 from processor.storage.store import Store
 from runtime.postgres import Connection
 from runtime.queries import load_queries
 from schemas.events import Event
-from schemas.vocabulary import AnomalyKind, Phase
+from schemas.vocabulary import AnomalyKind
 
 _Q: Final = load_queries("operators.audit")
 
@@ -161,18 +161,7 @@ def _event(row: Any, comparing: Comparing) -> StoredEvent:
 
 def _row(row: Any) -> Row:
     try:
-        content = _content(row)
+        content = shown_by(read_view(row))
     except (ValueError, msgspec.ValidationError):
         content = None
     return Row(row["version"], content, row["erased"], row["retired"])
-
-
-def _content(row: Any) -> Content:
-    return Content.showing(
-        read_snapshot(row),
-        courier=row["courier"],
-        account=row["account"],
-        courier_ref=row["courier_ref"],
-        phase=Phase(row["phase"]),
-        final=row["final"],
-    )

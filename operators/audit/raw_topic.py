@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from operators.audit.content import Content, content_of
+from operators.audit.content import Account, content_of
 from operators.audit.partition_reader import PartitionReader
 from processor.core.cursor import Cursor
 from processor.core.history import rebuild
@@ -78,7 +78,7 @@ class Raw:
         reason = ("dlq-reason", DeadLetterReason.UNSTORABLE.encode())
         return {row["cause_offset"] for row in rows if reason in _unpack_headers(row["headers"])}
 
-    def refold(self, shipment_id: str, beyond: Set[int], elsewhere: Set[int] = frozenset()) -> Content | None:
+    def refold(self, shipment_id: str, beyond: Set[int], elsewhere: Set[int] = frozenset()) -> Account | None:
         """Return what the records read so far come to, but for those at offsets `beyond` the shipment's limit.
 
         What is stored `elsewhere` does not count either, nor what reads it again.

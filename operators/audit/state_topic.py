@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from operators.audit.compare import unlike
-from operators.audit.content import Content, fields
+from operators.audit.content import Account, state_fields, told_by
 from operators.audit.facts import Difference, Facts, Published
 from operators.audit.judge_state import published, read_state
 from operators.audit.partition_reader import PartitionReader
@@ -38,12 +38,13 @@ class States:
         """Return the facts with what is published now."""
         return msgspec.structs.replace(facts, published=self.newest.get(facts.shipment_id))
 
-    async def differences(self, facts: Facts, wanted: State | Content) -> Iterable[Difference]:
+    async def differences(self, facts: Facts, wanted: State | Account) -> Iterable[Difference]:
         """Read a published state again to say in which fields it differs."""
         assert facts.published is not None
         value = await self._tail.at(facts.published.offset)
         state = None if value is None else read_state(value)
         if state is None:  # compacted meanwhile
             return [Difference(Topic.STATE, "value", "as stored", "another", facts.partition, facts.shipment_id)]
-        found = state if isinstance(wanted, State) else Content.told(state)
-        return unlike(facts, Topic.STATE, fields(wanted), fields(found))
+        if isinstance(wanted, State):
+            return unlike(facts, Topic.STATE, state_fields(wanted), state_fields(state))
+        return unlike(facts, Topic.STATE, wanted, told_by(state))

@@ -19,10 +19,8 @@ from processor.core.reading import Read, ZoneOf
 from runtime.postgres import Pool, fetch_one
 from runtime.queries import load_queries
 from runtime.settings import Settings
+from schemas.observation import PERSONAL
 from schemas.topics import Topic
-
-PERSONAL: Final = ("driver", "signed_by", "tracking_url", "proofs", "description")
-"""The details that go when a shipment is erased. Couriers write names into scan texts."""
 
 _POLL_SECONDS: Final = 0.2
 _Q: Final = load_queries("operators.decisions")

@@ -18,23 +18,18 @@ from processor.core.outputs import Output
 from processor.core.plan import Planner, covered
 from processor.core.reading import Read, Reading
 from processor.core.state import Shipment
-from processor.storage.rows import personal
+from processor.core.view import IDENTITY, View
 from processor.storage.shipments import LOADED_BYTES
 from processor.storage.store import Store
 from runtime.postgres import Pool
 from runtime.settings import Settings
 from runtime.values import MASK
-from schemas.couriers import COURIERS
 from schemas.events import Anomaly, Event
+from schemas.observation import PERSONAL
 from schemas.shipment_ids import parse_shipment_id
-from schemas.times import format_time
-from schemas.vocabulary import PHASES
 
 PLANNED: Final = 2_000
 """Records planned at once."""
-
-PERSONAL: Final = frozenset({"driver", "signed_by", "tracking_url", "proofs", "description"})
-"""Fields whose values are shown only on demand. The scan text may name people."""
 
 PLAN_NAME: Final = "plan"
 """Stands for the job's name in the command ids of planned records. No job has it."""
@@ -241,29 +236,12 @@ def _change(name: str, before: Shown, after: Shown) -> Change:
 
 
 def fields_of(name: str, snapshot: Snapshot | None) -> dict[str, Any]:
-    """Return a shipment's row, field by field."""
+    """Return a shipment's row, field by field, but for what its id says."""
     if snapshot is None:
         return {}
-    courier = COURIERS[parse_shipment_id(name).courier]
-    details = snapshot.details
-    fields = {
-        "status": snapshot.status,
-        "phase": PHASES[snapshot.status],
-        "final": courier.lifecycles[snapshot.service].is_final(snapshot.status),
-        "courier_status": snapshot.courier_status,
-        "service": snapshot.service,
-        "failed_count": snapshot.failed_count,
-        "occurred_at": format_time(snapshot.occurred.at),
-        "occurred_at_source": snapshot.occurred.source,
-        "order_id": details.order_id,
-        "awb": details.awb,
-        "carrier": details.carrier,
-        "charges": details.charges,
-        "reason": details.reason,
-        "description": details.description,
-        **personal(details),
-    }
-    return {field: msgspec.to_builtins(value) for field, value in fields.items()}
+    owner = parse_shipment_id(name)
+    fields = View.of(snapshot, owner.courier, owner.account, owner.reference).fields()
+    return {field: value for field, value in fields.items() if field not in IDENTITY}
 
 
 def _coming_event(event: Event) -> ComingEvent:

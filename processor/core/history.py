@@ -8,9 +8,9 @@ import msgspec
 
 from processor.core.copies import copy_order, counts_before, under_its_former_name
 from processor.core.placing import anomaly_of, place, place_accepted, reorder
-from processor.core.state import NOTHING_PROVEN, Past, Shipment, forgotten, impersonal, new_shipment, retired_shipment
+from processor.core.state import NOTHING_PROVEN, Past, Shipment, forgotten, new_shipment, retired_shipment
 from schemas.couriers import Courier
-from schemas.observation import Accept, Observation
+from schemas.observation import Accept, Observation, impersonal
 
 BARE_WEIGHT: Final = 1_500
 """Bytes that an observation takes beside its details, its entry and its verdict included."""

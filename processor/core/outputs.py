@@ -9,14 +9,13 @@ import msgspec
 from processor.core.effects import Changed
 from processor.core.errors import StoredRowError
 from processor.core.fold import Snapshot
+from processor.core.view import NOTHING_PERSONAL_SHOWN, published_persons
 from schemas.couriers import Courier
 from schemas.events import (
     Anomaly,
     Event,
     Observed,
-    Personal,
     RawCoordinates,
-    ShownProof,
     cloud_event_headers,
     state_after,
 )
@@ -153,15 +152,7 @@ def event_output(
         reason=details.reason,
         description=details.description,
         charges=details.charges,
-        personal=Personal(
-            driver=details.driver,
-            signed_by=details.signed_by,
-            tracking_url=details.tracking_url,
-            proofs=tuple(
-                ShownProof(proof.type, proof.url, format_time(proof.occurred_at) if proof.occurred_at else None)
-                for proof in details.proofs
-            ),
-        ),
+        personal=published_persons(details),
         observed=_observed(observation, courier.occurred(observation, snapshot.service))
         if change.late and observation.takes_part
         else None,
@@ -264,9 +255,8 @@ def tombstone(origin: Origin, shipment_id: str, ordinal: int) -> Output:
 
 
 def forgotten_event(value: bytes) -> bytes:
-    """Return a stored event without personal data. The scan text goes too: couriers write names into it."""
-    nobody = Personal(driver=None, signed_by=None, tracking_url=None, proofs=())
-    return _encode(msgspec.structs.replace(_decode_event(value), personal=nobody, description=None))
+    """Return a stored event without personal data."""
+    return _encode(msgspec.structs.replace(_decode_event(value), **NOTHING_PERSONAL_SHOWN))
 
 
 def batch_messages(outputs: Sequence[Output], timestamp_ms: int | None = None) -> Iterator[Message]:

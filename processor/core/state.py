@@ -11,7 +11,7 @@ import msgspec
 from processor.core.fold import Entry, Snapshot
 from processor.core.timeline import Timeline
 from schemas.couriers import Courier
-from schemas.observation import EDITION, Accept, Decision, Details, Dismiss, Erase, Observation, Retire, SetStatus
+from schemas.observation import EDITION, Accept, Decision, Dismiss, Erase, Observation, Retire, SetStatus, impersonal
 from schemas.vocabulary import Service
 
 NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
@@ -126,11 +126,6 @@ def is_outdated(shipment: Shipment) -> bool:
 
 
 def forgotten(observation: Observation) -> Observation:
-    """Return an observation without personal data. The scan text goes too: couriers write names into it."""
+    """Return an observation without personal data."""
     details = impersonal(observation.details)
     return observation if details == observation.details else msgspec.structs.replace(observation, details=details)
-
-
-def impersonal(details: Details) -> Details:
-    """Return details without personal data."""
-    return msgspec.structs.replace(details, driver=None, signed_by=None, tracking_url=None, description=None, proofs=())

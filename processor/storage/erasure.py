@@ -10,10 +10,10 @@ from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError
 from processor.core.outputs import forgotten_event
 from processor.core.state import forgotten
-from processor.storage.rows import json_text, personal, read_reading
+from processor.storage.rows import json_text, read_reading
 from runtime.postgres import Connection
 from runtime.queries import load_queries
-from schemas.observation import NO_DETAILS
+from schemas.observation import Persons
 
 _Q: Final = load_queries("processor.storage")
 
@@ -36,7 +36,7 @@ async def retire(
     connection: Connection, shipment_ids: Sequence[str], partition: int, held: Cursor, emitted: int, now: datetime
 ) -> None:
     """Delete what is stored about shipments, but for their rows and what is not known to be published."""
-    await connection.execute(_Q["mark_retired"], shipment_ids, now, json_text(personal(NO_DETAILS)))
+    await connection.execute(_Q["mark_retired"], shipment_ids, now, json_text(Persons()))
     await connection.execute(_Q["retire_observations"], shipment_ids, partition, held.incarnation, held.next_offset)
     await connection.execute(_Q["retire_outputs"], shipment_ids, held.incarnation, emitted)
 

@@ -77,31 +77,32 @@ left join lateral (
 ) as history on true
 
 -- name: upsert_shipments
+-- Between the id and the version stand the fields of `View`, in their order.
 insert into shipments (
-    shipment_id, courier, account, service, courier_ref, order_id, awb, status, phase, final, courier_status,
-    failed_count, carrier, charges, reason, description, personal, occurred_at, occurred_at_source, version, updated_at
+    shipment_id, courier, account, courier_ref, status, phase, final, courier_status, service, failed_count,
+    occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal, version, updated_at
 )
 select * from unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::boolean[], $11::text[], $12::integer[], $13::json[], $14::json[], $15::text[], $16::text[], $17::json[],
-    $18::timestamptz[], $19::text[], $20::bigint[], $21::timestamptz[]
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[],
+    $10::integer[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::json[], $16::json[], $17::text[],
+    $18::text[], $19::json[], $20::bigint[], $21::timestamptz[]
 )
 on conflict (shipment_id) do update set
-    service = excluded.service,
-    order_id = excluded.order_id,
-    awb = excluded.awb,
     status = excluded.status,
     phase = excluded.phase,
     final = excluded.final,
     courier_status = excluded.courier_status,
+    service = excluded.service,
     failed_count = excluded.failed_count,
+    occurred_at = excluded.occurred_at,
+    occurred_at_source = excluded.occurred_at_source,
+    order_id = excluded.order_id,
+    awb = excluded.awb,
     carrier = excluded.carrier,
     charges = excluded.charges,
     reason = excluded.reason,
     description = excluded.description,
     personal = excluded.personal,
-    occurred_at = excluded.occurred_at,
-    occurred_at_source = excluded.occurred_at_source,
     version = excluded.version,
     updated_at = excluded.updated_at
 

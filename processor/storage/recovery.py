@@ -1,7 +1,7 @@
 """What `waybill recover` asks of PostgreSQL and writes there, each step in one transaction."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -11,12 +11,11 @@ from processor.core.errors import ClaimLostError
 from processor.core.outputs import Output
 from processor.storage.cursors import read_cursor
 from processor.storage.outputs import OUTPUT_COLUMNS, output_record
-from processor.storage.rows import json_text, read_reading
+from processor.storage.rows import read_reading, state_record
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import State
 from schemas.observation import Observation
-from schemas.times import read_time
 
 PAGE: Final = 2_000
 """Shipments looked at together."""
@@ -114,7 +113,7 @@ class RecoveryStore:
             await self._hold(connection, partition, cursor)
             ids = sorted(versions)
             await connection.execute(_Q["set_versions"], ids, [versions[each] for each in ids])
-            rows = [_shipment_record(state, now) for state in lost]
+            rows = [state_record(state, now) for state in lost]
             if rows:
                 await connection.execute(_Q["upsert_shipments"], *zip(*rows, strict=True))
             if outputs:
@@ -130,32 +129,3 @@ class RecoveryStore:
     async def _hold(self, connection: Any, partition: int, cursor: Cursor) -> None:
         if await connection.fetchval(_Q["hold_cursor"], partition, cursor.epoch) is None:
             raise ClaimLostError("another recovery has taken the partition over")
-
-
-def _shipment_record(state: State, now: datetime) -> tuple[Any, ...]:
-    """Return the row of a shipment of which only the published state is left."""
-    occurred = read_time(state.occurred_at, UTC)
-    assert occurred is not None
-    return (
-        state.shipment_id,
-        state.courier,
-        state.account,
-        state.service,
-        state.courier_ref,
-        state.order_id,
-        state.awb,
-        state.status,
-        state.phase,
-        state.final,
-        state.courier_status,
-        state.failed_count,
-        json_text(state.carrier),
-        json_text(state.charges),
-        state.reason,
-        state.description,
-        json_text(state.personal),
-        occurred[0],
-        state.occurred_at_source,
-        state.version,
-        now,
-    )

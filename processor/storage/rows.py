@@ -3,7 +3,8 @@
 `outputs.py` has those of `outputs`, `cursors.py` those of `cursors`.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -11,9 +12,11 @@ import msgspec
 from processor.core.errors import StoredRowError
 from processor.core.fold import Snapshot
 from processor.core.plan import AppliedCommand, ObservationRow, Plan
-from schemas.couriers import COURIERS
-from schemas.observation import NO_DETAILS, Carrier, Charges, Details, Driver, Observation, Proof, Stamp
-from schemas.vocabulary import PHASES, Service, Status, TimeSource
+from processor.core.view import View, shown_values
+from schemas.events import State
+from schemas.observation import NO_DETAILS, Carrier, Charges, Details, Observation, Persons, Stamp
+from schemas.times import read_time
+from schemas.vocabulary import Phase, Service, Status, TimeSource
 
 DEAD_LETTER: Final = "dead_letter"
 """The outcome of a command whose record gave no observation."""
@@ -36,20 +39,18 @@ OBSERVATION_COLUMNS: Final = (
 COMMAND_COLUMNS: Final = ("command_id", "raw_partition", "raw_offset", "outcome", "applied_at")
 
 
-class _Persons(msgspec.Struct, frozen=True):
-    """The column `personal`."""
-
-    driver: Driver | None = None
-    signed_by: str | None = None
-    tracking_url: str | None = None
-    proofs: tuple[Proof, ...] = ()
-
-
 _json: Final = msgspec.json.Encoder().encode
 _read_observation: Final = msgspec.json.Decoder(Observation).decode
-_read_carrier: Final = msgspec.json.Decoder(Carrier).decode
-_read_charges: Final = msgspec.json.Decoder(Charges).decode
-_read_persons: Final = msgspec.json.Decoder(_Persons).decode
+_JSON_DETAILS: Final = {
+    "carrier": msgspec.json.Decoder(Carrier).decode,
+    "charges": msgspec.json.Decoder(Charges).decode,
+}
+_read_persons: Final = msgspec.json.Decoder(Persons).decode
+
+_SHIPMENT_COLUMNS: Final = ("shipment_id", *View.__struct_fields__, "version", "updated_at")
+_DETAIL_COLUMNS: Final = tuple(name for name in Details.__struct_fields__ if name not in Persons.__struct_fields__)
+_AS_JSON: Final = tuple(map(_SHIPMENT_COLUMNS.index, (*_JSON_DETAILS, "personal")))
+_OCCURRED_AT: Final = View.__struct_fields__.index("occurred_at")
 
 
 def shipment_columns(plan: Plan, now: datetime) -> list[tuple[Any, ...]]:
@@ -57,45 +58,28 @@ def shipment_columns(plan: Plan, now: datetime) -> list[tuple[Any, ...]]:
     return list(zip(*(_shipment_record(plan, name, now) for name in sorted(plan.changed)), strict=True))
 
 
-def _shipment_record(plan: Plan, name: str, now: datetime) -> tuple[Any, ...]:
+def _shipment_record(plan: Plan, name: str, now: datetime) -> list[Any]:
     """Return a changed shipment's row, in the order of `upsert_shipments`."""
     shipment, observation = plan.shipments[name], plan.changed[name]
-    snapshot = shipment.snapshot
-    assert snapshot is not None
-    details = snapshot.details
-    return (
-        name,
-        observation.courier,
-        observation.account,
-        snapshot.service,
-        observation.reference,
-        details.order_id,
-        details.awb,
-        snapshot.status,
-        PHASES[snapshot.status],
-        COURIERS[observation.courier].lifecycles[snapshot.service].is_final(snapshot.status),
-        snapshot.courier_status,
-        snapshot.failed_count,
-        json_text(details.carrier),
-        json_text(details.charges),
-        details.reason,
-        details.description,
-        json_text(personal(details)),
-        snapshot.occurred.at,
-        snapshot.occurred.source,
-        shipment.version,
-        now,
-    )
+    assert shipment.snapshot is not None
+    view = View.of(shipment.snapshot, observation.courier, observation.account, observation.reference)
+    return _record(name, msgspec.structs.astuple(view), shipment.version, now)
 
 
-def personal(details: Details) -> dict[str, Any]:
-    """Return the personal data, as the column holds it."""
-    return {
-        "driver": details.driver,
-        "signed_by": details.signed_by,
-        "tracking_url": details.tracking_url,
-        "proofs": details.proofs,
-    }
+def state_record(state: State, now: datetime) -> list[Any]:
+    """Return the row of a shipment of which only the published state is left, in the order of `upsert_shipments`."""
+    values = list(shown_values(state))
+    occurred = read_time(state.occurred_at, UTC)
+    assert occurred is not None
+    values[_OCCURRED_AT], _ = occurred
+    return _record(state.shipment_id, values, state.version, now)
+
+
+def _record(name: str, shown: Sequence[Any], version: int, now: datetime) -> list[Any]:
+    values = [name, *shown, version, now]
+    for place in _AS_JSON:
+        values[place] = json_text(values[place])
+    return values
 
 
 def read_snapshot(row: Any) -> Snapshot:
@@ -105,26 +89,29 @@ def read_snapshot(row: Any) -> Snapshot:
         ValueError, msgspec.DecodeError: a value in it is unknown, or of another form.
 
     """
-    persons = _read_persons(row["personal"])
-    details = Details(
-        order_id=row["order_id"],
-        awb=row["awb"],
-        carrier=_read_carrier(row["carrier"]) if row["carrier"] else None,
-        charges=_read_charges(row["charges"]) if row["charges"] else None,
-        driver=persons.driver,
-        signed_by=persons.signed_by,
-        tracking_url=persons.tracking_url,
-        reason=row["reason"],
-        description=row["description"],
-        proofs=persons.proofs,
-    )
+    details = {name: row[name] for name in _DETAIL_COLUMNS}
+    for name, decode in _JSON_DETAILS.items():
+        details[name] = decode(details[name]) if details[name] else None
+    persons = msgspec.structs.asdict(_read_persons(row["personal"]))
     return Snapshot(
         service=Service(row["service"]),
         status=Status(row["status"]),
         courier_status=row["courier_status"],
         failed_count=row["failed_count"],
         occurred=Stamp(row["occurred_at"], TimeSource(row["occurred_at_source"])),
-        details=details,
+        details=Details(**details, **persons),
+    )
+
+
+def read_view(row: Any) -> View:
+    """Read a row of `shipments`, with whatever it says about what follows from the rest of it.
+
+    Raises:
+        ValueError, msgspec.DecodeError: a value in it is unknown, or of another form.
+
+    """
+    return View.showing(
+        read_snapshot(row), row["courier"], row["account"], row["courier_ref"], Phase(row["phase"]), final=row["final"]
     )
 
 

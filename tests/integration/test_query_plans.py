@@ -46,8 +46,8 @@ PAGE: Final = 500
 JOB: Final = "job"
 
 SHIPMENT_COLUMNS: Final = (
-    *(IDS, *[TEXTS] * 8, [True] * BATCH, TEXTS, ZEROS, OBJECTS, OBJECTS, TEXTS, TEXTS, OBJECTS, TIMES, TEXTS),
-    *(OFFSETS, TIMES),
+    *(IDS, *[TEXTS] * 5, [True] * BATCH, TEXTS, TEXTS, ZEROS, TIMES, *[TEXTS] * 3, OBJECTS, OBJECTS, TEXTS, TEXTS),
+    *(OBJECTS, OFFSETS, TIMES),
 )
 
 PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {

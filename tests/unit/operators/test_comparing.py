@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from operators.audit.compare import compare, compare_counts, compare_outdated, compare_raw, unlike
-from operators.audit.content import Content, fields
+from operators.audit.content import Account, content_of, told_by
 from operators.audit.facts import Counts, Difference, Facts, Published, Row, StoredEvent
 from operators.audit.judge_state import Differing, Late, judge_state, published
 from processor.core.plan import Planner
@@ -41,9 +41,14 @@ def _history() -> tuple[Shipment, list[Event]]:
     return planned.shipments[ID], [event for event in events if event is not None]
 
 
+def _folded() -> Account:
+    found = content_of(SHIPMENT)
+    assert found is not None
+    return found
+
+
 SHIPMENT, EVENTS = _history()
-assert SHIPMENT.snapshot is not None
-FOLDED = Content.folded(SHIPMENT.entries[0].observation, SHIPMENT.snapshot)
+FOLDED = _folded()
 
 
 def facts(**changes: Any) -> Facts:
@@ -78,7 +83,7 @@ def misnamed() -> StoredEvent:
 
 
 def row(**changes: Any) -> Row:
-    return Row(3, msgspec.structs.replace(FOLDED, **changes))
+    return Row(3, FOLDED | changes)
 
 
 def told(differences: list[Difference]) -> list[tuple[str, str]]:
@@ -89,7 +94,7 @@ def test_the_accounts_of_a_sound_shipment_agree() -> None:
     assert compare(facts()) == []
     assert judge_state(facts()) is None
     assert compare_raw(facts(), FOLDED) == []
-    assert fields(FOLDED) == fields(Content.told(EVENTS[-1]))
+    assert told_by(EVENTS[-1]) == FOLDED
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,7 @@ def test_damage_is_named_where_it_is(changes: dict[str, Any], expected: list[tup
 
 def test_what_an_older_edition_read_otherwise_is_told_and_is_no_damage() -> None:
     """Its row, its newest event and its published state agree: only today's rules have it otherwise."""
-    today = msgspec.structs.replace(FOLDED, reason="x", final=True)
+    today = FOLDED | {"reason": "x", "final": True}
     assert told(compare(facts(folded=today))) == [("shipments", field) for field in ("final", "reason")] * 1 + [
         ("outputs", field) for field in ("final", "reason")
     ]
@@ -204,7 +209,7 @@ def test_a_state_from_before_an_erasure_is_not_held_against_the_rewritten_event(
 
 
 def test_the_raw_topic_against_the_row() -> None:
-    other = msgspec.structs.replace(FOLDED, order_id="O")
+    other = FOLDED | {"order_id": "O"}
     assert told(compare_raw(facts(), other)) == [("raw", "order_id")]
     assert told(compare_raw(facts(), None)) == [("raw", "status")]
     assert told(compare_raw(facts(row=None), FOLDED)) == [("raw", "status")]
@@ -246,9 +251,9 @@ def test_conservation(changes: dict[str, int], expected: list[str]) -> None:
 
 
 def test_persons_are_masked_and_nothing_else() -> None:
-    named = msgspec.structs.replace(FOLDED, description="left with Budi", reason="closed")
-    nobody = msgspec.structs.replace(FOLDED, personal=msgspec.structs.replace(FOLDED.personal, driver=None))
-    found = {each.field: each.masked() for each in unlike(facts(), "raw", fields(named), fields(nobody))}
+    named = FOLDED | {"description": "left with Budi", "reason": "closed"}
+    nobody = FOLDED | {"driver": None}
+    found = {each.field: each.masked() for each in unlike(facts(), "raw", named, nobody)}
     assert (found["driver"].expected, found["driver"].found) == (MASK, None)
     assert (found["description"].expected, found["description"].found) == (MASK, None)
     assert (found["reason"].expected, found["reason"].found) == ("closed", None)
