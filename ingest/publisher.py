@@ -28,12 +28,13 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 
 from ingest.errors import DoubtfulError, RefusedError, UnavailableError
-from ingest.records import Record, Records
+from ingest.records import Records
 from ingest.turns import RECORDS_A_TURN, by_partition
 from runtime import kafka
 from runtime.errors import DeniedError, UnreachableError
 from runtime.kafka_denials import DENIALS
 from runtime.kafka_types import Producer
+from schemas.records import NewRecord
 
 CONNECT_SECONDS: Final = 5.0
 """How long one attempt to connect may take. A broker that is there answers in milliseconds."""
@@ -151,7 +152,7 @@ class KafkaPublisher:
             raise failure
 
     async def send(
-        self, groups: Mapping[int, Sequence[Record]], within: float | None = None
+        self, groups: Mapping[int, Sequence[NewRecord]], within: float | None = None
     ) -> dict[int, UnavailableError]:
         """Append each partition's records in order. Return the partitions that failed, and how.
 
@@ -177,7 +178,7 @@ class KafkaPublisher:
             if self._retired:
                 await asyncio.wait(self._retired)
 
-    async def _send(self, partition: int, records: Sequence[Record], seconds: float) -> UnavailableError | None:
+    async def _send(self, partition: int, records: Sequence[NewRecord], seconds: float) -> UnavailableError | None:
         sent: list[asyncio.Future[Any]] = []
         producer: Producer | None = None
         try:
@@ -218,7 +219,7 @@ class KafkaPublisher:
         self,
         producer: Producer,
         partition: int,
-        records: Iterable[Record],
+        records: Iterable[NewRecord],
         sent: list[asyncio.Future[Any]],
     ) -> None:
         """Hand records over, waiting for room. `sent` gets the future of each one's acknowledgement."""
@@ -369,7 +370,7 @@ def _succeeded(future: asyncio.Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _turns(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+def _turns(records: Sequence[NewRecord]) -> Iterator[Sequence[NewRecord]]:
     return (records[at : at + RECORDS_A_TURN] for at in range(0, len(records), RECORDS_A_TURN))
 
 

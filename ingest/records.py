@@ -2,25 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from schemas.couriers.base import Piece
-from schemas.records import ITEM, Headers, Provenance
+from schemas.records import ITEM, NewRecord, Provenance
 from schemas.shipment_ids import shipment_id
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Record(msgspec.Struct, frozen=True):
-    """One record to be appended to the raw topic. `timestamp_ms`: milliseconds since the epoch."""
-
-    key: bytes
-    value: bytes
-    headers: Headers
-    timestamp_ms: int
+from schemas.times import milliseconds
 
 
 class Records(Protocol):
@@ -30,7 +19,7 @@ class Records(Protocol):
         """Count them."""
         ...
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[NewRecord]:
         """Go through them in order."""
         ...
 
@@ -50,15 +39,15 @@ class RawRecords(msgspec.Struct, frozen=True):
         """Count them."""
         return len(self.pieces)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[NewRecord]:
         """Make them one by one."""
-        timestamp_ms = (self.webhook.received_at - _EPOCH) // timedelta(milliseconds=1)
+        timestamp_ms = milliseconds(self.webhook.received_at)
         shared = self.webhook.headers()
         place = next(at for at, (name, _) in enumerate(shared) if name == ITEM)
         for item, piece in enumerate(self.pieces, start=1):
             headers = [*shared]
             headers[place] = (ITEM, f"{item}/{len(self.pieces)}".encode())
-            yield Record(_key(piece, self.webhook), piece.value, headers, timestamp_ms)
+            yield NewRecord(_key(piece, self.webhook), piece.value, headers, timestamp_ms)
 
 
 def _key(piece: Piece, webhook: Provenance) -> bytes:

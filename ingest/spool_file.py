@@ -15,10 +15,10 @@ from typing import Final
 import msgspec
 
 from ingest.errors import SpoolError
-from ingest.records import Record
 from ingest.spool_db import FILE, locked, opened, read_headers, size_of, transaction
 from ingest.spool_lines import Line, WebhookRows, join
 from runtime.errors import SetupError
+from schemas.records import NewRecord
 
 VACUUM_PAGES: Final = 16 * 1024
 """How many free pages (64 MiB) go back to the file system at once: some ten milliseconds."""
@@ -55,7 +55,7 @@ class Spooled(msgspec.Struct, frozen=True):
     """A record of the spool. `size` is what counts of it against the spool's limit, in bytes."""
 
     seq: int
-    record: Record
+    record: NewRecord
     size: int
 
 
@@ -106,7 +106,7 @@ class SpoolFile:
         """When the oldest that waits was received, in milliseconds since the epoch."""
         return min((line.oldest_ms for line in list(self.lines.values())), default=None)
 
-    def append(self, webhooks: Iterable[Iterable[Record]], max_bytes: int) -> list[bool]:
+    def append(self, webhooks: Iterable[Iterable[NewRecord]], max_bytes: int) -> list[bool]:
         """Append each webhook's records, all or none, and say of each whether there was room. All is synced to disk.
 
         The spool, with what was refused, never takes more than `max_bytes`.
@@ -166,7 +166,7 @@ class SpoolFile:
         found: list[Spooled] = []
         try:
             for seq, key, value, headers, timestamp_ms in islice(self._rows(partition, records), records):
-                record = Record(key, value, read_headers(headers), timestamp_ms)
+                record = NewRecord(key, value, read_headers(headers), timestamp_ms)
                 spooled = Spooled(seq, record, size_of(key, value, headers))
                 size -= spooled.size
                 if found and size < 0:

@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from ingest.records import Record
 from ingest.spool_db import size_of, write_headers
 from schemas.partitioning import hash_of
+from schemas.records import NewRecord
 
 ROWS_A_STATEMENT: Final = 50
 """Python's lock is fought for once a statement: beside a busy event loop several rows in one are 3 times faster."""
@@ -40,7 +40,7 @@ def join(lines: dict[int, Line], behind: dict[int, Line]) -> None:
 class WebhookRows:
     """A webhook's records as rows, some at a time while there is room, and what they came to."""
 
-    def __init__(self, records: Iterable[Record], partitions: int, room: int) -> None:
+    def __init__(self, records: Iterable[NewRecord], partitions: int, room: int) -> None:
         """Begin. `room` is how many bytes there are."""
         self._records = records
         self._partitions = partitions
@@ -52,8 +52,9 @@ class WebhookRows:
     def __iter__(self) -> Iterator[list[Row]]:
         """Return the rows, as many at a time as one statement takes. They end early where there is no more room."""
         rows = (
-            (record.key, record.value, write_headers(record.headers), record.timestamp_ms, hash_of(record.key))
+            (key, record.value, write_headers(record.headers), record.timestamp_ms, hash_of(key))
             for record in self._records
+            for key in (record.key or b"",)
         )
         while batch := list(islice(rows, ROWS_A_STATEMENT)):
             self.bytes += sum(size_of(*row[:3]) for row in batch)

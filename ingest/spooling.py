@@ -15,11 +15,12 @@ import structlog
 
 from ingest.errors import DoubtfulError, RefusedError, SpoolError, UnavailableError
 from ingest.publisher import pauses
-from ingest.records import Record, Records
+from ingest.records import Records
 from ingest.spool import Spool
 from ingest.spool_file import Spooled
 from ingest.turns import by_partition
 from runtime.metrics import IngestMetrics
+from schemas.records import NewRecord
 
 BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
@@ -71,7 +72,7 @@ class Kafka(Protocol):
     async def until_connected(self) -> None: ...  # noqa: D102
 
     async def send(  # noqa: D102
-        self, groups: Mapping[int, Sequence[Record]], within: float | None = None
+        self, groups: Mapping[int, Sequence[NewRecord]], within: float | None = None
     ) -> dict[int, UnavailableError]: ...
 
 

@@ -12,10 +12,10 @@ import msgspec
 from ingest.errors import SpoolError
 from ingest.spool_db import read_headers, size_of, transaction, visited
 from operators.shared.errors import OperatorError
-from runtime.appending import Appended, open_appender
+from runtime.appending import open_appender
 from runtime.errors import UnreachableError
 from runtime.settings import Settings
-from schemas.records import header_texts
+from schemas.records import NewRecord, header_texts
 
 _WAITING: Final = """
     select count(*), coalesce(sum(length(key) + length(value) + length(headers)), 0), min(timestamp_ms) from spooled
@@ -174,9 +174,9 @@ def _refused(db: sqlite3.Connection) -> Iterator[Refused]:
         )
 
 
-def _record(db: sqlite3.Connection, seq: int) -> Appended | None:
+def _record(db: sqlite3.Connection, seq: int) -> NewRecord | None:
     row = db.execute("select key, value, headers, timestamp_ms from refused where seq = ?", (seq,)).fetchone()
-    return None if row is None else Appended(row[0], row[1], read_headers(row[2]), row[3])
+    return None if row is None else NewRecord(row[0], row[1], read_headers(row[2]), row[3])
 
 
 def _delete(db: sqlite3.Connection, seq: int) -> int:

@@ -18,13 +18,14 @@ from reconcile.line import Line
 from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown
 from reconcile.store import LONG_AGO, Due, Ledger, Store
 from reconcile.waiting import ATTEMPTS, delay
-from runtime.appending import Appended, Appender
+from runtime.appending import Appender
 from runtime.metrics import ReconcileMetrics
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.couriers.base import Piece
 from schemas.couriers.pulling import news
-from schemas.records import Provenance, UnreadableError
+from schemas.records import NewRecord, Provenance, UnreadableError
+from schemas.times import milliseconds
 from schemas.vocabulary import Source
 
 AT_ONCE: Final = 16
@@ -35,8 +36,6 @@ OVERLAP: Final = timedelta(minutes=10)
 
 DRAIN_SECONDS: Final = 4.0
 """How long asks under way may take at a stop. With closing and flushing behind it the lifecycle's 8 s suffice."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = structlog.get_logger(__name__)
 
@@ -197,9 +196,9 @@ class Lane:
         except UnreadableError as error:
             log.warning("answer left out", shipment_id=due.shipment_id, why=error.detail)
             return 0
-        key, timestamp_ms = due.shipment_id.encode(), (now - _EPOCH) // timedelta(milliseconds=1)
+        key, timestamp_ms = due.shipment_id.encode(), milliseconds(now)
         await self._tools.appender.append(
-            Appended(key, piece.value, placed.headers(), timestamp_ms) for piece, placed in fresh
+            NewRecord(key, piece.value, placed.headers(), timestamp_ms) for piece, placed in fresh
         )
         return len(fresh)
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import msgspec
 from aiokafka.errors import KafkaError
 
 from runtime import kafka
@@ -13,20 +12,11 @@ from runtime.errors import UnreachableError
 from runtime.kafka_types import Producer
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
-from schemas.records import Headers
+from schemas.records import NewRecord
 from schemas.topics import Topic
 
 APPEND_SECONDS: Final = 30.0
 """How long appended records may take to be durable: a broker's new leader is there by then."""
-
-
-class Appended(msgspec.Struct, frozen=True):
-    """A record to be appended. `timestamp_ms` is in milliseconds since the epoch."""
-
-    key: bytes | None
-    value: bytes
-    headers: Headers
-    timestamp_ms: int
 
 
 class Appender:
@@ -38,7 +28,7 @@ class Appender:
         self._topic = topic
         self.partitions = partitions
 
-    async def append(self, records: Iterable[Appended]) -> list[tuple[int, int]]:
+    async def append(self, records: Iterable[NewRecord]) -> list[tuple[int, int]]:
         """Append records in order; return where each came to stand (partition, offset), once all are durable.
 
         Raises:
@@ -53,7 +43,7 @@ class Appender:
             raise UnreachableError(f"Kafka did not take the records: {error or repr(error)}") from error
         return [(each.partition, each.offset) for each in done]
 
-    async def _send(self, record: Appended) -> Awaitable[Any]:
+    async def _send(self, record: NewRecord) -> Awaitable[Any]:
         home = partition_of(record.key, self.partitions) if record.key else None
         sent: Awaitable[Any] = await self._producer.send(
             self._topic,

@@ -18,14 +18,12 @@ import asyncpg
 import msgspec
 
 from runtime.errors import SetupError, UnreachableError
+from runtime.locks import LockNumber
 from runtime.postgres import CLOSE_SECONDS, Connection, connect
 from runtime.settings import Settings
 
 LOCK_SECONDS: Final = 60
 """How long to wait for another process that migrates the same database."""
-
-_LOCK: Final = 0x77617962696C6C
-"""The advisory lock's number: "waybill" in ASCII."""
 
 OUTSIDE: Final = "-- outside a transaction\n"
 """Begins a file of indexes that are built while others write."""
@@ -225,7 +223,7 @@ async def _wait_for_others(connection: Connection) -> None:
     try:
         async with asyncio.timeout(LOCK_SECONDS):
             while True:
-                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LockNumber.MIGRATION):
                     return
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError as error:

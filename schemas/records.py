@@ -129,6 +129,18 @@ class RawRecord(msgspec.Struct, frozen=True, gc=False):
         return f"{self.partition}:{self.offset}"
 
 
+class NewRecord(msgspec.Struct, frozen=True):
+    """One record to be appended to the raw topic. `timestamp_ms` is in milliseconds since the epoch.
+
+    Without a key it may come to stand in any partition.
+    """
+
+    key: bytes | None
+    value: bytes
+    headers: Headers
+    timestamp_ms: int
+
+
 def header_texts(headers: AnyHeaders) -> dict[str, str]:
     """Return headers as texts, by name. Of repeated ones the last with a value counts; what is no UTF-8 is replaced."""
     return {name: str(value, "utf-8", "replace") for name, value in headers if value is not None}

@@ -24,6 +24,7 @@ LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 arithmetic nor the database's is safe."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def moment_of(timestamp_ms: int) -> datetime | None:
@@ -36,6 +37,11 @@ def moment_of(timestamp_ms: int) -> datetime | None:
     except OverflowError:
         return None
     return moment if EARLIEST <= moment < LATEST else None
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return the Kafka timestamp (milliseconds since the epoch) of a moment, without what is less than one."""
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def format_time(moment: datetime) -> str:

@@ -20,13 +20,15 @@ from operators.shared.operator_log import note
 from operators.shared.outcomes import outcomes
 from operators.shared.rereading import reread
 from processor.core.reading import Unreadable, ZoneOf
-from runtime.appending import Appended, Appender
+from runtime.appending import Appender
+from runtime.locks import LockNumber
 from runtime.postgres import Pool
 from runtime.queries import load_queries
+from schemas.records import NewRecord
 from schemas.vocabulary import Source
 
-LOCK: Final = 0x7761_7962_0001
-"""PostgreSQL's advisory lock of the one redrive that runs."""
+LOCK: Final = LockNumber.REDRIVE
+"""One redrive at a time."""
 
 _Q: Final = load_queries("operators.dead_letters")
 
@@ -176,7 +178,7 @@ class Redrive:
             len(found) - len(came),
         )
 
-    def _record(self, body: Body, command_id: str) -> Appended:
+    def _record(self, body: Body, command_id: str) -> NewRecord:
         return rereading(reread(body.record, command_id, self._zone_of, self._appender.partitions).record)
 
     async def _begin(self, selection: Selection, done: Redriven) -> None:

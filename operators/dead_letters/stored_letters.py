@@ -13,7 +13,7 @@ from operators.shared.operator_log import note
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.records import AnyHeaders, RawRecord, coordinates, header_texts
-from schemas.times import EARLIEST, LATEST, read_time
+from schemas.times import EARLIEST, LATEST, milliseconds, read_time
 
 PAGE: Final = 1_000
 """Letters asked for at once, without their bodies."""
@@ -212,7 +212,7 @@ def _raw_record(letter: Letter, row: Any) -> RawRecord:
         row["key"],
         row["value"],
         tuple(headers),
-        timestamp_ms=max(0, int(stamped.timestamp() * 1000)),
+        timestamp_ms=max(0, milliseconds(stamped)),
     )
 
 

@@ -15,14 +15,14 @@ from operators.shared.outcomes import outcomes
 from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
-from runtime.appending import Appended, Appender
+from runtime.appending import Appender
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.decisions import read_decision
 from schemas.events import Event
 from schemas.observation import Decision, Observation
-from schemas.records import RawRecord, read_provenance
+from schemas.records import NewRecord, RawRecord, read_provenance
 from schemas.topics import Topic
 
 TOGETHER: Final = 200
@@ -50,18 +50,18 @@ class Came(msgspec.Struct, frozen=True):
     event: Told | None = None
 
 
-def write(known: Known, decision: Decision, command_id: str | None = None) -> tuple[str, Appended]:
+def write(known: Known, decision: Decision, command_id: str | None = None) -> tuple[str, NewRecord]:
     """Write the record of a decision made now; return its command id and the record."""
     name = command_id or f"decision-{token_hex(8)}"
     return name, decision_record(decision, known.courier, known.account, name, datetime.now(UTC))
 
 
-def observation_of(record: Appended) -> Observation:
+def observation_of(record: NewRecord) -> Observation:
     """Return what a decision's record says."""
     return read_decision(record.value, read_provenance(record.headers, record.timestamp_ms))
 
 
-def predicted(record: Appended, shipment: Shipment, settings: Settings) -> Told | None:
+def predicted(record: NewRecord, shipment: Shipment, settings: Settings) -> Told | None:
     """Say which event a decision will give, if nothing else arrives before it."""
     raw = RawRecord(0, 0, record.key, record.value, tuple(record.headers), timestamp_ms=record.timestamp_ms)
     reading = read(raw, settings.assumed_zone, partitions=1)
@@ -70,7 +70,7 @@ def predicted(record: Appended, shipment: Shipment, settings: Settings) -> Told 
     return next((_told(output.event) for output in planned.outputs if output.event is not None), None)
 
 
-async def decide(pool: Pool, appender: Appender, command: tuple[str, Appended], decision: Decision, what: str) -> Came:
+async def decide(pool: Pool, appender: Appender, command: tuple[str, NewRecord], decision: Decision, what: str) -> Came:
     """Write a decision down under `what`, append it, wait until it is applied; return what came of it."""
     command_id, record = command
     async with pool.acquire() as connection:
@@ -85,7 +85,7 @@ async def decide(pool: Pool, appender: Appender, command: tuple[str, Appended], 
 
 
 async def decide_all(
-    pool: Pool, appender: Appender, decided: Sequence[tuple[tuple[str, Appended], Decision]], what: str
+    pool: Pool, appender: Appender, decided: Sequence[tuple[tuple[str, NewRecord], Decision]], what: str
 ) -> dict[str, int]:
     """Write decisions down under `what`, append them, wait until they are applied; count what came of them."""
     came: Counter[str] = Counter()

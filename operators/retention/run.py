@@ -17,6 +17,7 @@ from operators.shared.errors import OperatorError
 from operators.shared.operator_log import note, write_down
 from operators.shared.outcomes import outcomes
 from runtime.appending import Appender
+from runtime.locks import LockNumber
 from runtime.postgres import Connection, Pool, fetch_one
 from runtime.queries import load_queries
 from schemas.observation import Retire
@@ -28,8 +29,8 @@ PAGE: Final = 500
 WALK: Final = 2_000
 """Shipments, or command ids, looked at in one statement while walking through a whole table."""
 
-LOCK: Final = 0x7761_7962_0002
-"""PostgreSQL's advisory lock of the one run of retention."""
+LOCK: Final = LockNumber.RETENTION
+"""One run of retention at a time."""
 
 _START: Final = datetime.min.replace(tzinfo=UTC)
 _Q: Final = load_queries("operators.retention")

@@ -2,14 +2,14 @@
 
 from datetime import datetime
 
-from runtime.appending import Appended
 from schemas.decisions import write_decision
 from schemas.observation import Decision
-from schemas.records import Provenance, RawRecord
+from schemas.records import NewRecord, Provenance, RawRecord
+from schemas.times import milliseconds
 from schemas.vocabulary import Source
 
 
-def decision_record(decision: Decision, courier: str, account: str | None, command_id: str, now: datetime) -> Appended:
+def decision_record(decision: Decision, courier: str, account: str | None, command_id: str, now: datetime) -> NewRecord:
     """Write the record of a decision made `now` about a shipment of a courier and account."""
     provenance = Provenance(
         courier=courier,
@@ -19,15 +19,15 @@ def decision_record(decision: Decision, courier: str, account: str | None, comma
         command_id=command_id,
         content_type="application/json",
     )
-    return Appended(
+    return NewRecord(
         decision.shipment_id.encode(),
         write_decision(decision),
         provenance.headers(),
-        int(now.timestamp() * 1000),
+        milliseconds(now),
     )
 
 
-def rereading(record: RawRecord) -> Appended:
+def rereading(record: RawRecord) -> NewRecord:
     """Write the record that makes another be read again, as `operators.shared.rereading` gives it."""
     headers = [(name, value) for name, value in record.headers if value is not None]
-    return Appended(record.key, record.value or b"", headers, record.timestamp_ms)
+    return NewRecord(record.key, record.value or b"", headers, record.timestamp_ms)

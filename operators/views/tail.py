@@ -22,7 +22,7 @@ from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.records import header_texts
 from schemas.shipment_ids import parse_shipment_id
-from schemas.times import format_time, moment_of
+from schemas.times import format_time, milliseconds, moment_of
 from schemas.topics import Topic
 
 FETCH_MS: Final = 200
@@ -185,7 +185,7 @@ async def _starts(
         case Edge.EARLIEST:
             return dict(await reader.beginning_offsets(parts))
         case _:
-            found = await reader.offsets_for_times(dict.fromkeys(parts, max(0, _milliseconds(since))))
+            found = await reader.offsets_for_times(dict.fromkeys(parts, max(0, milliseconds(since))))
             return {part: at.offset if (at := found.get(part)) else ends[part] for part in parts}
 
 
@@ -198,7 +198,7 @@ def _is_chosen(record: Any, choice: Choice) -> bool:
     """Whether a record is of the shipment and of the time; received times do not grow with the offsets."""
     if choice.shipment is not None and record.key != choice.shipment.encode():
         return False
-    return isinstance(choice.since, Edge) or record.timestamp >= _milliseconds(choice.since)
+    return isinstance(choice.since, Edge) or record.timestamp >= milliseconds(choice.since)
 
 
 def _is_wanted(shown: Shown, choice: Choice) -> bool:
@@ -265,7 +265,3 @@ def _time(timestamp_ms: int) -> str:
     """Write a record's timestamp, which may be any number."""
     moment = moment_of(timestamp_ms)
     return f"{timestamp_ms} ms" if moment is None else format_time(moment)
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -21,7 +21,7 @@ from schemas.events import (
 )
 from schemas.observation import Observation, Stamp
 from schemas.records import RawRecord, SentHeaders, UnreadableError
-from schemas.times import format_time
+from schemas.times import format_time, milliseconds
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Source, Status
 
@@ -284,7 +284,7 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
 
     """
     if timestamp_ms is None:
-        timestamp_ms = int(output.recorded_at.timestamp() * 1000)
+        timestamp_ms = milliseconds(output.recorded_at)
     if output.value is None:
         return (Message(output.topic, output.key, None, output.headers, timestamp_ms),)
     match output.topic:

@@ -12,6 +12,7 @@ from processor.core.cursor import Committed, Cursor, Stream, mark
 from processor.core.outputs import NO_TIME, Output, batch_messages
 from processor.kafka.emitter import Emitter
 from processor.partition.shared import Shared
+from schemas.times import milliseconds
 
 GIVE_UP_SECONDS: Final = 3.0
 """How long a cancelled emission may take to end."""
@@ -67,7 +68,7 @@ class Publishing:
     async def publish(self, outputs: Sequence[Output], next_offset: int, recovery: int, now: datetime) -> None:
         """Publish outputs stamped with the time, or without one, where the brokers have refused it."""
         assert self._emitter is not None
-        timestamp_ms = NO_TIME if self._timeless else int(now.timestamp() * 1000)
+        timestamp_ms = NO_TIME if self._timeless else milliseconds(now)
         try:
             await self._emitter.publish(batch_messages(outputs, timestamp_ms), next_offset, recovery)
         except REFUSALS as error:

@@ -35,9 +35,11 @@ from runtime.holding import held
 from runtime.kafka import KAFKA_ERRORS
 from runtime.kafka_asking import Admin
 from runtime.kafka_records import raw_record
+from runtime.locks import LockNumber
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
+from schemas.times import milliseconds
 from schemas.topics import Topic
 
 ATTEMPTS: Final = 5
@@ -48,9 +50,6 @@ NAMED: Final = 20
 
 FAILURES: Final = (*KAFKA_ERRORS, *DATABASE_ERRORS)
 """What a recovery may die of when a store is away. Running it again goes on."""
-
-_LOCK: Final = 0x726563766572
-"""The advisory lock's number, "recver" in ASCII: one recovery at a time."""
 
 
 class Recovery:
@@ -114,7 +113,7 @@ class Recovery:
         try:
             taken = RecoveryError("another `waybill recover` is at work")
             lost = RecoveryError("the connection that kept a second `waybill recover` away was lost")
-            async with held(connection, _LOCK, taken, lost):
+            async with held(connection, LockNumber.RECOVERY, taken, lost):
                 yield
         finally:
             connection.terminate()
@@ -180,7 +179,7 @@ class Recovery:
         topics = await self._looking.topics()
         committable = partition < topics.get(cursor.raw_topic, 0)
         async for chunk in self._store.stored(partition, cursor, start):
-            now_ms = int((await self._store.now()).timestamp() * 1000)
+            now_ms = milliseconds(await self._store.now())
             await emitter.publish(
                 batch_messages(chunk.outputs, now_ms), chunk.end if committable else None, cursor.recovery
             )

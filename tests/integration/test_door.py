@@ -16,12 +16,12 @@ import pytest
 
 from cli.main import main
 from devstack.ports import free_ports
-from ingest.records import Record
 from ingest.spool_file import SpoolFile
 from runtime import kafka_admin, topics
 from runtime.kafka import admin_client
 from runtime.settings import Settings
 from schemas.couriers.base import MAX_ITEMS
+from schemas.records import NewRecord
 from schemas.topics import Topic
 from tests.integration.test_ingest import Process, TopicStore, waybill_ingest
 from tests.integration.wrong_clock import SHIFT_FILE
@@ -145,7 +145,7 @@ async def test_a_timestamp_that_the_broker_does_not_take_waits(
     """As on topics of an older version: `waybill topics apply` lets it in."""
     await configure(settings, **{AFTER.replace(".", "_"): str(HOUR * 1000)})
     file = SpoolFile(directory)
-    file.append([[Record(b"dash:A", b"{}", [("courier", b"dash")], int((time.time() + 7 * HOUR) * 1000))]], LIMIT)
+    file.append([[NewRecord(b"dash:A", b"{}", [("courier", b"dash")], int((time.time() + 7 * HOUR) * 1000))]], LIMIT)
     file.close()
     async with waybill_ingest(environ) as ingest:
 

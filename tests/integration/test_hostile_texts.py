@@ -16,9 +16,8 @@ from unittest.mock import patch
 import msgspec
 
 from cli.main import command_line, main
-from ingest.records import Record
 from ingest.spool_file import SpoolFile
-from schemas.records import Provenance
+from schemas.records import NewRecord, Provenance
 from tests.hostile import HOSTILE, commanding
 from tests.integration.system import START, Raw, System, dash, open_system, raw_records
 from tests.waiting import until
@@ -162,7 +161,7 @@ def _refuse_one(spool: Path) -> None:
     (record,) = raw_records("dash", dash(f"DE-SPOOLED{HOSTILE}", "PREPARING", 1), START)
     file = SpoolFile(spool)
     try:
-        file.append([[Record(record.key, record.value, record.headers, record.timestamp_ms)]], 1 << 20)
+        file.append([[NewRecord(record.key, record.value, record.headers, record.timestamp_ms)]], 1 << 20)
         file.place(1)
         file.set_aside(0, file.first(0, 1, 1 << 20)[0], f"refused {HOSTILE}")
     finally:

@@ -14,11 +14,12 @@ from aiohttp import web
 from ingest.app import Door
 from ingest.errors import UnavailableError
 from ingest.publisher import Publisher
-from ingest.records import Record, Records
+from ingest.records import Records
 from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.service import routes_of
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import Settings, load_settings
+from schemas.records import NewRecord
 
 DASH = {"X-Dash-Secret": "dash-new"}
 KIRIMINAJA = {"Authorization": "Bearer kiriminaja-token"}
@@ -55,7 +56,7 @@ class FakePublisher:
     """Keeps records in memory. `available` and `let_go` say whether and when it does."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.records: list[NewRecord] = []
         self.available = True
         self.entered = asyncio.Event()
         self.let_go = asyncio.Event()

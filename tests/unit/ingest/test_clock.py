@@ -11,13 +11,13 @@ from structlog.testing import capture_logs
 import ingest.clock
 from ingest.clock import MOST_OFF, ClockGuard, guarded, is_wrong
 from ingest.errors import UnavailableError
-from ingest.records import Record
 from runtime.clock import Comparison
 from runtime.errors import DeniedError, SetupError, UnreachableError
+from schemas.records import NewRecord
 from tests.unit.ingest.doors import FakePublisher
 
 START = datetime(2026, 11, 27, 12, tzinfo=UTC)
-RECORD = Record(b"k", b"v", [], 0)
+RECORD = NewRecord(b"k", b"v", [], 0)
 HOUR = timedelta(hours=1)
 
 

@@ -31,7 +31,13 @@ class MemoryStore:
     async def kept(self, count: int) -> Sequence[Kept]:
         assert len(self._publisher.records) == count
         return [
-            Kept(partition_of(record.key, PARTITIONS), record.key, record.value, record.headers, record.timestamp_ms)
+            Kept(
+                partition_of(record.key or b"", PARTITIONS),
+                record.key or b"",
+                record.value,
+                record.headers,
+                record.timestamp_ms,
+            )
             for record in self._publisher.records
         ]
 

@@ -8,30 +8,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.errors import SpoolError
-from ingest.records import Record
 from ingest.spool_db import FILE
 from ingest.spool_file import SpoolFile
 from ingest.spool_lines import ROWS_A_STATEMENT
 from runtime.errors import SetupError
+from schemas.records import NewRecord
 
 HEADERS = [("courier", b"dash"), ("item", b"1/1"), ("content-type", "Größe".encode())]
 ALL = 1_000_000_000
 SQLITE_SETTINGS = {"journal_mode": "wal", "synchronous": 2, "fullfsync": 1, "secure_delete": 1, "auto_vacuum": 2}
 
 
-def record(number: int, size: int = 20) -> Record:
-    return Record(f"dash:{number}".encode(), b"%0*d" % (size, number), HEADERS, 1_000 + number)
+def record(number: int, size: int = 20) -> NewRecord:
+    return NewRecord(f"dash:{number}".encode(), b"%0*d" % (size, number), HEADERS, 1_000 + number)
 
 
-def records(*numbers: int) -> list[Record]:
+def records(*numbers: int) -> list[NewRecord]:
     return [record(number) for number in numbers]
 
 
-def kept(file: SpoolFile, partition: int = 0) -> list[Record]:
+def kept(file: SpoolFile, partition: int = 0) -> list[NewRecord]:
     return [spooled.record for spooled in file.first(partition, ALL, ALL)]
 
 
-def append(file: SpoolFile, *webhooks: list[Record]) -> None:
+def append(file: SpoolFile, *webhooks: list[NewRecord]) -> None:
     assert file.append(webhooks, ALL) == [True] * len(webhooks)
 
 
@@ -113,7 +113,7 @@ def test_a_full_disk_keeps_nothing_of_what_it_cannot_keep_whole(directory: Path)
 def test_a_broken_record_breaks_its_group_and_no_more(directory: Path) -> None:
     file = SpoolFile(directory)
     with pytest.raises(UnicodeEncodeError):
-        append(file, records(0), [Record(b"k", b"v", [("\ud800", b"")], 0)])
+        append(file, records(0), [NewRecord(b"k", b"v", [("\ud800", b"")], 0)])
     append(file, records(1))
     assert kept(file) == records(1)
     file.close()
@@ -196,7 +196,7 @@ def test_a_directory_shared_with_other_files_is_left_open(directory: Path) -> No
 def test_nothing_of_a_body_stays_on_the_disk(directory: Path) -> None:
     file = SpoolFile(directory)
     secret = b"+62-812-3456-7890"
-    append(file, [Record(b"k", secret * 1_000, HEADERS, 1), Record(b"k", secret, HEADERS, 1)])
+    append(file, [NewRecord(b"k", secret * 1_000, HEADERS, 1), NewRecord(b"k", secret, HEADERS, 1)])
     assert secret in on_disk(directory)
     file.discard(0, file.first(0, ALL, ALL))
     while file.tidy():
@@ -245,7 +245,7 @@ steps = st.lists(
 def test_it_is_a_list(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]) -> None:
     directory = tmp_path_factory.mktemp("spool")
     file = SpoolFile(directory)
-    model: list[Record] = []
+    model: list[NewRecord] = []
     number = 0
     try:
         for step, count in steps:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.records import Record
 from ingest.spool_db import FILE, write_headers
 from ingest.spool_file import _FIRST, _NEW, SpoolFile
 from schemas.partitioning import partition_of
+from schemas.records import NewRecord
 
 HEADERS = [("courier", b"dash"), ("item", b"1/1")]
 ALL = 10**12
@@ -36,24 +36,24 @@ LAYOUT_1 = """
 """The tables of the version before lines."""
 
 
-def record(number: int, size: int = 20) -> Record:
+def record(number: int, size: int = 20) -> NewRecord:
     """Number decides the key, and so the partition; seven keys."""
-    return Record(f"dash:{number % 7}".encode(), b"%0*d" % (size, number), HEADERS, 1_000 + number)
+    return NewRecord(f"dash:{number % 7}".encode(), b"%0*d" % (size, number), HEADERS, 1_000 + number)
 
 
-def records(*numbers: int) -> list[Record]:
+def records(*numbers: int) -> list[NewRecord]:
     return [record(number) for number in numbers]
 
 
-def of(partition: int, partitions: int, *those: Record) -> list[Record]:
-    return [each for each in those if partition_of(each.key, partitions) == partition]
+def of(partition: int, partitions: int, *those: NewRecord) -> list[NewRecord]:
+    return [each for each in those if partition_of(each.key or b"", partitions) == partition]
 
 
-def kept(file: SpoolFile, partition: int) -> list[Record]:
+def kept(file: SpoolFile, partition: int) -> list[NewRecord]:
     return [spooled.record for spooled in file.first(partition, ALL, ALL)]
 
 
-def older(directory: Path, waiting: list[Record], refused: list[Record] | None = None) -> None:
+def older(directory: Path, waiting: list[NewRecord], refused: list[NewRecord] | None = None) -> None:
     """Make a spool as the version before left it."""
     directory.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(directory / FILE)
@@ -80,7 +80,7 @@ def test_a_partition_s_records_are_discarded_though_others_wait(directory: Path)
     file.place(4)
     all_ = records(*range(28))
     file.append([all_], ALL)
-    busy = partition_of(all_[0].key, 4)
+    busy = partition_of(all_[0].key or b"", 4)
     file.discard(busy, file.first(busy, ALL, ALL))
     assert busy not in file.lines
     assert file.records == len(all_) - len(of(busy, 4, *all_))
@@ -100,7 +100,7 @@ def test_a_spool_of_the_version_before_opens_and_drains_in_order(directory: Path
     assert (file.records, file.refused) == (14, 1)
     file.append([new], ALL)
     file.place(3)
-    found: dict[int, list[Record]] = defaultdict(list)
+    found: dict[int, list[NewRecord]] = defaultdict(list)
     for partition in range(3):
         assert file.lines[partition].records == len(of(partition, 3, *left, *new))
         while batch := file.first(partition, 2, ALL):

@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 
 import ingest.spooling
 from ingest.errors import DoubtfulError, RefusedError, UnavailableError
-from ingest.records import Record
 from ingest.spool import DOUBT_SECONDS, Spool, open_spool
 from ingest.spooling import BATCH_RECORDS, STUMBLES, SpoolingPublisher, spooling_publisher
 from runtime.metrics import IngestMetrics, new_registry
 from schemas.partitioning import partition_of
+from schemas.records import NewRecord
 from tests.unit.ingest.door_suite import PARTITIONS, DoorSuite
 from tests.unit.ingest.doors import Kept, RunningDoor, running_door
 from tests.waiting import DEADLINE, until
@@ -36,7 +36,7 @@ class FakeKafka:
 
     def __init__(self) -> None:
         self.there = asyncio.Event()
-        self.records: list[Record] = []
+        self.records: list[NewRecord] = []
         self.refused: set[bytes] = set()
         self.stumbles_over: set[bytes] = set()
         self.leaderless: set[int] = set()
@@ -63,16 +63,18 @@ class FakeKafka:
         await self.there.wait()
 
     async def send(
-        self, groups: Mapping[int, Sequence[Record]], within: float | None = None
+        self, groups: Mapping[int, Sequence[NewRecord]], within: float | None = None
     ) -> dict[int, UnavailableError]:
         sends = [self._send(partition, records, within) for partition, records in groups.items()]
         outcomes = await asyncio.gather(*sends)
         return {partition: error for partition, error in zip(groups, outcomes, strict=True) if error}
 
-    async def _send(self, partition: int, records: Sequence[Record], within: float | None) -> UnavailableError | None:
+    async def _send(
+        self, partition: int, records: Sequence[NewRecord], within: float | None
+    ) -> UnavailableError | None:
         self.calls[partition] += 1
         assert self.there.is_set()
-        assert {partition_of(record.key, self.number) for record in records} == {partition}
+        assert {partition_of(record.key or b"", self.number) for record in records} == {partition}
         try:
             async with asyncio.timeout(PUBLISH_SECONDS if within is None else within):
                 while partition in self.leaderless:
@@ -99,8 +101,8 @@ class FakeKafka:
         return [record.value for record in self.records]
 
 
-def record(value: int | str, key: str = "k") -> Record:
-    return Record(key.encode(), str(value).encode(), [("courier", b"dash")], NOW_MS)
+def record(value: int | str, key: str = "k") -> NewRecord:
+    return NewRecord(key.encode(), str(value).encode(), [("courier", b"dash")], NOW_MS)
 
 
 def texts(*values: int | str) -> list[bytes]:
@@ -174,7 +176,13 @@ class KafkaThatComesBack:
         await self._both.drained()
         assert len(self._kafka.records) == count
         return [
-            Kept(partition_of(record.key, PARTITIONS), record.key, record.value, record.headers, record.timestamp_ms)
+            Kept(
+                partition_of(record.key or b"", PARTITIONS),
+                record.key or b"",
+                record.value,
+                record.headers,
+                record.timestamp_ms,
+            )
             for record in self._kafka.records
         ]
 

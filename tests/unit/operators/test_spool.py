@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from ingest.records import Record
 from ingest.spool_file import SpoolFile
 from operators.doctor.finding import Level
 from operators.doctor.machine import look_at_spool
@@ -17,6 +16,7 @@ from operators.shared.errors import OperatorError
 from operators.spool import Refused, Selection, look, select
 from runtime.errors import SetupError
 from runtime.settings import load_settings
+from schemas.records import NewRecord
 from tests.unit.ingest.test_spool_lines import LAYOUT_1, older
 
 Run = Callable[..., tuple[int, str]]
@@ -26,8 +26,8 @@ AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
 MS = int(AT.timestamp() * 1000)
 
 
-def record(number: int, courier: bytes = b"dash") -> Record:
-    return Record(b"dash:%d" % number, b"body %d" % number, [("courier", courier), *HEADERS[1:]], MS + number)
+def record(number: int, courier: bytes = b"dash") -> NewRecord:
+    return NewRecord(b"dash:%d" % number, b"body %d" % number, [("courier", courier), *HEADERS[1:]], MS + number)
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ from reconcile.errors import NotNowError
 from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown
 from reconcile.store import LONG_AGO, Due
 from reconcile.waiting import ATTEMPTS, Standing
-from runtime.appending import Appended
 from runtime.metrics import ReconcileMetrics, new_registry
 from runtime.settings import load_settings
 from schemas.couriers import COURIERS
 from schemas.couriers.base import Piece
 from schemas.observation import Observation
-from schemas.records import Provenance, read_provenance
+from schemas.records import NewRecord, Provenance, read_provenance
 from schemas.vocabulary import Source
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -55,7 +54,7 @@ class World:
         self.turns = 0
         self.claims: Counter[str] = Counter()
         self.notes: list[tuple[str, Said]] = []
-        self.appended: list[Appended] = []
+        self.appended: list[NewRecord] = []
         self.known_observations: list[Observation] = []
         self.looked_back_to: list[datetime] = []
 
@@ -90,7 +89,7 @@ class World:
     async def known(self, _shipment_id: str) -> list[Observation]:
         return self.known_observations
 
-    async def append(self, records: Iterable[Appended]) -> None:
+    async def append(self, records: Iterable[NewRecord]) -> None:
         self.appended += records
 
     async def due(self, courier: str, _now: datetime, since: datetime) -> AsyncGenerator[Due, None]:

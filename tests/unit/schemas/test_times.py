@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.times import format_time, read_time
+from schemas.times import EARLIEST, LATEST, format_time, milliseconds, moment_of, read_time
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
 
@@ -75,3 +77,18 @@ def test_dash_times_without_a_zone_are_utc() -> None:
 def test_written_times_are_always_27_characters(moment: datetime, text: str) -> None:
     assert format_time(moment) == text
     assert len(text) == 27
+
+
+@given(
+    moment=st.datetimes(
+        EARLIEST.replace(tzinfo=None), LATEST.replace(tzinfo=None) - timedelta(seconds=1), timezones=st.just(UTC)
+    )
+)
+def test_a_timestamp_and_its_moment(moment: datetime) -> None:
+    timestamp_ms = milliseconds(moment)
+    again = moment_of(timestamp_ms)
+    assert again is not None
+    assert timedelta(0) <= moment - again < timedelta(milliseconds=1)
+    assert milliseconds(again) == timestamp_ms
+    assert moment_of(milliseconds(EARLIEST) - 1) is None
+    assert moment_of(milliseconds(LATEST)) is None
