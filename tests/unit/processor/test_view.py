@@ -5,19 +5,29 @@ import re
 import msgspec
 import pytest
 
-from processor.core.fold import Snapshot
-from processor.core.outputs import forgotten_event
-from processor.core.view import IDENTITY, View
+from processor.core.effects import Changed
+from processor.core.fold import Snapshot, merge
+from processor.core.outputs import Origin, event_output, forgotten_event
+from processor.core.reading import Read
+from processor.core.view import IDENTITY, View, published_persons, shown_values
 from runtime.queries import load_queries
+from schemas.couriers import COURIERS
 from schemas.events import Event, Personal, State
-from schemas.observation import PERSONAL, Carrier, Charges, Details, Driver, Persons, Proof, Stamp
-from schemas.vocabulary import Phase, Service, Status, TimeSource
-from tests.integration.system import START
+from schemas.observation import NO_DETAILS, PERSONAL, Carrier, Charges, Details, Driver, Persons, Proof, Stamp
+from schemas.records import RawRecord
+from schemas.times import format_time
+from schemas.vocabulary import EventType, Phase, Service, Status, TimeSource
+from tests.integration.system import START, dash, raw_records
+from tests.property.driving import readings_of
 from tests.unit.processor.test_outputs import written
 
 QUERIES = load_queries("processor.storage")
 AUDIT = load_queries("operators.audit")
 SHOWN = View.__struct_fields__
+READINGS = readings_of(
+    RawRecord(0, 0, each.key, each.value, tuple(each.headers), each.timestamp_ms)
+    for each in raw_records("dash", dash("X", "FAILED", 0), START)
+)
 WRITTEN = ("shipment_id", *SHOWN, "version", "updated_at")
 
 
@@ -44,22 +54,24 @@ def test_a_row_is_read_whole(query: str, left_out: set[str]) -> None:
     assert set(SHOWN) - set(columns(select[1])) == left_out
 
 
+DETAILS = Details(
+    order_id="O-1",
+    awb="A-1",
+    carrier=Carrier("jne", "REG"),
+    charges=Charges(shipping=1),
+    driver=Driver("Budi"),
+    signed_by="Ani",
+    tracking_url="https://x",
+    reason="nobody there",
+    description="to Ani",
+    proofs=(Proof("pod", "https://y", START),),
+)
+SNAPSHOT = Snapshot(Service.LOGISTIC, Status.FAILED, "FAILED", 2, Stamp(START, TimeSource.COURIER), DETAILS)
+
+
 def test_every_value_stands_under_its_name() -> None:
     """They are put together by position."""
-    details = Details(
-        order_id="O-1",
-        awb="A-1",
-        carrier=Carrier("jne", "REG"),
-        charges=Charges(shipping=1),
-        driver=Driver("Budi"),
-        signed_by="Ani",
-        tracking_url="https://x",
-        reason="nobody there",
-        description="to Ani",
-        proofs=(Proof("pod", "https://y", START),),
-    )
-    snapshot = Snapshot(Service.LOGISTIC, Status.FAILED, "FAILED", 2, Stamp(START, TimeSource.COURIER), details)
-    view = View.of(snapshot, "dash", "shop", "X")
+    view = View.of(SNAPSHOT, "dash", "shop", "X")
     assert msgspec.structs.asdict(view) == {
         "courier": "dash",
         "account": "shop",
@@ -81,6 +93,25 @@ def test_every_value_stands_under_its_name() -> None:
         "personal": Persons(Driver("Budi"), "Ani", "https://x", (Proof("pod", "https://y", START),)),
     }
     assert view.fields().keys() == {*SHOWN, *Persons.__struct_fields__} - {"personal"}
+
+
+def test_an_event_shows_what_the_row_shows() -> None:
+    assert all(msgspec.structs.astuple(DETAILS)), "a detail that is not given here could be forgotten"
+    (reading,) = READINGS
+    assert isinstance(reading, Read)
+    said, change = reading.observation, Changed(EventType.UPDATED, Status.FAILED)
+    output = event_output(COURIERS["dash"], Origin("raw", reading.record, START), said, SNAPSHOT, change, 1)
+    assert output.event is not None
+    view = View.of(SNAPSHOT, said.courier, said.account, said.reference)
+    told = dict(zip(SHOWN, shown_values(output.event), strict=True))
+    assert told.pop("personal") == published_persons(view.personal)
+    assert told.pop("occurred_at") == format_time(view.occurred_at)
+    assert told == {name: getattr(view, name) for name in told}
+
+
+def test_no_detail_is_lost_where_details_meet() -> None:
+    assert merge(NO_DETAILS, DETAILS, moved=True) == DETAILS
+    assert merge(DETAILS, NO_DETAILS, moved=False) == DETAILS
 
 
 def test_events_and_states_show_all_of_it() -> None:
