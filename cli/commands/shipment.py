@@ -17,7 +17,7 @@ from cli.terminal.tables import say_table, short_time
 from operators.shared.errors import SeveralError
 from operators.shared.finding import find_shipment
 from operators.shared.operator_log import note, operator_name
-from operators.views.shipments import Listed, ShownObservation, View, newest, stale, view
+from operators.views.shipments import Listed, ShownObservation, ShownShipment, newest, stale, view
 from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
@@ -91,7 +91,7 @@ async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-async def _view(settings: Settings, pool: Pool, shipment_id: str, arguments: argparse.Namespace) -> View:
+async def _view(settings: Settings, pool: Pool, shipment_id: str, arguments: argparse.Namespace) -> ShownShipment:
     if arguments.show_personal:
         async with pool.acquire() as connection:
             detail = {"shipment": shipment_id}
@@ -135,7 +135,7 @@ def _remark(listed: Listed) -> str | None:
     return ", ".join(words) or None
 
 
-def _tell(found: View) -> None:
+def _tell(found: ShownShipment) -> None:
     say(found.shipment_id)
     snapshot = found.snapshot
     if snapshot is None:

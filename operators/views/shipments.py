@@ -59,7 +59,7 @@ class ShownObservation(msgspec.Struct, frozen=True, kw_only=True):
     decided: Decided | None
 
 
-class View(msgspec.Struct, frozen=True):
+class ShownShipment(msgspec.Struct, frozen=True):
     """A shipment: its row (null if no webhook gave it a status yet), its observations as applied, its events."""
 
     shipment_id: str
@@ -83,7 +83,7 @@ class Listed(msgspec.Struct, frozen=True):
     retired_at: str | None
 
 
-async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> View:
+async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> ShownShipment:
     """Return everything that is known of a shipment.
 
     Raises:
@@ -100,7 +100,7 @@ async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> 
     known = await Store(pool).load([shipment_id])
     folded = known.get(shipment_id) or new_shipment(courier, shipment_id)
     hide = dict if show_personal else masked
-    return View(
+    return ShownShipment(
         shipment_id,
         None if row is None else hide(_snapshot(row)),
         [_shown(each, folded) for each in observations],
