@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from reconcile.outcomes import Said
+from runtime.backoff import doubled
 
 LONGEST_REST: Final = timedelta(days=7)
 """The longest a shipment is left alone: a dead one costs a request a week."""
@@ -63,12 +64,10 @@ class Standing(msgspec.Struct, frozen=True):
         """Say how long the shipment is left alone from an ask on."""
         longest = max(LONGEST_REST, stale_after)
         if self.failures:
-            return _doubled(min(FIRST_RETRY, stale_after), self.failures - 1, longest)
-        return _doubled(stale_after, self.fruitless, longest)
-
-
-def _doubled(first: timedelta, times: int, longest: timedelta) -> timedelta:
-    return timedelta(seconds=min(longest.total_seconds(), first.total_seconds() * 2.0 ** min(times, 64)))
+            first, times = min(FIRST_RETRY, stale_after), self.failures - 1
+        else:
+            first, times = stale_after, self.fruitless
+        return timedelta(seconds=doubled(first.total_seconds(), times, longest.total_seconds()))
 
 
 def delay(attempt: int, chance: float) -> float:
@@ -76,7 +75,7 @@ def delay(attempt: int, chance: float) -> float:
 
     `chance`: from 0 to 1.
     """
-    return chance * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (attempt - 1))
+    return chance * doubled(FIRST_DELAY, attempt - 1, LONGEST_DELAY)
 
 
 class Pace:
@@ -152,7 +151,7 @@ class Breaker:
         waiting = self._open_until is not None and not self._probing
         if self._in_a_row < TRIP_AFTER or waiting:
             return
-        self._open_until = now + min(LONGEST_COOLING, FIRST_COOLING * 2.0 ** min(self.trips, 16))
+        self._open_until = now + doubled(FIRST_COOLING, self.trips, LONGEST_COOLING)
         self._probing = False
         self.trips += 1
 

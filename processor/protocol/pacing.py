@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from processor.core.plan import MAX_BATCH
+from runtime.backoff import doubled
 
 BRISK: Final = 0.25
 """A batch that was done within this share of the limit may be followed by one of twice its size, which then still has
@@ -58,5 +59,4 @@ def larger(size: int, records: int, seconds: float, limit: float) -> int:
 def back_off(attempt: int) -> float:
     """Return how long to wait before an attempt, however many there were. The one numbered 0 does not wait."""
     first, longest = BACK_OFF
-    doublings = min(attempt - 1, 16)  # far beyond the longest
-    return min(first * 2.0**doublings, longest) if attempt else 0.0
+    return doubled(first, attempt - 1, longest) if attempt else 0.0
