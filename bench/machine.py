@@ -12,7 +12,8 @@ from tests.integration.system import System, open_system
 
 def sample(name: str) -> bytes:
     """Read one of the couriers' example bodies."""
-    return files("schemas.couriers").joinpath("samples", name).read_bytes()
+    courier, _, rest = name.partition("/")
+    return files("schemas.couriers").joinpath(courier, "samples", rest).read_bytes()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import msgspec
 import stamina
 import structlog
 
-from reconcile.apis import Api
+from reconcile.api import Api
 from reconcile.errors import NotNowError
 from reconcile.line import Line
 from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown

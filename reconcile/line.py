@@ -107,7 +107,7 @@ class Line:
         headers: Mapping[str, str],
         document: Any = None,
     ) -> Result | Throttled | Failed | Refused:
-        """Make one request, whose permit is taken already, and `read` the answer."""
+        """Make one request, whose permit is taken already, and `read` the answer. A document is sent as JSON."""
         reply = await self._exchange(method, url, headers, document)
         said = read(reply) if isinstance(reply, Reply) else reply
         self._judge(said)
@@ -117,10 +117,11 @@ class Line:
         self, method: str, url: str, headers: Mapping[str, str], document: Any
     ) -> Reply | Throttled | Failed | Refused:
         body = None if document is None else msgspec.json.encode(document)
+        shown = headers if document is None else {**headers, "Content-Type": "application/json"}
         permit = _Permit(self._pace)
         try:
             async with self._session.request(
-                method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+                method, URL(url, encoded=True), headers=shown, data=body, allow_redirects=False
             ) as response:
                 permit.give_back()
                 said = outcome_of_status(response.status, response.headers, datetime.now(UTC))

@@ -11,7 +11,7 @@ import stamina
 import structlog
 from aiokafka.errors import KafkaError
 
-from reconcile.apis import APIS
+from reconcile.api import Api
 from reconcile.asking import Ended, Lane, Tell, Tools, ask_all, ask_one
 from reconcile.drift import Watch
 from reconcile.errors import AllRefusedError, AlreadyAskingError, ReconcileError
@@ -26,6 +26,7 @@ from runtime.metrics import ReconcileMetrics, new_registry
 from runtime.migrations import MigrationError, require_current_schema
 from runtime.postgres import DATABASE_ERRORS, Pool, open_pool
 from runtime.settings import Settings
+from schemas.couriers import COURIERS
 
 CONNECTIONS: Final = 4
 """Database connections beside the one that holds the lock: each answer takes one for a millisecond."""
@@ -182,7 +183,9 @@ async def _lanes(tools: Tools, couriers: tuple[str, ...], *, once: bool) -> Asyn
                 once=once,
                 not_before=quiet_until,
             )
-            lanes.append(Lane(courier, APIS[courier][0](settings, line), line, tools))
+            tracking = COURIERS[courier].tracking
+            assert tracking is not None, "a courier that cannot be asked is not chosen"
+            lanes.append(Lane(courier, Api(tracking, settings, line), line, tools))
         yield lanes
 
 

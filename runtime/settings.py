@@ -1,7 +1,7 @@
 """Every setting, declared once: its field below names it, `ingest_port` being `WAYBILL_INGEST_PORT`.
 
-`NAME_FILE` reads the value from a file instead, a list one entry per line. What a courier needs (secrets, the
-header's name, zones) is declared by its module and found here under `secrets`, `credential_headers`, `zones`.
+`NAME_FILE` reads the value from a file instead, a list one entry per line. What a courier needs is declared in its
+folder and found here under `tracking` (how its API is asked), `secrets`, `credential_headers` and `zones`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +48,48 @@ class Setting(msgspec.Struct, frozen=True):
     parse: Callable[[Any], Any] = values.text
     many: bool = False
     mask: Callable[[str], str] | None = None
+
+
+class OfCouriers(msgspec.Struct, frozen=True):
+    """Settings that each courier's folder declares. They stand where the field is that holds their values."""
+
+    declare: Callable[[Courier], Iterator[tuple[str, Setting]]]
+
+
+def _of_tracking(courier: Courier) -> Iterator[tuple[str, Setting]]:
+    """Declare where a courier is asked, and with which secrets."""
+    if courier.tracking is None:
+        return
+    address = courier.tracking.address
+    yield address.name, Setting("", address.meaning, values.api_url)
+    for secret in courier.tracking.secrets:
+        yield secret.name, Setting("", secret.meaning, values.api_secret, mask=values.hide)
+
+
+def _of_door(courier: Courier) -> Iterator[tuple[str, Setting]]:
+    """Declare how a courier shows its secret, and the zones of its times."""
+    credentials = courier.credentials
+    shown_as = f"{credentials.scheme} …" if credentials.scheme else "its header"
+    if credentials.header_setting:
+        yield (
+            credentials.header_setting,
+            Setting(credentials.header, f"the header {courier.name} shows its secret in", values.header_name),
+        )
+    yield (
+        credentials.secrets_setting,
+        Setting(
+            "",
+            f"what {courier.name} may show as {shown_as}, or its sha256:<hex>; none: the courier is off",
+            values.secrets,
+            many=True,
+            mask=values.hide,
+        ),
+    )
+    for source, (name, default) in courier.zone_settings.items():
+        yield (
+            name,
+            Setting(default, f"zone of {courier.name}'s times without one, source {source}", values.zone),
+        )
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,26 +235,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         timedelta,
         Setting("365d", "how long the history of a silent shipment is kept that never became final", values.duration),
     ]
-    kiriminaja_api_url: Annotated[
-        str | None,
-        Setting("", "where KiriminAja's tracking is asked; empty: it is not asked", values.api_url),
-    ]
-    kiriminaja_api_key: Annotated[
-        str | None,
-        Setting("", "the merchant's key at KiriminAja's API", values.api_secret, mask=values.hide),
-    ]
-    dash_api_url: Annotated[
-        str | None,
-        Setting("", "where Dash's deliveries are asked for; empty: it is not asked", values.api_url),
-    ]
-    dash_client_key: Annotated[
-        str | None,
-        Setting("", "the merchant's client key at Dash's API", values.api_secret, mask=values.hide),
-    ]
-    dash_client_secret: Annotated[
-        str | None,
-        Setting("", "the merchant's client secret at Dash's API", values.api_secret, mask=values.hide),
-    ]
+    tracking: Annotated[Mapping[str, str | None], OfCouriers(_of_tracking)]
+    """By the setting's name without `WAYBILL_`: what couriers' APIs are asked with. None: not set."""
     reconcile_stale_after: Annotated[
         timedelta,
         Setting("6h", "how long a shipment is silent before its courier is asked", values.silence),
@@ -240,7 +264,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             values.one_of("auto", "json", "console"),
         ),
     ]
-    secrets: Mapping[str, tuple[str, ...]]
+    secrets: Annotated[Mapping[str, tuple[str, ...]], OfCouriers(_of_door)]
     """By courier: what it may show, as text or as `sha256:<hex>`. A courier with none is off."""
     credential_headers: Mapping[str, str]
     """By courier: the header its secret stands in."""
@@ -320,7 +344,8 @@ def load_settings(
     if problems:
         raise SettingsError(tuple(problems))
     return Settings(
-        **{field: found[field.upper()] for field in _OWN},
+        **{field: found[field.upper()] for field, setting in _OWN.items() if isinstance(setting, Setting)},
+        tracking={name: found[name] for courier in couriers.values() for name, _ in _of_tracking(courier)},
         secrets={name: found[courier.credentials.secrets_setting] for name, courier in couriers.items()},
         credential_headers={
             name: found[courier.credentials.header_setting]
@@ -367,35 +392,14 @@ def secrets_settings(couriers: Mapping[str, Courier] = COURIERS) -> tuple[str, .
 
 def declared(couriers: Mapping[str, Courier] = COURIERS) -> dict[str, Setting]:
     """Return every setting, the couriers' included, by its name without `WAYBILL_`."""
-    settings = {field.upper(): setting for field, setting in _OWN.items()}
-    for courier in couriers.values():
-        settings |= _of_courier(courier)
+    settings: dict[str, Setting] = {}
+    for field, setting in _OWN.items():
+        if isinstance(setting, Setting):
+            settings[field.upper()] = setting
+        else:
+            for courier in couriers.values():
+                settings |= setting.declare(courier)
     return settings
-
-
-def _of_courier(courier: Courier) -> Iterator[tuple[str, Setting]]:
-    credentials = courier.credentials
-    shown_as = f"{credentials.scheme} …" if credentials.scheme else "its header"
-    if credentials.header_setting:
-        yield (
-            credentials.header_setting,
-            Setting(credentials.header, f"the header {courier.name} shows its secret in", values.header_name),
-        )
-    yield (
-        credentials.secrets_setting,
-        Setting(
-            "",
-            f"what {courier.name} may show as {shown_as}, or its sha256:<hex>; none: the courier is off",
-            values.secrets,
-            many=True,
-            mask=values.hide,
-        ),
-    )
-    for source, (name, default) in courier.zone_settings.items():
-        yield (
-            name,
-            Setting(default, f"zone of {courier.name}'s times without one, source {source}", values.zone),
-        )
 
 
 def _raw(
@@ -444,13 +448,13 @@ def _contradictions(found: Mapping[str, Any], read_file: Callable[[str], str]) -
             yield f"{PREFIX}KAFKA_SSL_CAFILE cannot be read from {cafile!r}: {reason}"
 
 
-def _own() -> dict[str, Setting]:
+def _own() -> dict[str, Setting | OfCouriers]:
     hints = get_type_hints(Settings, include_extras=True)
     return {
         field: extra
         for field, hint in hints.items()
         for extra in getattr(hint, "__metadata__", ())
-        if isinstance(extra, Setting)
+        if isinstance(extra, Setting | OfCouriers)
     }
 
 

@@ -10,8 +10,8 @@ from schemas.vocabulary import PHASES, Status
 _HEAD: Final = """\
 # State machines
 
-Generated from `schemas/transitions.py` and the couriers' word tables by `make schemas`; a test fails when this page
-and the tables differ. Do not edit it by hand.
+Generated from the couriers' transition and word tables (`schemas/couriers/`) by `make schemas`; a test fails when this
+page and the tables differ. Do not edit it by hand.
 
 What an arrow means: the status at its end may follow at once. Four rules hold beside the arrows:
 
@@ -19,9 +19,9 @@ What an arrow means: the status at its end may follow at once. Four rules hold b
 - **The same status again is legal**: a scan, a new driver, another reason.
 - **A forward jump is legal**, because webhooks get lost: whatever can be reached along the arrows may come next, and
   the statuses jumped over are the event's `skipped`. {cancelled} is reached by an arrow of its own only. No jump
-  passes through {closed}; the claim words 703 and 704 alone lead through LOST and DAMAGED.
+  passes through {closed}, unless the courier's word itself says so (a claim settled for what was LOST or DAMAGED).
 - **A final status is left by an arrow of its own only**, and that is `reopened`: no jump begins at one or passes
-  through one, but for the final FAILED of Dash EXPRESS on the way to {way_back}, since its webhook may be lost.
+  through one, but for a final FAILED on the way to {way_back}, since its webhook may be lost.
 
 Whatever else arrives is refused: the status stays and an anomaly `illegal_transition` is published.
 """

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas import vocabulary
+from schemas.couriers import COURIERS
 from schemas.drawing import state_machines
 from schemas.events import SCHEMA_VERSION, Anomaly, Event, State
 from schemas.topics import Topic
@@ -116,32 +117,6 @@ _CLOUD_EVENT_HEADERS: Final[dict[str, Schema]] = {
     "content-type": {"const": "application/json"},
 }
 
-_COURIER_BODIES: Final[dict[str, Schema]] = {
-    "dash": {
-        "description": "One delivery. The envelope is the same for every status.",
-        "type": "object",
-        "required": ["deliveryID", "status"],
-        "properties": {
-            "deliveryID": {**_TEXT, "description": "The shipment's reference."},
-            "status": {**_TEXT, "description": "The courier's word."},
-            "failedCount": {"type": "number"},
-        },
-    },
-    "kiriminaja": {
-        "description": "One item of a webhook, with its package where there is one; or one pulled history entry.",
-        "type": "object",
-        "required": ["method"],
-        "properties": {
-            "method": {**_TEXT, "description": "The courier's word; the item's status for update_instant_packages."},
-            "data": {"description": "The item, alone or as a list of one."},
-            "packages": {"description": "The item's package, as a list of one."},
-            "histories": {"description": "Of a pulled record (method shTracking): the entry, as a list of one."},
-            "details": {"description": "Of a pulled record: the parcel's details, as they were when it was asked for."},
-            "order_id": {**_TEXT, "description": "Of a pulled record: the reference that was asked for."},
-        },
-    },
-}
-
 
 def documents() -> dict[str, str]:
     """Return every generated file's text by its path from the project's root."""
@@ -215,10 +190,10 @@ def _raw(description: str) -> Schema:
         "description": f"{description} They need not even be JSON; the header `courier` says whose they are. "
         "Couriers add fields and words without notice: the shapes only name what Waybill looks for first.",
         "anyOf": [
-            *({"$ref": f"#/$defs/{courier}"} for courier in _COURIER_BODIES),
+            *({"$ref": f"#/$defs/{courier}"} for courier in sorted(COURIERS)),
             {"description": "Anything else; it ends as a dead letter."},
         ],
-        "$defs": _COURIER_BODIES,
+        "$defs": {courier: COURIERS[courier].body_schema for courier in sorted(COURIERS)},
     }
 
 

@@ -1,4 +1,4 @@
-"""A service's lifecycle: which status may follow which. The tables are in `schemas/transitions.py`."""
+"""A service's lifecycle: which status may follow which. Each courier's folder has its tables."""
 
 from collections import deque
 from collections.abc import Mapping

@@ -173,7 +173,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     item: int = 1
     """Its place in the webhook's body, from 1."""
     count: int = 0
-    """Dash's `failedCount`; 0 elsewhere."""
+    """How many failures the courier has counted; 0 where it sends no count."""
     times: dict[str, Stamp] = {}
     """The believed times under the courier's own field names."""
     updated_at: datetime | None = None

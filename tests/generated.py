@@ -1,9 +1,10 @@
-"""Every file that is made from the code: schemas, examples, the OpenAPI document, drawings.
+"""Every file that is made from the code: schemas, examples, the OpenAPI document, drawings, the courier shown.
 
 `python -m tests.generated` writes them, run by `make schemas`; `tests/unit/test_generated.py` fails when a file and the
 code differ.
 """
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,10 @@ from tests.unit import layers
 from tests.unit.schemas import examples
 
 ROOT: Final = Path(__file__).parents[1]
+COURIER: Final = "tests/becak/__init__.py"
+COURIER_PAGE: Final = "docs/adding-a-courier.md"
+
+_SHOWN: Final = re.compile(r"(?<=<!-- shown: becak -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def generated() -> dict[str, bytes]:
@@ -21,8 +26,15 @@ def generated() -> dict[str, bytes]:
         **export.documents(),
         openapi.FILE: openapi.text(),
         str(layers.PAGE.relative_to(ROOT)): layers.page(),
+        COURIER_PAGE: courier_page(),
     }
     return {**{path: text.encode() for path, text in texts.items()}, **examples.missing()}
+
+
+def courier_page() -> str:
+    """Return the page on adding a courier with the made-up courier in its place."""
+    code = (ROOT / COURIER).read_text()
+    return _SHOWN.sub(lambda _: f"\n```python\n{code}```\n\n", (ROOT / COURIER_PAGE).read_text())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from schemas.couriers.base import Piece
 from schemas.records import Provenance, RawRecord
 from schemas.vocabulary import Source
 from tests.model.reference import KIRIMINAJA_EXPRESS
+from tests.unit.schemas.reading import answered
 
 START = datetime(2025, 3, 1, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -65,10 +66,9 @@ class Webhook:
 
 def pieces_of(webhook: Webhook) -> list[Piece]:
     """The raw records it becomes."""
-    courier = COURIERS[webhook.courier]
     if webhook.asked is None:
-        return courier.split(webhook.body)
-    pieces = courier.pulled(webhook.body, webhook.asked)
+        return COURIERS[webhook.courier].split(webhook.body)
+    pieces = answered(webhook.courier, webhook.body, webhook.asked)
     assert isinstance(pieces, list)
     return pieces
 

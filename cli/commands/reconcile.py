@@ -16,7 +16,7 @@ from cli.terminal.output import complain, say, say_json
 from cli.terminal.reconcile_progress import shown
 from cli.terminal.tables import say_table
 from operators.shared.finding import find_shipment
-from reconcile.apis import APIS, couriers_asked, lacking
+from reconcile.api import couriers_asked, lacking, required
 from reconcile.asking import Ended
 from reconcile.drift import Report, report
 from reconcile.service import ask_once, list_due, run
@@ -33,7 +33,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
     parser.description = "Without --once it runs until it is stopped."
     parser.add_argument("--once", action="store_true", help="ask about everybody who is due now, and exit")
     parser.add_argument("--shipment", metavar="S", help="ask about this one now, due or not, and exit")
-    parser.add_argument("--courier", choices=sorted(COURIERS), help="ask only this courier")
+    parser.add_argument("--courier", choices=sorted(_askable()), help="ask only this courier")
     parser.add_argument("--dry-run", action="store_true", help="only list who would be asked about")
     offer_json(parser)
     parser.set_defaults(command=_reconcile)
@@ -44,17 +44,21 @@ def offer(parser: argparse.ArgumentParser) -> None:
     report.set_defaults(command=partial(operate, _report))
 
 
+def _askable() -> tuple[str, ...]:
+    return tuple(name for name, courier in COURIERS.items() if courier.tracking)
+
+
 def _reconcile(arguments: argparse.Namespace) -> int:
     settings = start()
     couriers = couriers_asked(settings)
-    wanted = (arguments.courier,) if arguments.courier else tuple(COURIERS)
+    wanted = (arguments.courier,) if arguments.courier else _askable()
     chosen = tuple(courier for courier in couriers if courier in wanted)
     if not chosen:
         needed = " or ".join(" and ".join(lacking(settings, courier)) for courier in wanted)
         complain(f"{arguments.courier or 'no courier'} can{'not' if arguments.courier else ''} be asked: set {needed}")
         return USAGE
     for courier in wanted:
-        if courier not in chosen and len(missing := lacking(settings, courier)) < len(APIS[courier][1]):
+        if courier not in chosen and len(missing := lacking(settings, courier)) < len(required(courier)):
             complain(f"{courier} is not asked: {' and '.join(missing)} not set")
     if arguments.dry_run:
         return operate(lambda settings, arguments: _list(settings, chosen, arguments), arguments)

@@ -15,6 +15,7 @@ from cli.terminal.console import GuardedConsole
 from cli.terminal.console import console as new_console
 from cli.terminal.output import is_watched
 from runtime.printable import printable
+from schemas.couriers import COURIERS
 from schemas.events import Anomaly, Event
 from schemas.times import format_time
 from schemas.vocabulary import PHASES, AnomalyKind, EventType, Phase, Status
@@ -44,16 +45,6 @@ WORDS: Final[dict[EventType, str]] = {
 SHIPMENT_WIDTH: Final = 31
 MOVE_WIDTH: Final = 33
 WORD_WIDTH: Final = 12
-
-YOURS: Final = {
-    "dash": (
-        '{"deliveryID":"DE-RUN-yours","providerOrderID":"ORDER-RUN-yours","status":"VERIFIED","failedCount":0,'
-        '"updatedAt":"NOW"}'
-    ),
-    "kiriminaja": '{"method":"shipped_packages","data":[{"order_id":"OID-RUN-yours","shipped_at":"NOW"}]}',
-}
-"""A body to try, by courier."""
-
 
 LOOK: Final = ".venv/bin/waybill shipment list"
 
@@ -147,11 +138,11 @@ class Live:
         """Write a `curl` line for each courier, and how to look into it. A secret that the user set is not shown."""
         self.line()
         self.line("Everything runs until Ctrl-C. Try it; the events appear below:", "bold")
-        for courier, body in YOURS.items():
+        for courier in sorted(COURIERS):
             options = " ".join(
                 f"-H {shlex.quote(f'{name}: {value}')}" for name, value in around.shown_headers(courier).items()
             )
-            posted = shlex.quote(body.replace("RUN", run).replace("NOW", format_time(now)))
+            posted = shlex.quote(COURIERS[courier].example.replace("RUN", run).replace("NOW", format_time(now)))
             self.line()
             self.line(f"curl -sS {around.door}/webhooks/{courier} {options} -d {posted}")
         self.line()

@@ -189,7 +189,7 @@ async def _heal(scenario: Play, around: Surroundings, viewers: Audience, live: L
         for healing in scenario.healings:
             assert healing.story.asked
             live.note(healing.shipment_id, healing.story.asked.note)
-            await ask_about(healing, {**around.environ, **settings})
+            await ask_about(healing, around.environ, settings)
 
 
 async def _judge(scenario: Play, viewers: Audience, live: Live) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from devstack.couriers.lives import WALL, Life, Move
+from devstack.couriers.lives import WALL, Habits, Life, Move, Parcel
 
 Format = Literal["short", "complete"]
 
@@ -22,6 +22,25 @@ LONGEST_ORDER_ID: Final = 20
 
 NOT_FOUND: Final[dict[str, Any]] = {"status": False, "text": "Data tidak ditemukan"}
 UNAUTHORIZED: Final[dict[str, Any]] = {"status": False, "text": "Unauthorized"}
+
+SCAN_WEBHOOKS: Final = {"100": "shipped_packages", "200": "finished_packages"}
+"""The webhooks by which the demo's parcel tells its scans."""
+
+SCANNED_PARCEL: Final = Parcel(
+    sender="KiriminAja",
+    recipient="Bagus",
+    content="Kopi Gayo",
+    weight=1,
+    price=150_000,
+    shipping=10_000,
+    cod=0,
+    insurance=0,
+    carrier="jne",
+    carrier_service="REG",
+    origin="YOGYAKARTA",
+    destination="SLEMAN",
+    habits=Habits(),
+)
 
 ARRIVAL_DELAY: Final = timedelta(hours=3, minutes=53)
 """How much later `delivered_at` stands than the history's own entry: in the document's example it is not the same."""
@@ -41,6 +60,12 @@ def tracking(life: Life) -> dict[str, Any]:
         "details": _details(life, last),
         "histories": [_history(life, number) for number in reversed(range(len(life.moves)))],
     }
+
+
+def scanned(reference: str, scans: Iterable[tuple[datetime, str, str]]) -> Life:
+    """Make the life of an express parcel of the demo, told by scans: time, code and text of each."""
+    moves = tuple(Move(at, code, None, SCAN_WEBHOOKS[code], text) for at, code, text in scans)
+    return Life("kiriminaja", "express", reference, reference, f"AWB-{reference}", SCANNED_PARCEL, moves)
 
 
 def wall(at: datetime) -> str:

@@ -27,6 +27,16 @@ class Account(msgspec.Struct, frozen=True):
     dash_client_key: str
     dash_client_secret: str
 
+    def settings(self, url: str) -> dict[str, str]:
+        """Return the settings by which Waybill asks both couriers at this URL."""
+        return {
+            "WAYBILL_KIRIMINAJA_API_URL": url,
+            "WAYBILL_KIRIMINAJA_API_KEY": self.kiriminaja_key,
+            "WAYBILL_DASH_API_URL": url,
+            "WAYBILL_DASH_CLIENT_KEY": self.dash_client_key,
+            "WAYBILL_DASH_CLIENT_SECRET": self.dash_client_secret,
+        }
+
 
 class Asked(msgspec.Struct, frozen=True):
     """One request. `at`: when it arrived, in seconds of the monotonic clock. `answer`: a status or a misbehaviour."""

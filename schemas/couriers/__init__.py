@@ -1,4 +1,4 @@
-"""The couriers Waybill knows. A new one is a module here, its samples, and a line in the registry."""
+"""The couriers Waybill knows. A new one is a folder here and a line in the registry: docs/adding-a-courier.md."""
 
 from schemas.couriers.base import Courier
 from schemas.couriers.dash import Dash

@@ -1,6 +1,10 @@
-"""What Waybill asks of a courier's module. Adding a courier is one such module and one line in the registry."""
+"""What a courier's folder declares and does. Adding a courier is one such folder and one line in the registry.
 
-from collections.abc import Mapping
+What is pure is done here: reading, ordering. What needs a network is declared as data, and done by those who iterate
+over the registry: the door by `Credentials`, `waybill reconcile` by `Tracking`, the settings by both.
+"""
+
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Any, Protocol
 
@@ -46,8 +50,67 @@ class Credentials(msgspec.Struct, frozen=True):
     header_setting: str | None = None
 
 
+class ApiSetting(msgspec.Struct, frozen=True):
+    """A setting that a courier's API takes: its name, without `WAYBILL_`, and what it means."""
+
+    name: str
+    meaning: str
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A key of the merchant's, shown by each request in a header, behind a scheme's name where there is one."""
+
+    setting: ApiSetting
+    header: str = "Authorization"
+    scheme: str | None = "Bearer"
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """A `POST` that gives a token, which each request then shows as `Authorization: Bearer …`. Renewed on 401 and 403.
+
+    `credentials` are the settings by the member of the JSON document that each stands in. `token_of` reads the token
+    out of the answer, and raises `UnreadableError` where there is none that a header can carry.
+    """
+
+    path: str
+    credentials: Mapping[str, ApiSetting]
+    token_of: Callable[[bytes], str]
+
+
+class Tracking(msgspec.Struct, frozen=True):
+    """How a courier's API is asked about one shipment, and what its answer becomes.
+
+    `path` follows the address; `{reference}` in it stands for the reference, percent-encoded. `body` makes the JSON
+    document to send; None: none is sent. `pieces` makes the raw records of an answer about the shipment of a reference,
+    oldest first; it raises `UnreadableError` where the answer is malformed or about another shipment.
+    `unknown_is_404`: by 404 the courier says that it knows no such shipment; else its answer's body says so.
+    """
+
+    address: ApiSetting
+    access: ApiKey | SignIn
+    method: str
+    path: str
+    pieces: Callable[[bytes, str], list[Piece] | NotFound]
+    body: Callable[[str], object] | None = None
+    unknown_is_404: bool = False
+
+    @property
+    def secrets(self) -> tuple[ApiSetting, ...]:
+        """The settings that hold what the courier wants to be shown."""
+        match self.access:
+            case ApiKey(setting):
+                return (setting,)
+            case SignIn(_, credentials):
+                return tuple(credentials.values())
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of the settings that asking takes, without `WAYBILL_`. One not set: the courier is not asked."""
+        return (self.address.name, *(setting.name for setting in self.secrets))
+
+
 class Courier(Protocol):
-    """One courier: how its bodies are split and read, and how its messages are ordered."""
+    """One courier: how its bodies are split and read, how its messages are ordered, how its API is asked."""
 
     name: str
     credentials: Credentials
@@ -56,20 +119,17 @@ class Courier(Protocol):
     """Its mapping, by the field that holds the word; None gives details only. `docs/state-machines.md` shows it."""
     zone_settings: Mapping[Source, tuple[str, str]]
     """The settings (without `WAYBILL_`) that give the zone of times without one, with their defaults. Else UTC."""
+    tracking: Tracking | None
+    """How it is asked about a shipment. None: it is not asked."""
+    body_schema: Mapping[str, Any]
+    """The JSON Schema of a raw record, with what is looked for first. It documents the raw topic."""
+    example: str
+    """A webhook's body that `waybill up` shows to try. RUN in it becomes the run's name, NOW the time."""
 
     def split(self, body: bytes) -> list[Piece]:
         """Make one piece of each item of a webhook's body.
 
         A body that cannot be split, or has more than `MAX_ITEMS`, is one piece as it came.
-        """
-        ...
-
-    def pulled(self, answer: bytes, reference: str) -> list[Piece] | NotFound:
-        """Make the raw records of a courier's answer about the shipment of this reference, oldest first.
-
-        Raises:
-            UnreadableError: the answer is malformed or about another shipment.
-
         """
         ...
 

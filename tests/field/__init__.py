@@ -24,6 +24,7 @@ from schemas.couriers.pulling import news
 from schemas.records import Provenance, RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import Outcome, Source
+from tests.unit.schemas.reading import answered
 
 CASES: Final = Path(__file__).parent / "cases"
 BEGAN: Final = datetime(2026, 11, 27, tzinfo=UTC)
@@ -73,7 +74,7 @@ class Played:
         """Take a courier's answer about a shipment, as the puller and the processor do."""
         name, _, reference = shipment.partition(":")
         courier = COURIERS[name]
-        found = courier.pulled(json.dumps(answer).encode(), reference)
+        found = answered(name, json.dumps(answer).encode(), reference)
         assert isinstance(found, list), found
         asked = Provenance(courier=name, received_at=received_at, source=Source.PULL)
         known = self.shipments[shipment].records.values() if shipment in self.shipments else ()

@@ -7,7 +7,8 @@ import sys
 from typing import Any, Final
 
 from cli.main import main
-from schemas.couriers import COURIERS, dash
+from schemas.couriers import COURIERS
+from schemas.couriers.dash import Dash, envelope
 from schemas.records import UnreadableError
 from schemas.vocabulary import DeadLetterReason
 
@@ -17,18 +18,18 @@ UNREADABLE_THEN: Final = "BROKEN"
 
 def grow_older() -> None:
     """Change the decoder of this process."""
-    del dash.STATUSES[UNKNOWN_THEN]
-    dash.REASONS["FAILED"] = "note"
-    read: Any = dash.Dash.read
+    del envelope.STATUSES[UNKNOWN_THEN]
+    envelope.REASONS["FAILED"] = "note"
+    read: Any = Dash.read
 
-    def older(self: dash.Dash, value: bytes, *rest: Any) -> Any:
+    def older(self: Dash, value: bytes, *rest: Any) -> Any:
         if UNREADABLE_THEN.encode() in value:
             raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not understood yet")
         return read(self, value, *rest)
 
-    monkeypatched: Any = dash.Dash
+    monkeypatched: Any = Dash
     monkeypatched.read = older
-    assert type(COURIERS["dash"]) is dash.Dash
+    assert type(COURIERS["dash"]) is Dash
 
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ from devstack.couriers.webhooks import Mischief, Webhook, mangle, webhooks
 from reconcile.drift import Watch
 from runtime.metrics import ReconcileMetrics, new_registry
 from runtime.postgres import open_pool
-from schemas.couriers import COURIERS
 from schemas.couriers.base import NotFound
 from schemas.records import Provenance
 from schemas.topics import Topic
 from schemas.vocabulary import Source
 from tests.integration.operating import asked, events, running, start, waybill
 from tests.integration.system import Raw, System, open_system, raw_records
+from tests.unit.schemas.reading import answered
 from tests.waiting import DEADLINE, until
 
 KEY: Final = "merchant-k3y-Qm4"
@@ -253,7 +253,7 @@ def answers(known: Sequence[Life], chance: random.Random) -> list[Raw]:
         for number in sorted({chance.randint(1, moves), chance.randint(1, moves), moves}):
             then = so_far(life, number)
             document = dash.envelope(then) if life.courier == "dash" else kiriminaja.tracking(then)
-            pieces = COURIERS[life.courier].pulled(msgspec.json.encode(document), life.reference)
+            pieces = answered(life.courier, msgspec.json.encode(document), life.reference)
             assert not isinstance(pieces, NotFound)
             at = then.moves[-1].at + timedelta(hours=1)
             for item, piece in enumerate(pieces, start=1):

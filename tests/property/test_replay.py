@@ -12,7 +12,7 @@ from operators.shared.rereading import reread
 from processor.core.plan import Plan, Planner, Roots, RootShipment
 from processor.core.reading import Read, Reading
 from processor.core.state import Shipment
-from schemas.couriers import dash
+from schemas.couriers.dash import envelope
 from schemas.couriers.kiriminaja import pull
 from schemas.couriers.reading import text
 from schemas.records import RawRecord
@@ -71,7 +71,7 @@ def test_with_the_same_code_nothing_comes_of_it(known: type, data: st.DataObject
         assert seen(shipment) == before[name]
 
 
-words = st.sampled_from([word for word, status in dash.STATUSES.items() if status])
+words = st.sampled_from([word for word, status in envelope.STATUSES.items() if status])
 """Those that have a status today. Of a word that has lost its status the old reading may stay: a re-reading that would
 leave a shipment without any status is left out, since a row is never taken back."""
 
@@ -83,9 +83,9 @@ older_words: st.SearchStrategy[Mapping[str, Status | None]] = st.dictionaries(
 @contextmanager
 def older(changed: Mapping[str, Status | None], missing: set[str], reason: str) -> Iterator[None]:
     """Have Dash's words mean something else, and some nothing; take the reason of a failure from some field."""
-    with patch.dict(dash.STATUSES, changed), patch.dict(dash.REASONS, {"FAILED": reason}):
+    with patch.dict(envelope.STATUSES, changed), patch.dict(envelope.REASONS, {"FAILED": reason}):
         for word in missing:
-            dash.STATUSES.pop(word, None)
+            envelope.STATUSES.pop(word, None)
         yield
 
 

@@ -21,6 +21,7 @@ from schemas.records import Provenance, RawRecord
 from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
 from schemas.vocabulary import EventType, Outcome, Source, Transition
+from tests.unit.schemas.reading import answered
 
 NOW = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 STORIES = load_stories()
@@ -52,7 +53,7 @@ def perform(scenario: Play, account: str | None = None) -> Performance:
             stage.take(piece, provenance)
     for healing in scenario.healings:
         courier = COURIERS[healing.story.courier]
-        answer = courier.pulled(msgspec.json.encode(tracking(life_of(healing))), healing.reference)
+        answer = answered(courier.name, msgspec.json.encode(tracking(life_of(healing))), healing.reference)
         assert not isinstance(answer, NotFound)
         received_at = NOW + timedelta(seconds=len(scenario.webhooks))
         asked = Provenance(courier=courier.name, received_at=received_at, account=account, source=Source.PULL)

@@ -27,7 +27,7 @@ from tests.poison import MARK, PHONE_PREFIX, marked_samples, spoilt
 
 SECRET = "hunter2-s3cret"
 MASKED = tuple(name for name, setting in declared().items() if setting.mask)
-PUBLIC = {"KIRIMINAJA_API_URL", "DASH_API_URL"}
+PUBLIC = {courier.tracking.address.name for courier in COURIERS.values() if courier.tracking}
 """Shown as they are: with a secret in them they are refused."""
 
 VALUES = dict.fromkeys(MASKED, SECRET) | {"DATABASE_URL": f"postgresql://waybill:{SECRET}@db:5432/waybill"}

@@ -17,11 +17,13 @@ from runtime.settings import (
     unknown_settings,
 )
 from runtime.values import MASK, mask_url
+from schemas.couriers import COURIERS
 from schemas.topics import Topic
 from schemas.vocabulary import Source
 
 DIGEST = "sha256:" + "ab" * 32
 
+COURIERS_HERE = {name: COURIERS[name] for name in ("kiriminaja", "dash")}
 DEFAULTS = {
     "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
     "WAYBILL_KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
@@ -89,7 +91,7 @@ def problems(environ: dict[str, str], read_file: Callable[[str], str] = NO_FILES
 
 
 def test_every_setting_has_its_documented_default() -> None:
-    assert {setting.name: setting.value for setting in settings_in_force({})} == DEFAULTS
+    assert {setting.name: setting.value for setting in settings_in_force({}, couriers=COURIERS_HERE)} == DEFAULTS
 
 
 def test_every_setting_says_what_it_means() -> None:
@@ -97,7 +99,7 @@ def test_every_setting_says_what_it_means() -> None:
 
 
 def test_defaults_are_read() -> None:
-    settings = load_settings({})
+    settings = load_settings({}, couriers=COURIERS_HERE)
     assert settings.kafka_transaction_timeout == timedelta(seconds=15)
     assert settings.ingest_publish_timeout == timedelta(seconds=2)
     assert settings.topic_partitions == 12
@@ -141,7 +143,7 @@ def test_durations(text: str, length: timedelta) -> None:
     ["https://api.example.com/v2/", "http://localhost:1/x", "http://127.0.0.1:1", "http://[::1]:1", " https://h "],
 )
 def test_the_address_of_an_api(url: str) -> None:
-    assert load_settings({"WAYBILL_DASH_API_URL": url}).dash_api_url == url.strip().rstrip("/")
+    assert load_settings({"WAYBILL_DASH_API_URL": url}).tracking["DASH_API_URL"] == url.strip().rstrip("/")
 
 
 def test_an_empty_spool_directory_means_no_spool() -> None:
@@ -221,7 +223,8 @@ def test_sasl_needs_a_user_and_a_password() -> None:
 
 
 def test_several_secrets_are_accepted_and_digests_are_lower_case() -> None:
-    settings = load_settings({"WAYBILL_DASH_SECRETS": f"old, new,,{DIGEST.upper().replace('SHA', 'sha')}"})
+    secrets = f"old, new,,{DIGEST.upper().replace('SHA', 'sha')}"
+    settings = load_settings({"WAYBILL_DASH_SECRETS": secrets}, couriers=COURIERS_HERE)
     assert settings.secrets == {"kiriminaja": (), "dash": ("old", "new", DIGEST)}
     assert settings.couriers_on == ("dash",)
 

@@ -97,10 +97,10 @@ def final_long_ago() -> list[Raw]:
 
 def samples() -> list[Raw]:
     """Write the webhooks of the couriers' documents."""
-    root = Path("schemas/couriers/samples")
+    root = Path("schemas/couriers")
     return [
         record
-        for file in sorted(root.rglob("*.json"))
+        for file in sorted(root.glob("*/samples/**/*.json"))
         if "tracking" not in file.parts
         for record in raw_records(file.relative_to(root).parts[0], file.read_bytes(), CASES_BEGIN)
     ]

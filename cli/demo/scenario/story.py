@@ -114,8 +114,9 @@ def load_stories() -> tuple[Story, ...]:
 
 
 def read_sample(name: str) -> Json:
-    """Read a courier's sample body."""
-    sample: Json = msgspec.json.decode((resources.files("schemas.couriers") / "samples" / name).read_bytes())
+    """Read a courier's sample body: `dash/express/failed.json` is among the samples in Dash's folder."""
+    courier, _, rest = name.partition("/")
+    sample: Json = msgspec.json.decode((resources.files("schemas.couriers") / courier / "samples" / rest).read_bytes())
     return sample
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import tzinfo
-from typing import Final
+from typing import Any, Final
 
-from schemas.couriers.base import Credentials, NotFound, Piece, Position
+from schemas.couriers.base import Credentials, Piece, Position, Tracking
 from schemas.couriers.kiriminaja import pull, push
+from schemas.couriers.kiriminaja.lifecycles import EXPRESS, INSTANT
 from schemas.couriers.reading import first_of
 from schemas.lifecycle import ALWAYS_FINAL, Lifecycle
 from schemas.observation import Observation, Stamp
 from schemas.records import Provenance, UnreadableError
 from schemas.tolerant_json import load, members
-from schemas.transitions import KIRIMINAJA_EXPRESS, KIRIMINAJA_INSTANT
 from schemas.vocabulary import RANK, Service, Source, Status
 
 _BEFORE_THE_ROAD: Final = frozenset({Status.CREATED, Status.PENDING_PICKUP})
@@ -25,8 +25,8 @@ class KiriminAja:
         secrets_setting="KIRIMINAJA_TOKENS", header="Authorization", scheme="Bearer", header_setting=None
     )
     lifecycles: Mapping[Service, Lifecycle] = {
-        Service.EXPRESS: KIRIMINAJA_EXPRESS,
-        Service.INSTANT: KIRIMINAJA_INSTANT,
+        Service.EXPRESS: EXPRESS,
+        Service.INSTANT: INSTANT,
     }
     words: Mapping[str, Mapping[str, Status | None]] = {
         "method": {
@@ -43,6 +43,24 @@ class KiriminAja:
         Source.PUSH: ("KIRIMINAJA_PUSH_TIMEZONE", "Asia/Jakarta"),
         Source.PULL: ("KIRIMINAJA_PULL_TIMEZONE", "Asia/Jakarta"),
     }
+    tracking: Tracking | None = pull.TRACKING
+    body_schema: Mapping[str, Any] = {
+        "description": "One item of a webhook, with its package where there is one; or one pulled history entry.",
+        "type": "object",
+        "required": ["method"],
+        "properties": {
+            "method": {
+                "type": "string",
+                "description": "The courier's word; the item's status for update_instant_packages.",
+            },
+            "data": {"description": "The item, alone or as a list of one."},
+            "packages": {"description": "The item's package, as a list of one."},
+            "histories": {"description": "Of a pulled record (method shTracking): the entry, as a list of one."},
+            "details": {"description": "Of a pulled record: the parcel's details, as they were when it was asked for."},
+            "order_id": {"type": "string", "description": "Of a pulled record: the reference that was asked for."},
+        },
+    }
+    example = '{"method":"shipped_packages","data":[{"order_id":"OID-RUN-yours","shipped_at":"NOW"}]}'
 
     def split(self, body: bytes) -> list[Piece]:
         """One piece for each item of a webhook. A pulled record is one as it stands."""
@@ -54,10 +72,6 @@ class KiriminAja:
             return [Piece(body, pull.reference_of(body))]
         return push.split(body, envelope)
 
-    def pulled(self, answer: bytes, reference: str) -> list[Piece] | NotFound:
-        """One piece for each entry of the history, oldest first. Raises `UnreadableError`."""
-        return pull.pieces(answer, reference)
-
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
         """Read one item of a webhook or one pulled history entry. Raises `UnreadableError`."""
         envelope = load(value)
@@ -65,11 +79,11 @@ class KiriminAja:
             return pull.read(self, envelope, provenance, assumed_zone)
         return push.read(self, envelope, provenance, assumed_zone)
 
-    def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:  # noqa: ARG002 - no hints
+    def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
         """Instant once proven, else express."""
         return Service.INSTANT if Service.INSTANT in proven else Service.EXPRESS
 
-    def occurred(self, observation: Observation, service: Service) -> Stamp:  # noqa: ARG002 - the same for both
+    def occurred(self, observation: Observation, service: Service) -> Stamp:
         """The method's own time, else `date`; of a history entry `created_at`; else the time received."""
         return first_of(observation, (*push.TIMES, pull.ENTRY_TIME))
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.couriers.base import Courier, NotFound, Piece, check_reference
+from schemas.couriers.base import ApiKey, ApiSetting, Courier, NotFound, Piece, Tracking, check_reference
 from schemas.couriers.reading import (
     charges,
     clock,
@@ -143,6 +143,17 @@ def pieces(answer: bytes, reference: str) -> list[Piece] | NotFound:
     if len(head) * len(entries) + len(answer) > MAX_RECORDS_BYTES:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the answer's details are too large for so many entries")
     return [Piece(head + entry + b"]}", reference) for entry in reversed(entries)]
+
+
+TRACKING: Final = Tracking(
+    address=ApiSetting("KIRIMINAJA_API_URL", "where KiriminAja's tracking is asked; empty: it is not asked"),
+    access=ApiKey(ApiSetting("KIRIMINAJA_API_KEY", "the merchant's key at KiriminAja's API")),
+    method="POST",
+    path="/api/mitra/tracking",
+    body=lambda reference: {"order_id": reference},
+    pieces=pieces,
+)
+"""kiriminaja-tracking.txt. An unknown parcel is answered 200: a 404 means that the address is wrong."""
 
 
 def reference_of(body: bytes) -> str | None:

@@ -6,7 +6,6 @@ import uuid
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,10 +14,9 @@ from schemas.couriers import COURIERS
 from schemas.partitioning import partition_of
 from schemas.times import read_time
 from tests.unit.ingest.doors import CREDENTIALS, DASH, KIRIMINAJA, Kept, RunningDoor, Store
+from tests.unit.schemas.examples import SAMPLES
 
 PARTITIONS = 4
-SAMPLE_FILES = Path(__file__).parents[3] / "schemas/couriers/samples"
-SAMPLES = [(path.relative_to(SAMPLE_FILES).parts[0], path.read_bytes()) for path in SAMPLE_FILES.rglob("*.json")]
 DELIVERY = b'{ "deliveryID":"DE-1", "status":"VERIFIED" }'
 
 
@@ -98,7 +96,7 @@ class DoorSuite:
 
     async def test_every_sample_is_accepted(self, door: RunningDoor, store: Store) -> None:
         total = 0
-        for courier, body in SAMPLES:
+        for courier, body in ((name.partition("/")[0], path.read_bytes()) for name, path in SAMPLES.items()):
             answer = await door.post(f"/webhooks/{courier}", body, CREDENTIALS[courier])
             assert answer.status == 200
             total += msgspec.json.decode(answer.body)["records"]

@@ -18,14 +18,22 @@ from ingest.records import Records
 from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.service import routes_of
 from runtime.metrics import IngestMetrics, new_registry
-from runtime.settings import Settings, load_settings
+from runtime.settings import PREFIX, Settings, load_settings
+from schemas.couriers import COURIERS
 from schemas.records import NewRecord
 
 DASH = {"X-Dash-Secret": "dash-new"}
 KIRIMINAJA = {"Authorization": "Bearer kiriminaja-token"}
-CREDENTIALS = {"dash": DASH, "kiriminaja": KIRIMINAJA}
+SHOWN = {name: courier.credentials for name, courier in COURIERS.items()}
+CREDENTIALS = {
+    **{name: {each.header: f"{each.scheme} token" if each.scheme else "token"} for name, each in SHOWN.items()},
+    "dash": DASH,
+    "kiriminaja": KIRIMINAJA,
+}
+"""What each courier posts with."""
 
 SETTINGS = {
+    **{f"{PREFIX}{each.secrets_setting}": "token" for each in SHOWN.values()},
     "WAYBILL_DASH_SECRETS": "dash-old,dash-new",
     "WAYBILL_KIRIMINAJA_TOKENS": "kiriminaja-token",
     "WAYBILL_INGEST_PORT": "0",

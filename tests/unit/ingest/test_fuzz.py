@@ -25,8 +25,8 @@ import ingest.server
 from ingest.errors import UnavailableError
 from ingest.records import Records
 from tests.unit.ingest.contract import assert_described, described, everything
-from tests.unit.ingest.door_suite import SAMPLES
 from tests.unit.ingest.doors import running_door, settings_with
+from tests.unit.schemas.examples import SAMPLES
 
 LIMIT: Final = 4_096
 KNOWN_PATHS: Final = ("/webhooks/dash", "/webhooks/kiriminaja", "/healthz", "/", "/webhooks/", "/metrics")
@@ -146,7 +146,7 @@ others = st.one_of(
     st.tuples(token_text, field_text),
 )
 bodies = st.one_of(
-    st.sampled_from([body for _, body in SAMPLES]),
+    st.sampled_from([path.read_bytes() for path in SAMPLES.values()]),
     st.binary(max_size=300),
     st.sampled_from([b"", b"{}", b"null", b"unavailable", b"[" * LIMIT, bytes(LIMIT), bytes(LIMIT + 1), bytes(99_999)]),
 )

@@ -24,6 +24,7 @@ from schemas.records import Provenance, RawRecord, read_provenance
 from schemas.topics import Topic
 from schemas.vocabulary import Outcome, Source
 from tests.field import Json, body_of, line_of, zone_of
+from tests.unit.schemas.reading import answered
 from tests.unit.test_field import EXPRESS_MARK, dash, ka, pull
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -59,7 +60,7 @@ class Core:
             return [self._record(step["decision"], decided)]
         if "pull" in step:
             courier, source = step["pull"].partition(":")[0], Source.PULL
-            pieces = COURIERS[courier].pulled(json.dumps(step["answer"]).encode(), "O")
+            pieces = answered(courier, json.dumps(step["answer"]).encode(), "O")
             assert isinstance(pieces, list)
         else:
             courier, source = step["path"].rpartition("/")[2], Source.PUSH

@@ -15,7 +15,7 @@ from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, 
 from reconcile.store import LONG_AGO, Due
 from reconcile.waiting import ATTEMPTS, Standing
 from runtime.metrics import ReconcileMetrics, new_registry
-from runtime.settings import load_settings
+from runtime.settings import Settings, load_settings
 from schemas.couriers import COURIERS
 from schemas.couriers.base import Piece
 from schemas.observation import Observation
@@ -98,12 +98,14 @@ class World:
         for name in self.outcomes:
             yield due(name)
 
-    def lane(self) -> Lane:
-        settings = load_settings({"WAYBILL_RECONCILE_RATE": "1"})
+    def tools(self, settings: Settings) -> Tools:
         world = cast("Any", self)
         self.stop = asyncio.Event()
-        tools = Tools(settings, world, world, world, ReconcileMetrics(new_registry()), self.stop)
-        return Lane("dash", world, world, tools)
+        return Tools(settings, world, world, world, ReconcileMetrics(new_registry()), self.stop)
+
+    def lane(self) -> Lane:
+        world = cast("Any", self)
+        return Lane("dash", world, world, self.tools(load_settings({"WAYBILL_RECONCILE_RATE": "1"})))
 
     async def run(self) -> Lane:
         lane = self.lane()

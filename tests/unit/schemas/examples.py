@@ -26,7 +26,14 @@ from schemas.topics import Topic
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / FOLDER / "examples"
-SAMPLES = ROOT / "schemas" / "couriers" / "samples"
+SAMPLES = {
+    f"{courier}/{path.relative_to(folder).as_posix()}": path
+    for courier in sorted(COURIERS)
+    for folder in [ROOT / "schemas" / "couriers" / courier / "samples"]
+    for path in sorted(folder.rglob("*.json"))
+}
+"""The couriers' samples by name: `dash/express/failed.json` is in Dash's folder."""
+
 PARTITIONS = 12
 START = datetime(2024, 12, 27, 14, 18, 17, 128000, UTC)
 
@@ -91,7 +98,7 @@ def _bodies() -> Iterator[tuple[str, Any]]:
 
 
 def _dash(sample: str, **changes: Any) -> Any:
-    body = json.loads((SAMPLES / "dash" / "logistic" / f"{sample}.json").read_bytes())
+    body = json.loads(SAMPLES[f"dash/logistic/{sample}.json"].read_bytes())
     return {**body, "createdAt": "2024-12-27T14:18:17.128Z", **changes}
 
 

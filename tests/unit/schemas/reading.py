@@ -5,22 +5,25 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from runtime.settings import load_settings
 from schemas.couriers import COURIERS
+from schemas.couriers.base import NotFound, Piece
 from schemas.observation import Observation, Stamp
 from schemas.records import Provenance, UnreadableError
 from schemas.times import format_time
+from schemas.vocabulary import Source
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
 RECEIVED = datetime(2025, 6, 1, 12, tzinfo=UTC)
 NOW = "2025-06-01T12:00:00.000000Z"
-ZONES = {"kiriminaja": JAKARTA, "dash": UTC}
+ZONE_OF = load_settings({}).assumed_zone
 
 
 def read(courier: str, body: bytes | Any, received_at: datetime = RECEIVED) -> Observation:
     """Read one raw record."""
     value = body if isinstance(body, bytes) else json.dumps(body).encode()
     provenance = Provenance(courier=courier, received_at=received_at)
-    return COURIERS[courier].read(value, provenance, ZONES[courier])
+    return COURIERS[courier].read(value, provenance, ZONE_OF(courier, Source.PUSH))
 
 
 def refusal(courier: str, body: bytes | Any) -> str:
@@ -81,9 +84,16 @@ def tracking(*histories: Any, details: Any = None, **changes: Any) -> dict[str, 
     }
 
 
+def answered(courier: str, answer: bytes, reference: str) -> list[Piece] | NotFound:
+    """Make the records of a courier's answer about the shipment of this reference."""
+    tracking = COURIERS[courier].tracking
+    assert tracking is not None
+    return tracking.pieces(answer, reference)
+
+
 def pulled(answer: bytes | Any, reference: str = "X", received_at: datetime = RECEIVED) -> list[Observation]:
     """Read the records that KiriminAja's answer becomes, oldest first."""
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    pieces = COURIERS["kiriminaja"].pulled(body, reference)
+    pieces = answered("kiriminaja", body, reference)
     assert isinstance(pieces, list)
     return [read("kiriminaja", piece.value, received_at) for piece in pieces]

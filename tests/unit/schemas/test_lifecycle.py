@@ -2,200 +2,20 @@
 
 import pytest
 
+from schemas.couriers import COURIERS
 from schemas.lifecycle import Lifecycle
-from schemas.transitions import DASH_EXPRESS, DASH_LOGISTIC, KIRIMINAJA_EXPRESS, KIRIMINAJA_INSTANT, LIFECYCLES
 from schemas.vocabulary import Status
+from tests.unit.schemas.expected import expected
 
-TABLES = {
-    "dash express": DASH_EXPRESS,
-    "dash logistic": DASH_LOGISTIC,
-    "kiriminaja express": KIRIMINAJA_EXPRESS,
-    "kiriminaja instant": KIRIMINAJA_INSTANT,
-}
-
-AT_ONCE = {
-    "dash express": """
-        CREATED: ALLOCATING CANCELLED
-        ALLOCATING: PENDING_PICKUP CANCELLED
-        PENDING_PICKUP: PICKING_UP CANCELLED
-        PICKING_UP: PENDING_DELIVERY PENDING_PICKUP CANCELLED
-        PENDING_DELIVERY: IN_DELIVERY PENDING_PICKUP
-        IN_DELIVERY: DELIVERED FAILED PENDING_PICKUP
-        FAILED: PENDING_PICKUP RETURNING RETURNED DISPOSED
-        RETURNING: RETURNED DISPOSED
-    """,
-    "dash logistic": """
-        CREATED: VERIFIED NOT_VERIFIED CANCELLED
-        NOT_VERIFIED: VERIFIED CANCELLED
-        VERIFIED: PENDING_DELIVERY PENDING_PICKUP CANCELLED
-        PENDING_PICKUP: PENDING_DELIVERY CANCELLED
-        PENDING_DELIVERY: IN_DELIVERY CANCELLED
-        IN_DELIVERY: DELIVERED FAILED
-        FAILED: PENDING_DELIVERY PENDING_PICKUP RETURNING CANCELLED
-        RETURNING: RETURNED DISPOSED
-    """,
-    "kiriminaja express": """
-        CREATED: PENDING_PICKUP CANCELLED LOST DAMAGED SEIZED DISPOSED
-        PENDING_PICKUP: IN_TRANSIT CANCELLED LOST DAMAGED SEIZED DISPOSED
-        IN_TRANSIT: DELIVERED FAILED RETURNING CANCELLED LOST DAMAGED SEIZED DISPOSED
-        PENDING_DELIVERY: FAILED IN_TRANSIT DELIVERED RETURNING CANCELLED LOST DAMAGED SEIZED DISPOSED
-        FAILED: PENDING_DELIVERY IN_TRANSIT DELIVERED RETURNING CANCELLED LOST DAMAGED SEIZED DISPOSED
-        RETURNING: RETURNED DELIVERED CANCELLED LOST DAMAGED SEIZED DISPOSED
-        LOST: IN_TRANSIT CLAIM_SETTLED CANCELLED DAMAGED SEIZED DISPOSED
-        DAMAGED: IN_TRANSIT RETURNING CLAIM_SETTLED CANCELLED LOST SEIZED DISPOSED
-        DELIVERED: RETURNED
-        CANCELLED: DELIVERED RETURNED
-    """,
-    "kiriminaja instant": """
-        PENDING_PICKUP: NO_DRIVER PENDING_DELIVERY CANCELLED
-        NO_DRIVER: PENDING_DELIVERY CANCELLED
-        PENDING_DELIVERY: NO_DRIVER IN_DELIVERY IN_TRANSIT FAILED RETURNING CANCELLED
-        IN_DELIVERY: DELIVERED IN_TRANSIT FAILED RETURNING CANCELLED
-        IN_TRANSIT: DELIVERED IN_DELIVERY FAILED RETURNING CANCELLED
-        FAILED: PENDING_DELIVERY IN_DELIVERY IN_TRANSIT DELIVERED RETURNING CANCELLED
-        RETURNING: RETURNED DELIVERED CANCELLED
-        DELIVERED: RETURNED
-        CANCELLED: DELIVERED RETURNED
-    """,
-}
-
-FINAL = {
-    "dash express": "DELIVERED FAILED RETURNED CANCELLED DISPOSED",
-    "dash logistic": "DELIVERED RETURNED CANCELLED DISPOSED",
-    "kiriminaja express": "DELIVERED RETURNED CANCELLED SEIZED CLAIM_SETTLED DISPOSED",
-    "kiriminaja instant": "DELIVERED RETURNED CANCELLED",
-}
-REOPENED = {
-    "dash express": "FAILED",
-    "dash logistic": "",
-    "kiriminaja express": "DELIVERED CANCELLED",
-    "kiriminaja instant": "DELIVERED CANCELLED",
-}
-
-# from > the statuses jumped over > to
-JUMPS = {
-    "dash express": """
-        CREATED > ALLOCATING > PENDING_PICKUP
-        CREATED > ALLOCATING PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_DELIVERY > DELIVERED
-        ALLOCATING > PENDING_PICKUP PICKING_UP PENDING_DELIVERY IN_DELIVERY > FAILED
-        PENDING_PICKUP > PICKING_UP > PENDING_DELIVERY
-        PICKING_UP > PENDING_DELIVERY IN_DELIVERY > DELIVERED
-        PENDING_DELIVERY > IN_DELIVERY > FAILED
-        PENDING_DELIVERY > PENDING_PICKUP > PICKING_UP
-        IN_DELIVERY > PENDING_PICKUP PICKING_UP > PENDING_DELIVERY
-        IN_DELIVERY > FAILED > RETURNING
-        IN_DELIVERY > FAILED > RETURNED
-        PICKING_UP > PENDING_DELIVERY IN_DELIVERY FAILED > DISPOSED
-    """,
-    "dash logistic": """
-        CREATED > VERIFIED > PENDING_DELIVERY
-        CREATED > VERIFIED PENDING_DELIVERY IN_DELIVERY > FAILED
-        NOT_VERIFIED > VERIFIED PENDING_DELIVERY > IN_DELIVERY
-        VERIFIED > PENDING_DELIVERY IN_DELIVERY > DELIVERED
-        PENDING_DELIVERY > IN_DELIVERY FAILED > RETURNING
-        VERIFIED > PENDING_DELIVERY IN_DELIVERY FAILED RETURNING > RETURNED
-        FAILED > PENDING_DELIVERY > IN_DELIVERY
-        FAILED > PENDING_DELIVERY IN_DELIVERY > DELIVERED
-        IN_DELIVERY > FAILED > PENDING_DELIVERY
-        FAILED > RETURNING > RETURNED
-        FAILED > RETURNING > DISPOSED
-        CREATED > VERIFIED > PENDING_PICKUP
-        IN_DELIVERY > FAILED > PENDING_PICKUP
-        PENDING_PICKUP > PENDING_DELIVERY > IN_DELIVERY
-    """,
-    "kiriminaja express": """
-        CREATED > PENDING_PICKUP > IN_TRANSIT
-        CREATED > PENDING_PICKUP IN_TRANSIT > DELIVERED
-        PENDING_PICKUP > IN_TRANSIT > DELIVERED
-        PENDING_PICKUP > IN_TRANSIT > FAILED
-        PENDING_PICKUP > IN_TRANSIT > RETURNING
-        PENDING_PICKUP > IN_TRANSIT RETURNING > RETURNED
-        IN_TRANSIT > RETURNING > RETURNED
-        IN_TRANSIT > FAILED > PENDING_DELIVERY
-        CREATED > PENDING_PICKUP IN_TRANSIT FAILED > PENDING_DELIVERY
-        FAILED > RETURNING > RETURNED
-        LOST > IN_TRANSIT > DELIVERED
-        LOST > IN_TRANSIT > RETURNING
-        DAMAGED > RETURNING > RETURNED
-        DAMAGED > IN_TRANSIT > DELIVERED
-        PENDING_DELIVERY > RETURNING > RETURNED
-        DAMAGED > IN_TRANSIT FAILED > PENDING_DELIVERY
-    """,
-    "kiriminaja instant": """
-        PENDING_PICKUP > PENDING_DELIVERY > IN_DELIVERY
-        PENDING_PICKUP > PENDING_DELIVERY > IN_TRANSIT
-        PENDING_PICKUP > PENDING_DELIVERY IN_DELIVERY > DELIVERED
-        NO_DRIVER > PENDING_DELIVERY > IN_DELIVERY
-        NO_DRIVER > PENDING_DELIVERY IN_DELIVERY > DELIVERED
-        NO_DRIVER > PENDING_DELIVERY > RETURNING
-        PENDING_DELIVERY > RETURNING > RETURNED
-        PENDING_PICKUP > PENDING_DELIVERY RETURNING > RETURNED
-        PENDING_PICKUP > PENDING_DELIVERY > FAILED
-        IN_DELIVERY > FAILED > PENDING_DELIVERY
-        IN_TRANSIT > FAILED > PENDING_DELIVERY
-        IN_DELIVERY > FAILED PENDING_DELIVERY > NO_DRIVER
-    """,
-}
-
-ILLEGAL = {
-    "dash express": """
-        DELIVERED > CANCELLED
-        DELIVERED > FAILED
-        DELIVERED > RETURNING
-        FAILED > PENDING_DELIVERY
-        FAILED > PICKING_UP
-        FAILED > DELIVERED
-        FAILED > CANCELLED
-        CANCELLED > PENDING_PICKUP
-        PENDING_DELIVERY > CANCELLED
-        IN_DELIVERY > CANCELLED
-        PENDING_PICKUP > ALLOCATING
-        PENDING_PICKUP > CREATED
-        RETURNING > PENDING_PICKUP
-        RETURNED > DISPOSED
-        CREATED > VERIFIED
-    """,
-    "dash logistic": """
-        VERIFIED > NOT_VERIFIED
-        VERIFIED > CREATED
-        DELIVERED > FAILED
-        DELIVERED > PENDING_DELIVERY
-        DELIVERED > RETURNED
-        RETURNING > PENDING_DELIVERY
-        RETURNED > RETURNING
-        RETURNING > CANCELLED
-        IN_DELIVERY > CANCELLED
-        CANCELLED > PENDING_PICKUP
-        DISPOSED > RETURNED
-    """,
-    "kiriminaja express": """
-        IN_TRANSIT > PENDING_PICKUP
-        PENDING_PICKUP > CREATED
-        DELIVERED > CANCELLED
-        DELIVERED > RETURNING
-        RETURNED > IN_TRANSIT
-        RETURNED > DELIVERED
-        CANCELLED > IN_TRANSIT
-        CANCELLED > LOST
-        CREATED > CLAIM_SETTLED
-        IN_TRANSIT > CLAIM_SETTLED
-        FAILED > CLAIM_SETTLED
-        CLAIM_SETTLED > IN_TRANSIT
-        SEIZED > IN_TRANSIT
-        DISPOSED > RETURNED
-        DELIVERED > DISPOSED
-        RETURNING > PENDING_DELIVERY
-    """,
-    "kiriminaja instant": """
-        PENDING_DELIVERY > PENDING_PICKUP
-        RETURNING > FAILED
-        DELIVERED > RETURNING
-        CANCELLED > PENDING_DELIVERY
-        RETURNED > DELIVERED
-        PENDING_PICKUP > LOST
-        PENDING_PICKUP > DISPOSED
-    """,
-}
+TABLES = {f"{name} {one.service}": one for name in sorted(COURIERS) for one in COURIERS[name].lifecycles.values()}
+AT_ONCE: dict[str, str] = expected("AT_ONCE")
+FINAL: dict[str, str] = expected("FINAL")
+REOPENED: dict[str, str] = expected("REOPENED")
+JUMPS: dict[str, str] = expected("JUMPS")
+ILLEGAL: dict[str, str] = expected("ILLEGAL")
+OPTIONS: dict[str, str] = expected("OPTIONS")
+DASH_EXPRESS, DASH_LOGISTIC = TABLES["dash express"], TABLES["dash logistic"]
+KIRIMINAJA_EXPRESS = TABLES["kiriminaja express"]
 
 
 def lines(table: str) -> list[list[str]]:
@@ -207,8 +27,8 @@ def each(tables: dict[str, str]) -> list[tuple[str, list[str]]]:
 
 
 def test_the_tables_are_these() -> None:
-    assert [f"{one.courier} {one.service}" for one in LIFECYCLES] == list(TABLES)
-    assert list(TABLES.values()) == list(LIFECYCLES)
+    assert [f"{one.courier} {one.service}" for one in TABLES.values()] == list(TABLES)
+    assert all(list(each) == list(TABLES) for each in (AT_ONCE, FINAL, REOPENED, JUMPS, ILLEGAL, OPTIONS))
 
 
 @pytest.mark.parametrize("service", TABLES)
@@ -230,7 +50,7 @@ def test_final_statuses(service: str) -> None:
     assert {str(status) for status in table.edges if table.is_final(status)} == set(REOPENED[service].split())
     always = ["DELIVERED", "RETURNED", "CANCELLED", "SEIZED", "CLAIM_SETTLED", "DISPOSED"]
     assert all(table.is_final(Status(name)) for name in always)
-    assert table.is_final(Status.FAILED) is (service == "dash express")
+    assert table.is_final(Status.FAILED) is ("also_final" in OPTIONS[service])
 
 
 @pytest.mark.parametrize(("service", "line"), each(JUMPS))
@@ -331,11 +151,9 @@ def test_reassignments() -> None:
         ("IN_DELIVERY", "PENDING_PICKUP"),
         ("FAILED", "PENDING_PICKUP"),
     }
-    assert not any(table.reassignments for table in LIFECYCLES if table is not DASH_EXPRESS)
 
 
-def test_what_else_each_service_does() -> None:
-    assert [name for name, table in TABLES.items() if table.count_moves] == ["dash logistic"]
-    kiriminaja = ["kiriminaja express", "kiriminaja instant"]
-    assert [name for name, table in TABLES.items() if table.scans_while_returning] == kiriminaja
-    assert [name for name, table in TABLES.items() if table.counts_entries] == kiriminaja
+@pytest.mark.parametrize("service", TABLES)
+def test_what_else_each_service_does(service: str) -> None:
+    options = ("also_final", "reassignments", "count_moves", "scans_while_returning", "counts_entries")
+    assert {name for name in options if getattr(TABLES[service], name)} == set(OPTIONS[service].split())

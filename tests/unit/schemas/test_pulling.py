@@ -9,7 +9,7 @@ import pytest
 
 from schemas.couriers import COURIERS
 from schemas.couriers.base import NotFound, Piece
-from schemas.couriers.dash import token_of
+from schemas.couriers.dash.pull import token_of
 from schemas.couriers.kiriminaja import pull
 from schemas.couriers.pulling import news
 from schemas.observation import Carrier, Charges, Driver, Observation
@@ -20,6 +20,7 @@ from tests.unit.schemas.reading import (
     JAKARTA,
     NOW,
     RECEIVED,
+    answered,
     dash,
     entry,
     kiriminaja,
@@ -37,14 +38,14 @@ Z = "2025-05-30T10:00:00.000000Z"
 
 def pieces(answer: bytes | Any, reference: str = "X") -> list[Piece]:
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    found = KIRIMINAJA.pulled(body, reference)
+    found = answered("kiriminaja", body, reference)
     assert isinstance(found, list)
     return found
 
 
 def refused(courier: str, answer: bytes, reference: str = "X") -> str:
     with pytest.raises(UnreadableError) as caught:
-        COURIERS[courier].pulled(answer, reference)
+        answered(courier, answer, reference)
     return str(caught.value.reason)
 
 
@@ -63,7 +64,7 @@ def test_each_entry_becomes_a_record_in_its_own_bytes_oldest_first() -> None:
 
 
 def test_a_record_stands_for_itself() -> None:
-    for piece in pieces((SAMPLES / "kiriminaja/tracking/delivered.json").read_bytes(), "OID-8793949106"):
+    for piece in pieces(SAMPLES["kiriminaja/tracking/delivered.json"].read_bytes(), "OID-8793949106"):
         assert KIRIMINAJA.split(piece.value) == [piece]
         assert pieces(piece.value, "OID-8793949106") == [piece]
 
@@ -76,9 +77,10 @@ def test_several_entries_in_one_record_are_refused() -> None:
 
 @pytest.mark.parametrize("text", ["Data not found", "", None])
 def test_not_found(text: str | None) -> None:
-    assert KIRIMINAJA.pulled(json.dumps({"status": False, "text": text}).encode(), "X") == NotFound()
+    assert answered("kiriminaja", json.dumps({"status": False, "text": text}).encode(), "X") == NotFound()
     assert (
-        KIRIMINAJA.pulled(json.dumps({"status": False, "details": None, "histories": []}).encode(), "X") == NotFound()
+        answered("kiriminaja", json.dumps({"status": False, "details": None, "histories": []}).encode(), "X")
+        == NotFound()
     )
 
 
@@ -267,7 +269,7 @@ def test_an_unknown_code_is_news_once() -> None:
 
 def test_a_delivery_as_its_webhook_told_it_is_no_news() -> None:
     body = json.dumps(dash("FAILED", failedCount=1)).encode()
-    found = DASH.pulled(b" " + body, "DE-1")
+    found = answered("dash", b" " + body, "DE-1")
     assert isinstance(found, list)
     known = read("dash", body)
     assert news(DASH, found, [known], ASKED, JAKARTA) == []
@@ -277,11 +279,11 @@ def test_a_delivery_as_its_webhook_told_it_is_no_news() -> None:
 # ---- Dash ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sample", sorted(path.stem for path in (SAMPLES / "dash" / "express").iterdir()))
+@pytest.mark.parametrize("sample", [name for name in SAMPLES if name.startswith("dash/express/")])
 def test_get_delivery_answers_in_the_webhooks_envelope(sample: str) -> None:
-    body = (SAMPLES / "dash" / "express" / f"{sample}.json").read_bytes()
+    body = SAMPLES[sample].read_bytes()
     reference = json.loads(body)["deliveryID"]
-    assert DASH.pulled(body, reference) == [Piece(body, reference)] == DASH.split(body)
+    assert answered("dash", body, reference) == [Piece(body, reference)] == DASH.split(body)
 
 
 @pytest.mark.parametrize(

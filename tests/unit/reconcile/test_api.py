@@ -30,16 +30,17 @@ from devstack.couriers.server import serving
 from devstack.couriers.simulator import SIGN_IN, Account, Simulator
 from reconcile import line as line_module
 from reconcile import waiting
-from reconcile.apis import APIS, Api, couriers_asked, lacking
+from reconcile.api import Api, couriers_asked, lacking
 from reconcile.errors import NotNowError
 from reconcile.line import Line, open_session
 from reconcile.outcomes import Answered, Failed, Outcome, Throttled, Unknown
 from reconcile.outcomes import Refused as RefusedUs
 from reconcile.waiting import TRIP_AFTER
 from runtime.settings import load_settings
+from schemas.couriers import COURIERS
 
 KEY, CLIENT_KEY, CLIENT_SECRET = "merchant-k3y", "client-k3y", "client-s3cret"
-COURIERS = ("kiriminaja", "dash")
+SIMULATED = ("kiriminaja", "dash")
 KNOWN = lives(60, 3, datetime(2025, 3, 1, 8, tzinfo=UTC))
 FAST = 1_000
 
@@ -98,10 +99,12 @@ async def asking(
     )
     async with open_session() as session:
         line = Line(session, courier, rate, limit, stop or asyncio.Event(), once=once, not_before=0.0)
-        yield Asker(APIS[courier][0](settings, line), line)
+        tracking = COURIERS[courier].tracking
+        assert tracking is not None
+        yield Asker(Api(tracking, settings, line), line)
 
 
-@pytest.mark.parametrize("courier", COURIERS)
+@pytest.mark.parametrize("courier", SIMULATED)
 async def test_answers_become_raw_records(courier: str, simulator: Simulator) -> None:
     async with serving(simulator) as url, asking(courier, url) as asker:
         for life in of(courier)[:5]:
@@ -131,7 +134,7 @@ TABLE: dict[str, tuple[Misbehaviour, Judge]] = {
 }
 
 
-@pytest.mark.parametrize("courier", COURIERS)
+@pytest.mark.parametrize("courier", SIMULATED)
 @pytest.mark.parametrize("name", TABLE)
 async def test_misbehaviour_has_its_outcome(name: str, courier: str, simulator: Simulator) -> None:
     misbehaviour, right = TABLE[name]
@@ -161,7 +164,7 @@ async def test_a_sign_in_that_fails_is_no_refusal(name: str, simulator: Simulato
 
 async def test_wrong_credentials_are_refused(simulator: Simulator) -> None:
     async with serving(simulator) as url:
-        for courier in COURIERS:
+        for courier in SIMULATED:
             async with asking(courier, url, key="wrong", secret="wrong") as asker:
                 outcome = await asker.ask(of(courier)[0].reference)
                 assert isinstance(outcome, RefusedUs)
@@ -212,7 +215,7 @@ async def test_references_are_quoted(reference: str) -> None:
     assert seen == [f"/v1/deliveries/{quoted.replace('.', '%2E') if set(reference) == {'.'} else quoted}"]
 
 
-@pytest.mark.parametrize("courier", COURIERS)
+@pytest.mark.parametrize("courier", SIMULATED)
 async def test_a_server_nobody_vouches_for_gets_no_secret(courier: str, simulator: Simulator) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
@@ -231,7 +234,7 @@ async def test_a_courier_that_cannot_be_reached(unused_tcp_port: int) -> None:
     assert str(unused_tcp_port) in outcome.why
 
 
-@pytest.mark.parametrize("courier", COURIERS)
+@pytest.mark.parametrize("courier", SIMULATED)
 async def test_the_rate_is_kept_whatever_the_answers_do(courier: str, simulator: Simulator) -> None:
     rate = 20
     fickle = Fickleness(0.5, (Slow(0.3), BROKEN, Cut(), Malformed()))
