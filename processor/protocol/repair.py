@@ -49,7 +49,8 @@ def mend(sight: Sight, moment: int) -> Mend | None:
         return None
     old = sight.cursor
     if halt.trouble is Trouble.INTERRUPTED:
-        return Mend(halt.trouble, halt.why, None, old, 0, (SAYS[Trouble.INTERRUPTED], *_derivation(old)))
+        steps = (SAYS[Trouble.INTERRUPTED], *_derivation(old))
+        return Mend(trouble=halt.trouble, why=halt.why, publish_from=None, cursor=old, lost=0, steps=steps)
     committed, log = sight.committed, sight.log
     anew, restored = is_anew(sight), is_restored(sight)
     marked = committed.recovery if committed and committed.recovery is not None else 0
@@ -78,7 +79,14 @@ def mend(sight: Sight, moment: int) -> Mend | None:
     )
     lost = 0 if anew else start - old.next_offset
     publish_from = None if restored else _unpublished(sight)
-    return Mend(halt.trouble, halt.why, publish_from, cursor, lost, _steps(sight, cursor, publish_from, lost))
+    return Mend(
+        trouble=halt.trouble,
+        why=halt.why,
+        publish_from=publish_from,
+        cursor=cursor,
+        lost=lost,
+        steps=_steps(sight, cursor, publish_from, lost),
+    )
 
 
 def correction(
