@@ -11,7 +11,7 @@ from cli.terminal.arguments import offer_json
 from cli.terminal.consent import can_ask, offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from processor.core.errors import ProcessorError
-from processor.protocol.repair import Mend
+from processor.protocol.repair import Repair
 from processor.recovery.run import FAILURES, open_recovery
 from runtime.settings import Settings
 
@@ -56,8 +56,11 @@ async def _mend(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _planned(mends: dict[int, Mend]) -> list[_Planned]:
-    return [_Planned(partition, mend.trouble, mend.why, mend.lost, mend.steps) for partition, mend in mends.items()]
+def _planned(repairs: dict[int, Repair]) -> list[_Planned]:
+    return [
+        _Planned(partition, repair.reason, repair.why, repair.lost, repair.steps)
+        for partition, repair in repairs.items()
+    ]
 
 
 def _show(planned: list[_Planned]) -> None:

@@ -14,7 +14,7 @@ from processor.kafka.offsets import committed_offset
 from processor.partition.publishing import Publishing
 from processor.partition.shared import Shared
 from processor.partition.standing import Standing
-from processor.protocol.claims import Halt, Log, Sight, before_growth, decide, deleted_before
+from processor.protocol.claims import Halt, Log, PartitionState, before_growth, decide, deleted_before
 from processor.protocol.crash_points import Step
 from runtime.errors import UnreachableError
 from schemas.partitioning import uneven
@@ -105,13 +105,13 @@ class Claiming:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await self._feed.log_range()
 
-    async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log, narrow: str | None) -> Sight:
+    async def _sight(self, cursor: Cursor, stream: Stream, log_range: Log, narrow: str | None) -> PartitionState:
         """Read what remains to be read. The cursor is claimed by now, so nobody else moves the committed offset."""
         async with asyncio.timeout(ANSWER_SECONDS):
             committed = await committed_offset(self._shared.admin, stream, self._partition)
         found = await self._feed.reread(cursor, log_range)
         suspected = self.suspect == cursor.next_offset
         gap = await self._feed.gap(cursor.next_offset, log_range.end) if suspected else None
-        return Sight(
+        return PartitionState(
             cursor=cursor, committed=committed, log=log_range, stream=stream, found=found, narrow=narrow, gap=gap
         )

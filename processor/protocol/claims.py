@@ -21,7 +21,7 @@ class Log(msgspec.Struct, frozen=True):
     end: int
 
 
-class Sight(msgspec.Struct, frozen=True):
+class PartitionState(msgspec.Struct, frozen=True):
     """All that a claim reads before it decides.
 
     `found` is the digest of the record at the offset of the cursor's last one; None if there is none. `narrow` says
@@ -38,13 +38,13 @@ class Sight(msgspec.Struct, frozen=True):
     gap: int | None = None
 
 
-class Trouble(StrEnum):
+class HaltReason(StrEnum):
     """What stops a partition until an operator has looked."""
 
     INTERRUPTED = "interrupted"
     NARROW = "narrow"
     STREAM = "stream"
-    ANEW = "anew"
+    TOPIC_RECREATED = "anew"
     RETENTION = "retention"
     GAP = "gap"
     RESTORED = "restored"
@@ -53,7 +53,7 @@ class Trouble(StrEnum):
 class Halt(msgspec.Struct, frozen=True):
     """Stop the partition. `why` is one sentence for the operator."""
 
-    trouble: Trouble
+    reason: HaltReason
     why: str
 
 
@@ -63,49 +63,50 @@ def deleted_before(cursor: Cursor) -> int:
     return cursor.began_at if is_first else 0
 
 
-def decide(sight: Sight) -> Resume | Halt:
+def decide(sight: PartitionState) -> Resume | Halt:
     """Decide how a claim goes on."""
     cursor, log = sight.cursor, sight.log
     if cursor.recover_until is not None:
         return Halt(
-            Trouble.INTERRUPTED, "a recovery is under way, or was interrupted: `waybill recover` run again finishes it"
+            HaltReason.INTERRUPTED,
+            "a recovery is under way, or was interrupted: `waybill recover` run again finishes it",
         )
     if sight.narrow is not None:
-        return Halt(Trouble.NARROW, f"what this partition gives cannot be published: {sight.narrow}")
+        return Halt(HaltReason.NARROW, f"what this partition gives cannot be published: {sight.narrow}")
     if cursor.stream != sight.stream:
         return Halt(
-            Trouble.STREAM,
+            HaltReason.STREAM,
             f"the database belongs to {cursor.stream}, not to {sight.stream}: set that right, or {MEND}",
         )
     if log.end < cursor.next_offset:
         return Halt(
-            Trouble.ANEW,
+            HaltReason.TOPIC_RECREATED,
             f"the log ends at {log.end}, before the next offset {cursor.next_offset}: the topic was made anew or has "
             f"lost its newest records; {MEND}",
         )
-    if is_anew(sight):
+    if is_recreated(sight):
         assert cursor.last is not None
         return Halt(
-            Trouble.ANEW,
+            HaltReason.TOPIC_RECREATED,
             f"the record at offset {cursor.last.offset} is not the one that was applied: this is another topic "
             f"under the same name; {MEND}",
         )
     if log.start > cursor.next_offset:
         return Halt(
-            Trouble.RETENTION,
+            HaltReason.RETENTION,
             f"the log starts at {log.start}, behind the next offset {cursor.next_offset}: retention has removed "
             f"records before they were applied; {MEND}",
         )
     if sight.gap is not None:
         return Halt(
-            Trouble.GAP,
+            HaltReason.GAP,
             f"the log has no record from offset {cursor.next_offset} up to {sight.gap}: they are gone before they were "
             f"applied, by compaction or with a part of a broker's disk; {MEND}",
         )
     if is_restored(sight):
         assert sight.committed is not None
         return Halt(
-            Trouble.RESTORED,
+            HaltReason.RESTORED,
             f"everything before offset {sight.committed.offset} is published, but the database, at "
             f"{cursor.next_offset}, does not know all of it: it was restored from a backup, or a standby that was "
             f"behind took over; {MEND}",
@@ -113,7 +114,7 @@ def decide(sight: Sight) -> Resume | Halt:
     return emission(cursor, sight.committed)
 
 
-def before_growth(sight: Sight) -> Sight | None:
+def before_growth(sight: PartitionState) -> PartitionState | None:
     """Return what a claim sees that goes on as before its topic grew; None where it did not, or it has no cursor.
 
     Until the growth is adopted, all records that came before it have the partition they had: one writer each.
@@ -125,7 +126,7 @@ def before_growth(sight: Sight) -> Sight | None:
     return msgspec.structs.replace(sight, stream=cursor.stream)
 
 
-def is_anew(sight: Sight) -> bool:
+def is_recreated(sight: PartitionState) -> bool:
     """Whether the log is not the one that the cursor was moved along.
 
     A last record that retention has removed proves nothing.
@@ -136,7 +137,7 @@ def is_anew(sight: Sight) -> bool:
     return last is not None and log.start <= last.offset and sight.found != last.digest
 
 
-def is_restored(sight: Sight) -> bool:
+def is_restored(sight: PartitionState) -> bool:
     """Whether more was published than the database knows of."""
     cursor, committed = sight.cursor, sight.committed
     if committed is None or committed.recovery is None or committed.recovery < cursor.recovery:

@@ -9,7 +9,7 @@ from processor.core.cursor import Cursor, emission
 from processor.core.effects import Changed
 from processor.core.outputs import Origin, Output, event_output
 from processor.core.state import Shipment
-from processor.protocol.claims import Halt, Sight, Trouble, decide, is_anew, is_restored
+from processor.protocol.claims import Halt, HaltReason, PartitionState, decide, is_recreated, is_restored
 from schemas.couriers import COURIERS
 from schemas.events import RawCoordinates, State, state_after
 from schemas.observation import Observation
@@ -17,12 +17,12 @@ from schemas.records import RawRecord
 from schemas.vocabulary import EventType, Source, Transition
 
 SAYS: Final = {
-    Trouble.INTERRUPTED: "finish what an interrupted recovery began",
-    Trouble.STREAM: "adopt the topic, partition count and group in force",
+    HaltReason.INTERRUPTED: "finish what an interrupted recovery began",
+    HaltReason.STREAM: "adopt the topic, partition count and group in force",
 }
 
 
-class Mend(msgspec.Struct, frozen=True):
+class Repair(msgspec.Struct, frozen=True):
     """What is to be done for one partition.
 
     What is stored and not yet published is published first, from `publish_from` (None: nothing is). Then the cursor
@@ -31,7 +31,7 @@ class Mend(msgspec.Struct, frozen=True):
     `steps` says all this for an operator.
     """
 
-    trouble: Trouble
+    reason: HaltReason
     why: str
     publish_from: int | None
     cursor: Cursor
@@ -39,7 +39,7 @@ class Mend(msgspec.Struct, frozen=True):
     steps: tuple[str, ...]
 
 
-def mend(sight: Sight, moment: int) -> Mend | None:
+def repair(sight: PartitionState, moment: int) -> Repair | None:
     """Decide how a partition is mended; None if it needs no mending.
 
     `moment` (seconds since the epoch) makes the recovery's number unique, however old the database is.
@@ -48,11 +48,11 @@ def mend(sight: Sight, moment: int) -> Mend | None:
     if not isinstance(halt, Halt):
         return None
     old = sight.cursor
-    if halt.trouble is Trouble.INTERRUPTED:
-        steps = (SAYS[Trouble.INTERRUPTED], *_derivation(old))
-        return Mend(trouble=halt.trouble, why=halt.why, publish_from=None, cursor=old, lost=0, steps=steps)
+    if halt.reason is HaltReason.INTERRUPTED:
+        steps = (SAYS[HaltReason.INTERRUPTED], *_derivation(old))
+        return Repair(reason=halt.reason, why=halt.why, publish_from=None, cursor=old, lost=0, steps=steps)
     committed, log = sight.committed, sight.log
-    anew, restored = is_anew(sight), is_restored(sight)
+    anew, restored = is_recreated(sight), is_restored(sight)
     marked = committed.recovery if committed and committed.recovery is not None else 0
     recovery = max(old.recovery, marked, moment - 1) + 1
     start = log.start if anew else max(old.next_offset, log.start, sight.gap or 0)
@@ -79,8 +79,8 @@ def mend(sight: Sight, moment: int) -> Mend | None:
     )
     lost = 0 if anew else start - old.next_offset
     publish_from = None if restored else _unpublished(sight)
-    return Mend(
-        trouble=halt.trouble,
+    return Repair(
+        reason=halt.reason,
         why=halt.why,
         publish_from=publish_from,
         cursor=cursor,
@@ -125,17 +125,17 @@ def _content(state: State) -> State:
     )
 
 
-def _unpublished(sight: Sight) -> int | None:
+def _unpublished(sight: PartitionState) -> int | None:
     from_ = emission(sight.cursor, sight.committed).emit_from
     return from_ if from_ < sight.cursor.next_offset else None
 
 
-def _steps(sight: Sight, cursor: Cursor, publish_from: int | None, lost: int) -> tuple[str, ...]:
+def _steps(sight: PartitionState, cursor: Cursor, publish_from: int | None, lost: int) -> tuple[str, ...]:
     old, steps = sight.cursor, []
     if publish_from is not None:
         steps.append(f"publish the outputs stored for offsets {publish_from} to {old.next_offset}")
     if old.stream != sight.stream:
-        steps.append(f"{SAYS[Trouble.STREAM]}: {sight.stream}")
+        steps.append(f"{SAYS[HaltReason.STREAM]}: {sight.stream}")
     if lost:
         steps.append(f"give up {lost} records that are gone from the log: {old.next_offset} to {cursor.next_offset}")
     if cursor.incarnation != old.incarnation:

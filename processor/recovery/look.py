@@ -9,7 +9,7 @@ from processor.core.cursor import Committed, Cursor, Stream, digest
 from processor.core.errors import RecoveryError
 from processor.kafka.feed import gap_at
 from processor.kafka.offsets import committed_offset
-from processor.protocol.claims import Log, Sight
+from processor.protocol.claims import Log, PartitionState
 from processor.storage.cursors import Cursors
 from runtime.errors import UnreachableError
 from runtime.kafka_asking import Admin
@@ -32,7 +32,7 @@ class Looking:
         self._reader = reader
         self._cursors = cursors
 
-    async def look(self, partition: int, stream: Stream) -> Sight:
+    async def look(self, partition: int, stream: Stream) -> PartitionState:
         """Look at a partition that may be worked on. The committed offset comes first: the cursor is ahead of it."""
         log = await self.log(stream, partition)
         before = await self._cursors.look(partition, stream, log.start)
@@ -40,20 +40,20 @@ class Looking:
         cursor = await self._cursors.look(partition, stream, log.start)
         return await self._seen(partition, cursor, committed, stream, await self.log(stream, partition))
 
-    async def sight(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> Sight:
+    async def sight(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> PartitionState:
         """Read what remains to be read of a claimed partition."""
         committed = await committed_offset(self._admin, cursor.stream, partition)
         return await self._seen(partition, cursor, committed, stream, log)
 
     async def _seen(
         self, partition: int, cursor: Cursor, committed: Committed | None, stream: Stream, log: Log
-    ) -> Sight:
+    ) -> PartitionState:
         found = await self._found(partition, cursor, stream, log)
         gap = None
         if log.start <= cursor.next_offset < log.end:
             raw = TopicPartition(stream.raw_topic, partition)
             gap = await gap_at(self._reader, raw, cursor.next_offset, log.end)
-        return Sight(cursor=cursor, committed=committed, log=log, stream=stream, found=found, gap=gap)
+        return PartitionState(cursor=cursor, committed=committed, log=log, stream=stream, found=found, gap=gap)
 
     async def _found(self, partition: int, cursor: Cursor, stream: Stream, log: Log) -> bytes | None:
         last = cursor.last

@@ -1,4 +1,4 @@
-"""`waybill recover`: mends partitions that stand still because database and topics do not fit together.
+"""`waybill recover`: repairs partitions that stand still because database and topics do not fit together.
 
 It takes a partition over as a worker does: fence, cursor, only then the committed offset. A recovery that is killed is
 seen by the next claim, and goes on where it stopped when it is run again: every step either changes nothing that was
@@ -24,7 +24,7 @@ from processor.core.reading import Reading, authorized, is_unauthorized
 from processor.kafka.emitter import Emitter
 from processor.partition.pieces import plan_piece, read_all, store_piecewise
 from processor.protocol.crash_points import Reached, Step, no_one
-from processor.protocol.repair import Mend, mend
+from processor.protocol.repair import Repair, repair
 from processor.recovery.compare import Comparing, Say
 from processor.recovery.look import STALL_SECONDS, Looking
 from processor.storage.cursors import Cursors
@@ -72,40 +72,40 @@ class Recovery:
         self._looking = Looking(settings, admin, reader, self._cursors)
         self._reached = reached
 
-    async def inspect(self) -> dict[int, Mend]:
+    async def inspect(self) -> dict[int, Repair]:
         """Return what is to be done, by partition. Changes nothing."""
         stream, cursors = await self._looking.stream(), await self._tables.cursors()
         foreign = any(cursor.stream != stream for cursor in cursors.values())
-        mends: dict[int, Mend] = {}
+        repairs: dict[int, Repair] = {}
         for partition in range(stream.partitions):
             if partition not in cursors and foreign:
                 continue
-            found = mend(await self._looking.look(partition, stream), _moment())
+            found = repair(await self._looking.look(partition, stream), _moment())
             if found is not None:
-                mends[partition] = found
-        return mends
+                repairs[partition] = found
+        return repairs
 
-    async def run(self, say: Say) -> dict[int, Mend]:
-        """Mend what is to be mended, and return what was done.
+    async def run(self, say: Say) -> dict[int, Repair]:
+        """Repair what is to be mended, and return what was done.
 
         Raises:
             RecoveryError: another recovery is at work, or processors keep the partitions from us.
 
         """
         async with self._alone():
-            mends = await self._begin()
+            repairs = await self._begin()
             derived = {
                 partition: await self._derive(partition, each.cursor, say)
-                for partition, each in mends.items()
+                for partition, each in repairs.items()
                 if each.cursor.recover_until is not None
             }
             comparing = Comparing(
                 self._settings.topic(Topic.STATE), self._reader, self._store, self._tables, self._reached
             )
             await comparing.compare(derived, say)
-            for partition in mends:
+            for partition in repairs:
                 say(f"partition {partition}: mended")
-        return mends
+        return repairs
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -118,7 +118,7 @@ class Recovery:
         finally:
             connection.terminate()
 
-    async def _begin(self) -> dict[int, Mend]:
+    async def _begin(self) -> dict[int, Repair]:
         """Claim what needs mending, publish what is stored, and put the new cursors in place, all at once."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -128,11 +128,11 @@ class Recovery:
                     raise RecoveryError(f"the partitions could not be taken over: {error!r}") from error
         raise AssertionError("unreachable")
 
-    async def _try_to_begin(self) -> dict[int, Mend]:
+    async def _try_to_begin(self) -> dict[int, Repair]:
         stream = await self._looking.stream()
         cursors = await self._tables.cursors()
         gone = [partition for partition in cursors if partition >= stream.partitions]
-        mends: dict[int, Mend] = {}
+        repairs: dict[int, Repair] = {}
         for partition in await self.inspect():
             log = await self._looking.log(stream, partition)
             if partition not in cursors:
@@ -141,17 +141,17 @@ class Recovery:
             async with self._fence(partition, old, stream) as emitter:
                 cursor = await self._tables.claim(partition, secrets.randbits(63))
                 self._reached(Step.CURSOR_CLAIMED)
-                found = mend(await self._looking.sight(partition, cursor, stream, log), _moment())
+                found = repair(await self._looking.sight(partition, cursor, stream, log), _moment())
                 if found is None:
                     continue
-                mends[partition] = found
+                repairs[partition] = found
                 if found.publish_from is not None:
                     await self._publish(partition, cursor, found.publish_from, emitter)
         for partition in gone:
             await self._empty(partition, cursors[partition].stream, stream)
-        await self._tables.begin({partition: each.cursor for partition, each in mends.items()}, gone)
+        await self._tables.begin({partition: each.cursor for partition, each in repairs.items()}, gone)
         self._reached(Step.STORED)
-        return mends
+        return repairs
 
     async def _empty(self, partition: int, old: Stream, stream: Stream) -> None:
         """Publish what is stored for a partition that the topic no longer has."""
@@ -260,7 +260,7 @@ async def halted(settings: Settings) -> dict[int, str]:
 
     """
     async with open_recovery(settings) as recovery:
-        return {partition: mend.why for partition, mend in (await recovery.inspect()).items()}
+        return {partition: repair.why for partition, repair in (await recovery.inspect()).items()}
 
 
 def _some(places: Sequence[str]) -> str:

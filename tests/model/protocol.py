@@ -2,7 +2,7 @@
 
 A state holds what survives (the database with its backup, the committed offset, what is published) and what each of two
 workers for one partition has in memory. A worker that takes no step is frozen; one that takes it later is a zombie.
-The decisions are the real ones: `claims.decide`, `claims.advanced`, `mending.mend`.
+The decisions are the real ones: `claims.decide`, `claims.advanced`, `mending.repair`.
 
 Each record gives one output. The last record may be a decision that retires the shipment: what was stored for it goes.
 Batches have one or two records. Faults (crashes, commits with unknown outcome, operators' moves of the offset, restores
@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from processor.core.cursor import Committed, Cursor, Resume, Stream, advanced, mark
-from processor.protocol.claims import Halt, Log, Sight, decide
-from processor.protocol.repair import Mend, mend
+from processor.protocol.claims import Halt, Log, PartitionState, decide
+from processor.protocol.repair import Repair, repair
 from schemas.records import RawRecord
 from tests.model.exploring import ViolationError
 
@@ -27,7 +27,7 @@ STREAM: Final = Stream("raw", 1, "group")
 CORRECTION: Final = 100
 """Added to the cause of a correction it makes the number of its output."""
 
-Decide = Callable[[Sight], Resume | Halt]
+Decide = Callable[[PartitionState], Resume | Halt]
 
 
 class Pc(StrEnum):
@@ -145,7 +145,7 @@ class Model:
         """
         self._bounds = bounds
         self._decide = lru_cache(None)(decide)
-        self._mend = lru_cache(None)(lambda sight: mend(sight, 1))
+        self._mend = lru_cache(None)(lambda sight: repair(sight, 1))
         self._guarded = guarded
         self._fenced = fenced
         self._spares_unpublished = spares_unpublished
@@ -324,7 +324,7 @@ class Model:
             yield f"! move offset to {offset}", moved._replace(rewound=min(known, offset))
         yield "! offset expires", state._replace(committed=None, moves=state.moves - 1, rewound=known)
 
-    def _recovered(self, state: State, found: Mend) -> State:
+    def _recovered(self, state: State, found: Repair) -> State:
         """`waybill recover` as one step: that its own steps may be repeated is tried on the real stores."""
         cursor, database = found.cursor, state.database
         until = cursor.recover_until
@@ -351,9 +351,9 @@ class Model:
         cursor = state.database.cursor
         return cursor.epoch == held.epoch and cursor.next_offset == held.next_offset
 
-    def _sight(self, cursor: Cursor, committed: Committed | None) -> Sight:
+    def _sight(self, cursor: Cursor, committed: Committed | None) -> PartitionState:
         found = None if cursor.last is None else cursor.last.digest
-        return Sight(cursor, committed, Log(0, self._bounds.records), STREAM, found)
+        return PartitionState(cursor, committed, Log(0, self._bounds.records), STREAM, found)
 
     def check(self, state: State, way: Callable[[], str]) -> None:
         """Check what must hold in every state."""

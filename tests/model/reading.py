@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from processor.core.cursor import Cursor, Stream, advanced, digest
 from processor.core.offsets import holes
-from processor.protocol.claims import Halt, Log, Sight, decide
+from processor.protocol.claims import Halt, Log, PartitionState, decide
 from schemas.records import RawRecord
 from tests.model.exploring import ViolationError
 
@@ -117,7 +117,7 @@ class Model:
         found = None
         if held.last is not None and held.last.offset < len(state.log):
             found = digest(_record(held.last.offset, state.log[held.last.offset]))
-        decision = decide(Sight(held, None, Log(0, len(state.log)), STREAM, found))
+        decision = decide(PartitionState(held, None, Log(0, len(state.log)), STREAM, found))
         if isinstance(decision, Halt):
             if self._bounds.losses == state.losses:
                 raise ViolationError(f"halted for nothing: {decision.why}")

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from processor.core.cursor import Resume
-from processor.protocol.claims import Halt, Sight, Trouble, decide
+from processor.protocol.claims import Halt, HaltReason, PartitionState, decide
 from tests.model import pool, reading
 from tests.model.exploring import ViolationError, explore
 from tests.model.protocol import Bounds, Decide, Model, start
@@ -25,35 +25,35 @@ def test_every_state_keeps_the_promise_and_leads_to_the_end(capsys: pytest.Captu
     assert report.states > 100_000
 
 
-def trust_the_database(sight: Sight) -> Resume | Halt:
+def trust_the_database(sight: PartitionState) -> Resume | Halt:
     found = decide(sight)
     return Resume(sight.cursor.emitted) if isinstance(found, Resume) else found
 
 
-def trust_any_offset(sight: Sight) -> Resume | Halt:
+def trust_any_offset(sight: PartitionState) -> Resume | Halt:
     found = decide(sight)
     if isinstance(found, Resume) and sight.committed is not None:
         return Resume(min(sight.committed.offset, sight.cursor.next_offset))
     return found
 
 
-def skip_when_expired(sight: Sight) -> Resume | Halt:
+def skip_when_expired(sight: PartitionState) -> Resume | Halt:
     return Resume(sight.cursor.next_offset) if sight.committed is None else decide(sight)
 
 
-def overlook_a_restore(sight: Sight) -> Resume | Halt:
+def overlook_a_restore(sight: PartitionState) -> Resume | Halt:
     found = decide(sight)
-    if isinstance(found, Halt) and found.trouble is Trouble.RESTORED:
+    if isinstance(found, Halt) and found.reason is HaltReason.RESTORED:
         return Resume(sight.cursor.next_offset)
     return found
 
 
-def ignore_recoveries(sight: Sight) -> Resume | Halt:
+def ignore_recoveries(sight: PartitionState) -> Resume | Halt:
     return decide(msgspec.structs.replace(sight, cursor=msgspec.structs.replace(sight.cursor, recovery=0)))
 
 
-def never_resume(sight: Sight) -> Resume | Halt:
-    return Halt(Trouble.RESTORED, "no")
+def never_resume(sight: PartitionState) -> Resume | Halt:
+    return Halt(HaltReason.RESTORED, "no")
 
 
 @pytest.mark.parametrize(

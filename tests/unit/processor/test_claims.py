@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from processor.core.cursor import MARK, Committed, Cursor, Fingerprint, Resume, Stream, advanced, digest, mark
-from processor.protocol.claims import Halt, Log, Sight, Trouble, before_growth, decide
+from processor.protocol.claims import Halt, HaltReason, Log, PartitionState, before_growth, decide
 from schemas.partitioning import uneven
 from schemas.records import RawRecord
 
@@ -20,10 +20,10 @@ CURSOR = Cursor(
     recovery=5,
     last=Fingerprint(99, digest(LAST)),
 )
-SIGHT = Sight(CURSOR, Committed(90, mark(5)), Log(0, 120), STREAM, digest(LAST))
+SIGHT = PartitionState(CURSOR, Committed(90, mark(5)), Log(0, 120), STREAM, digest(LAST))
 
 
-def seen(**changed: object) -> Sight:
+def seen(**changed: object) -> PartitionState:
     return msgspec.structs.replace(SIGHT, **changed)
 
 
@@ -37,7 +37,7 @@ GROWN = Stream("raw", 6, "group")
 def test_a_topic_that_has_grown_stops_a_claim_until_that_is_adopted() -> None:
     decision = decide(seen(stream=GROWN))
     assert isinstance(decision, Halt)
-    assert decision.trouble is Trouble.STREAM
+    assert decision.reason is HaltReason.STREAM
     before = before_growth(seen(stream=GROWN))
     assert before == SIGHT, "what came before may be worked off"
 
@@ -52,7 +52,7 @@ def test_a_topic_that_has_grown_stops_a_claim_until_that_is_adopted() -> None:
         seen(stream=GROWN, cursor=cursor(epoch=0)),  # a new partition: how its cursor would begin
     ],
 )
-def test_nothing_else_goes_on_as_before(sight: Sight) -> None:
+def test_nothing_else_goes_on_as_before(sight: PartitionState) -> None:
     assert before_growth(sight) is None
 
 
@@ -62,7 +62,7 @@ def test_a_partition_that_cannot_be_published_names_the_mend() -> None:
     for stream in (STREAM, GROWN):
         decision = decide(seen(stream=stream, narrow=narrow))
         assert isinstance(decision, Halt)
-        assert decision.trouble is Trouble.NARROW
+        assert decision.reason is HaltReason.NARROW
         for told in (
             "raw has 6 partitions",
             "events 4",
@@ -93,30 +93,30 @@ def test_a_partition_that_cannot_be_published_names_the_mend() -> None:
         (seen(cursor=cursor(last=None), found=None), Resume(90)),
     ],
 )
-def test_it_goes_on(sight: Sight, decision: Resume) -> None:
+def test_it_goes_on(sight: PartitionState, decision: Resume) -> None:
     assert decide(sight) == decision
 
 
 @pytest.mark.parametrize(
-    ("sight", "trouble"),
+    ("sight", "reason"),
     [
-        (seen(committed=Committed(101, mark(5))), Trouble.RESTORED),
-        (seen(committed=Committed(3, mark(6))), Trouble.RESTORED),
-        (seen(log=Log(0, 99)), Trouble.ANEW),
-        (seen(found=b"another"), Trouble.ANEW),
-        (seen(found=None), Trouble.ANEW),
-        (seen(log=Log(101, 120), found=None), Trouble.RETENTION),
-        (seen(gap=103), Trouble.GAP),
-        (seen(stream=Stream("raw", 5, "group")), Trouble.STREAM),
-        (seen(stream=Stream("raw", 4, "other")), Trouble.STREAM),
-        (seen(stream=Stream("prefix.raw", 4, "group")), Trouble.STREAM),
-        (seen(cursor=cursor(recover_until=110)), Trouble.INTERRUPTED),
+        (seen(committed=Committed(101, mark(5))), HaltReason.RESTORED),
+        (seen(committed=Committed(3, mark(6))), HaltReason.RESTORED),
+        (seen(log=Log(0, 99)), HaltReason.TOPIC_RECREATED),
+        (seen(found=b"another"), HaltReason.TOPIC_RECREATED),
+        (seen(found=None), HaltReason.TOPIC_RECREATED),
+        (seen(log=Log(101, 120), found=None), HaltReason.RETENTION),
+        (seen(gap=103), HaltReason.GAP),
+        (seen(stream=Stream("raw", 5, "group")), HaltReason.STREAM),
+        (seen(stream=Stream("raw", 4, "other")), HaltReason.STREAM),
+        (seen(stream=Stream("prefix.raw", 4, "group")), HaltReason.STREAM),
+        (seen(cursor=cursor(recover_until=110)), HaltReason.INTERRUPTED),
     ],
 )
-def test_it_halts_with_the_command_that_mends_it(sight: Sight, trouble: Trouble) -> None:
+def test_it_halts_with_the_command_that_mends_it(sight: PartitionState, reason: HaltReason) -> None:
     decision = decide(sight)
     assert isinstance(decision, Halt)
-    assert decision.trouble is trouble
+    assert decision.reason is reason
     assert "`waybill recover`" in decision.why
 
 

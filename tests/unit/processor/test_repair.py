@@ -1,28 +1,28 @@
-"""What `waybill recover` decides to do, for each trouble and for several at once."""
+"""What `waybill recover` decides to do, for each reason and for several at once."""
 
 import msgspec
 
 from processor.core.cursor import Committed, Resume, Stream, mark
-from processor.protocol.claims import Log, Sight, Trouble, decide
-from processor.protocol.repair import Mend, mend
+from processor.protocol.claims import HaltReason, Log, PartitionState, decide
+from processor.protocol.repair import Repair, repair
 from tests.unit.processor.test_claims import CURSOR, SIGHT, cursor, seen
 
 NOW = 1_000
 
 
-def mended(sight: Sight) -> Mend:
-    found = mend(sight, NOW)
+def mended(sight: PartitionState) -> Repair:
+    found = repair(sight, NOW)
     assert found is not None
     return found
 
 
 def test_a_partition_that_can_go_on_needs_no_mending() -> None:
-    assert mend(SIGHT, NOW) is None
+    assert repair(SIGHT, NOW) is None
 
 
 def test_a_restored_database_derives_what_is_published() -> None:
     found = mended(seen(committed=Committed(110, mark(5))))
-    assert found.trouble is Trouble.RESTORED
+    assert found.reason is HaltReason.RESTORED
     assert found.publish_from is None
     wanted = cursor(recovery=NOW, recover_until=110, emitted=100)
     assert found.cursor == wanted
@@ -46,7 +46,7 @@ def test_retention_gives_up_what_is_gone_and_publishes_what_is_stored() -> None:
 
 def test_a_gap_gives_up_what_is_gone_and_goes_on_behind_it() -> None:
     found = mended(seen(gap=104))
-    assert (found.trouble, found.lost, found.publish_from) == (Trouble.GAP, 4, 90)
+    assert (found.reason, found.lost, found.publish_from) == (HaltReason.GAP, 4, 90)
     assert (found.cursor.next_offset, found.cursor.emitted, found.cursor.last) == (104, 104, None)
 
 
