@@ -26,7 +26,7 @@ from ingest.records import RawRecords
 from ingest.server import problem_response, try_later
 from ingest.splitting import Splitter
 from runtime.metrics import IngestMetrics
-from schemas.couriers.base import Courier, Piece
+from schemas.couriers.base import Courier, WebhookItem
 from schemas.records import Provenance
 
 WEBHOOKS: Final = "/webhooks/"
@@ -186,7 +186,7 @@ class Door:
             except BrokenOffError:
                 return _closing(problem_response(problems.MALFORMED_REQUEST))
 
-    async def _accept(self, courier: Courier, pieces: list[Piece], content_type: str | None) -> web.Response:
+    async def _accept(self, courier: Courier, pieces: list[WebhookItem], content_type: str | None) -> web.Response:
         webhook_id = str(uuid.uuid4())
         webhook = Provenance(
             courier=courier.name,

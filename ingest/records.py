@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.records import ITEM, NewRecord, Provenance
 from schemas.shipment_ids import shipment_id
 from schemas.times import milliseconds
@@ -32,7 +32,7 @@ class RawRecords(msgspec.Struct, frozen=True):
     digest of its bytes when they name no shipment.
     """
 
-    pieces: Sequence[Piece]
+    pieces: Sequence[WebhookItem]
     webhook: Provenance
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class RawRecords(msgspec.Struct, frozen=True):
             yield NewRecord(_key(piece, self.webhook), piece.value, headers, timestamp_ms)
 
 
-def _key(piece: Piece, webhook: Provenance) -> bytes:
+def _key(piece: WebhookItem, webhook: Provenance) -> bytes:
     if piece.reference is None:
         return hashlib.blake2b(piece.value, digest_size=16).hexdigest().encode()
     return shipment_id(webhook.courier, webhook.account, piece.reference).encode()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from ingest.errors import OverloadedError
-from schemas.couriers.base import MAX_ITEMS, Courier, Piece
+from schemas.couriers.base import MAX_ITEMS, Courier, WebhookItem
 
 LOOP_TOKENS: Final = 1_000
 """How many tokens a body may have to be split on the event loop: five milliseconds at most. A usual one has tens."""
@@ -34,7 +34,7 @@ class Splitter:
         """Start no thread before it is needed."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="split")
 
-    async def split(self, courier: Courier, body: bytes) -> list[Piece]:
+    async def split(self, courier: Courier, body: bytes) -> list[WebhookItem]:
         """Make the pieces of a webhook's body; one of it as it came where they would be too many.
 
         Raises:
@@ -43,7 +43,7 @@ class Splitter:
         """
         count = tokens(body)
         if count > MAX_TOKENS:
-            return [Piece(body, None)]
+            return [WebhookItem(body, None)]
         if count <= LOOP_TOKENS:
             return _bounded(courier.split(body), body)
         try:
@@ -54,5 +54,5 @@ class Splitter:
             raise OverloadedError from error
 
 
-def _bounded(pieces: list[Piece], body: bytes) -> list[Piece]:
-    return pieces if len(pieces) <= MAX_ITEMS else [Piece(body, None)]
+def _bounded(pieces: list[WebhookItem], body: bytes) -> list[WebhookItem]:
+    return pieces if len(pieces) <= MAX_ITEMS else [WebhookItem(body, None)]

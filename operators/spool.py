@@ -31,7 +31,7 @@ class Waiting(msgspec.Struct, frozen=True):
     oldest_received_at: datetime | None
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedRecord(msgspec.Struct, frozen=True):
     """A record that a broker refused, and why."""
 
     seq: int
@@ -48,10 +48,10 @@ class Spool(msgspec.Struct, frozen=True):
     """What a spool holds."""
 
     waiting: Waiting
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedRecord, ...]
 
 
-class Selection(msgspec.Struct, frozen=True):
+class SpoolSelection(msgspec.Struct, frozen=True):
     """Which of the refused are meant. What is empty narrows nothing."""
 
     seqs: tuple[int, ...] = ()
@@ -68,7 +68,7 @@ class Retried(msgspec.Struct, frozen=True):
     failure: str | None
 
 
-def select(refused: Iterable[Refused], selection: Selection) -> tuple[Refused, ...]:
+def select(refused: Iterable[RefusedRecord], selection: SpoolSelection) -> tuple[RefusedRecord, ...]:
     """Choose those that are meant, oldest first.
 
     Raises:
@@ -159,10 +159,10 @@ def _visiting(directory: Path, *, read_only: bool = False) -> Iterator[sqlite3.C
             raise OperatorError(f"the spool in {directory}: {error}") from error
 
 
-def _refused(db: sqlite3.Connection) -> Iterator[Refused]:
+def _refused(db: sqlite3.Connection) -> Iterator[RefusedRecord]:
     for seq, key, packed, timestamp_ms, reason, length in db.execute(_REFUSED):
         headers = header_texts(read_headers(packed))
-        yield Refused(
+        yield RefusedRecord(
             seq,
             str(key, "utf-8", "replace"),
             headers.get("courier"),

@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from reconcile.line import Line, Reply
-from reconcile.outcomes import Answered, Failed, Outcome, Refused, Throttled, Unknown
+from reconcile.line import CourierClient, Reply
+from reconcile.outcomes import Answered, AskOutcome, Failed, Refused, Throttled, Unknown
 from runtime.settings import PREFIX, Settings
 from schemas.couriers import COURIERS
 from schemas.couriers.base import ApiKey, NotFound, SignIn, Tracking
@@ -35,7 +35,7 @@ def couriers_asked(settings: Settings) -> tuple[str, ...]:
 class Api:
     """The API of one courier."""
 
-    def __init__(self, tracking: Tracking, settings: Settings, line: Line) -> None:
+    def __init__(self, tracking: Tracking, settings: Settings, line: CourierClient) -> None:
         """`line` leads to it. Every setting that asking takes is set."""
         self._tracking = tracking
         self._values = {name: value for name in tracking.settings if (value := settings.tracking[name]) is not None}
@@ -63,7 +63,7 @@ class Api:
             self._token = said
             return None
 
-    async def ask(self, reference: str) -> Outcome:
+    async def ask(self, reference: str) -> AskOutcome:
         """Ask about a shipment. Its turn has come. A token that has ended is renewed once.
 
         Raises:
@@ -87,7 +87,7 @@ class Api:
         read = partial(_read_token, access)
         return await self._line.exchange(read, "POST", f"{self._address}{access.path}", {}, credentials)
 
-    async def _ask(self, reference: str) -> Outcome:
+    async def _ask(self, reference: str) -> AskOutcome:
         tracking = self._tracking
         path = tracking.path.replace("{reference}", _quoted(reference))
         document = tracking.body(reference) if tracking.body else None

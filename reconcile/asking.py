@@ -14,15 +14,15 @@ import structlog
 
 from reconcile.api import Api
 from reconcile.errors import NotNowError
-from reconcile.line import Line
-from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown
-from reconcile.store import LONG_AGO, Due, Ledger, Store
+from reconcile.line import CourierClient
+from reconcile.outcomes import Answered, AskOutcome, AskResult, Count, Failed, Refused, Throttled, Unknown
+from reconcile.store import LONG_AGO, AskLog, DueShipment, Store
 from reconcile.waiting import ATTEMPTS, delay
 from runtime.appending import Appender
 from runtime.metrics import ReconcileMetrics
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.couriers.pulling import news
 from schemas.records import NewRecord, Provenance, UnreadableError
 from schemas.times import milliseconds
@@ -70,21 +70,21 @@ class Ended(msgspec.Struct, frozen=True):
         return not (self.given_up or total.failed or total.throttled or total.refused)
 
 
-class Tools(msgspec.Struct, frozen=True):
+class AskingContext(msgspec.Struct, frozen=True):
     """What every courier's asking works with."""
 
     settings: Settings
     store: Store
-    ledger: Ledger
+    ledger: AskLog
     appender: Appender
     metrics: ReconcileMetrics
     stop: asyncio.Event
 
 
-class Lane:
+class CourierLoop:
     """The asking of one courier. `refused`: it does not accept our credentials; nothing is asked any more."""
 
-    def __init__(self, courier: str, api: Api, line: Line, tools: Tools) -> None:
+    def __init__(self, courier: str, api: Api, line: CourierClient, tools: AskingContext) -> None:
         """`line` leads `api` to the courier."""
         self.courier = courier
         self.refused: str | None = None
@@ -102,7 +102,7 @@ class Lane:
         if self.given_up is None and not self._tools.stop.is_set():
             self.since = now - self._tools.settings.reconcile_stale_after - OVERLAP
 
-    async def run(self, dues: AsyncGenerator[Due, None], tell: Callable[[], None]) -> None:
+    async def run(self, dues: AsyncGenerator[DueShipment, None], tell: Callable[[], None]) -> None:
         """Ask about all of these, or until the courier is given up. Counts from zero."""
         self.count, self.given_up = Count(), self.refused
         at_once = min(AT_ONCE, self._tools.settings.reconcile_rate)
@@ -118,7 +118,7 @@ class Lane:
             await self._ask(due)
             tell()
 
-    async def _ask(self, due: Due) -> None:
+    async def _ask(self, due: DueShipment) -> None:
         """Ask about a shipment, some times if need be, and take in what the answer tells."""
         trying = _Trying()
         try:
@@ -143,7 +143,7 @@ class Lane:
         self._tools.metrics.asks.labels(self.courier, said).inc()
         self._tools.metrics.records.labels(self.courier).inc(appended)
 
-    async def _try(self, due: Due, trying: "_Trying") -> bool:
+    async def _try(self, due: DueShipment, trying: "_Trying") -> bool:
         """Ask once. The shipment is claimed just before the first request. False: nobody need ask any more."""
         in_the_way = await self._api.prepare()
         if in_the_way is not None:
@@ -158,26 +158,26 @@ class Lane:
         trying.outcome = await self._api.ask(due.reference)
         return True
 
-    async def _take_in(self, due: Due, outcome: Outcome) -> tuple[Said, int]:
+    async def _take_in(self, due: DueShipment, outcome: AskOutcome) -> tuple[AskResult, int]:
         """Append what is news. Returns the outcome in a word, and how many records were appended."""
         match outcome:
             case Answered(pieces):
                 appended = await self._append(due, pieces)
-                return (Said.NEWS if appended else Said.NO_NEWS), appended
+                return (AskResult.NEWS if appended else AskResult.NO_NEWS), appended
             case Unknown():
-                return Said.NOT_FOUND, 0
+                return AskResult.NOT_FOUND, 0
             case Throttled():
-                return Said.THROTTLED, 0
+                return AskResult.THROTTLED, 0
             case Failed(why):
                 log.info("ask failed", shipment_id=due.shipment_id, why=why)
-                return Said.FAILED, 0
+                return AskResult.FAILED, 0
             case Refused(why):
                 if self.refused is None:
                     log.error("courier refuses us", courier=self.courier, why=why)
                 self.refused = self.given_up = why
-                return Said.REFUSED, 0
+                return AskResult.REFUSED, 0
 
-    async def _append(self, due: Due, pieces: Sequence[Piece]) -> int:
+    async def _append(self, due: DueShipment, pieces: Sequence[WebhookItem]) -> int:
         """Append what is not known of the shipment, oldest first. Returns how many records."""
         now = datetime.now(UTC)
         settings = self._tools.settings
@@ -208,7 +208,7 @@ class _Trying:
 
     def __init__(self) -> None:
         self.claimed = False
-        self.outcome: Outcome | None = None
+        self.outcome: AskOutcome | None = None
 
 
 class _TryAgainError(Exception):
@@ -223,7 +223,7 @@ def _seconds_before(error: Exception) -> bool | float:
     return error.seconds if isinstance(error, _TryAgainError) else False
 
 
-def _before_next(outcome: Outcome | None, attempt: int) -> float | None:
+def _before_next(outcome: AskOutcome | None, attempt: int) -> float | None:
     """Say how long to wait before another try; None: there is no point. The line heeds `Retry-After`."""
     match outcome:
         case Throttled(hold) | Failed(_, True, hold):
@@ -235,16 +235,16 @@ def _before_next(outcome: Outcome | None, attempt: int) -> float | None:
 class _Source:
     """Gives each due shipment to one of those who ask."""
 
-    def __init__(self, dues: AsyncIterator[Due]) -> None:
+    def __init__(self, dues: AsyncIterator[DueShipment]) -> None:
         self._dues = dues
         self._turn = asyncio.Lock()
 
-    async def next(self) -> Due | None:
+    async def next(self) -> DueShipment | None:
         async with self._turn:
             return await anext(self._dues, None)
 
 
-async def ask_all(lanes: Sequence[Lane], tools: Tools, tell: Tell) -> Ended:
+async def ask_all(lanes: Sequence[CourierLoop], tools: AskingContext, tell: Tell) -> Ended:
     """Ask about everybody who is due now, all couriers side by side. A stop ends it soon."""
     now = datetime.now(UTC)
     due = {lane.courier: await tools.store.count(lane.courier, now, lane.since) for lane in lanes}
@@ -259,17 +259,17 @@ async def ask_all(lanes: Sequence[Lane], tools: Tools, tell: Tell) -> Ended:
     return ended(lanes, due)
 
 
-async def ask_one(lane: Lane, due: Due, tools: Tools) -> Ended:
+async def ask_one(lane: CourierLoop, due: DueShipment, tools: AskingContext) -> Ended:
     """Ask about one shipment."""
 
-    async def only() -> AsyncGenerator[Due, None]:
+    async def only() -> AsyncGenerator[DueShipment, None]:
         yield due
 
     await until_stopped(lane.run(only(), lambda: None), tools.stop)
     return ended([lane], {lane.courier: 1})
 
 
-def ended(lanes: Sequence[Lane], due: Mapping[str, int]) -> Ended:
+def ended(lanes: Sequence[CourierLoop], due: Mapping[str, int]) -> Ended:
     """Sum a round up."""
     return Ended(
         {lane.courier: due.get(lane.courier, 0) for lane in lanes},

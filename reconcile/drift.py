@@ -27,7 +27,7 @@ _Q: Final = load_queries("reconcile")
 log = structlog.get_logger(__name__)
 
 
-class Told(msgspec.Struct, frozen=True):
+class StatusCount(msgspec.Struct, frozen=True):
     """Shipments seen in a status. `only_by_pull`: for so many of them no webhook told it."""
 
     courier: str
@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True):
 
     since: datetime
     until: datetime
-    statuses: tuple[Told, ...]
+    statuses: tuple[StatusCount, ...]
     lateness: tuple[Lateness, ...]
     healed: tuple[Healed, ...]
 
@@ -73,7 +73,7 @@ async def report(pool: Pool, since: datetime, until: datetime) -> Report:
     return Report(
         since,
         until,
-        tuple(Told(**row) for row in await _rows(pool, "told_how", since, until)),
+        tuple(StatusCount(**row) for row in await _rows(pool, "told_how", since, until)),
         await lateness(pool, since, until),
         await healed(pool, since, until),
     )

@@ -13,8 +13,8 @@ import structlog
 from yarl import URL
 
 from reconcile.errors import NotNowError
-from reconcile.outcomes import Failed, Outcome, Refused, Throttled, outcome_of_status
-from reconcile.waiting import Breaker, Pace
+from reconcile.outcomes import AskOutcome, Failed, Refused, Throttled, outcome_of_status
+from reconcile.waiting import Breaker, RateLimiter
 
 ANSWER_SECONDS: Final = 15.0
 """How long an answer may take, to its last byte: couriers' own clients give up sooner."""
@@ -42,7 +42,7 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Line:
+class CourierClient:
     """Requests to one courier, at most `rate` in any second.
 
     `once`: whoever asks does not wait for a courier that is away.
@@ -65,7 +65,7 @@ class Line:
         self._limit = limit
         self._stop = stop
         self._once = once
-        self._pace = Pace(rate, not_before)
+        self._pace = RateLimiter(rate, not_before)
         self._breaker = Breaker()
         self._queue = asyncio.Lock()
 
@@ -165,8 +165,8 @@ class Line:
 class _Permit:
     """Is given back once: when the answer has begun, or none comes."""
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace: Pace | None = pace
+    def __init__(self, pace: RateLimiter) -> None:
+        self._pace: RateLimiter | None = pace
 
     def give_back(self) -> None:
         if self._pace is not None:
@@ -174,7 +174,7 @@ class _Permit:
             self._pace = None
 
 
-def _without_body(said: Outcome) -> Throttled | Failed | Refused:
+def _without_body(said: AskOutcome) -> Throttled | Failed | Refused:
     assert isinstance(said, Throttled | Failed | Refused)
     return said
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 
 LONGEST_HOLD: Final = 3600.0
 """Seconds of `Retry-After` that are heeded: a typing error on the courier's side shall not stop us for a year."""
@@ -18,7 +18,7 @@ LONGEST_HOLD: Final = 3600.0
 class Answered(msgspec.Struct, frozen=True, tag=True):
     """What the courier knows, as raw records, oldest first."""
 
-    pieces: Sequence[Piece]
+    pieces: Sequence[WebhookItem]
 
 
 class Unknown(msgspec.Struct, frozen=True, tag=True):
@@ -45,10 +45,10 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     why: str
 
 
-Outcome = Answered | Unknown | Throttled | Failed | Refused
+AskOutcome = Answered | Unknown | Throttled | Failed | Refused
 
 
-class Said(StrEnum):
+class AskResult(StrEnum):
     """An ask's outcome in a word: in the table, the metrics and the summary."""
 
     NEWS = "news"
@@ -71,7 +71,7 @@ class Count(msgspec.Struct, frozen=True):
     refused: int = 0
     appended: int = 0
 
-    def plus(self, said: Said, appended: int = 0) -> "Count":
+    def plus(self, said: AskResult, appended: int = 0) -> "Count":
         """Count one more."""
         return msgspec.structs.replace(
             self,
@@ -89,7 +89,7 @@ def _fields(count: Count) -> tuple[int, ...]:
     return msgspec.structs.astuple(count)
 
 
-def outcome_of_status(status: int, headers: Mapping[str, str], now: datetime) -> Outcome | None:
+def outcome_of_status(status: int, headers: Mapping[str, str], now: datetime) -> AskOutcome | None:
     """Judge an answer by its status. None: its body tells."""
     hold = read_retry_after(headers.get("Retry-After"), now)
     if status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -12,11 +12,11 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from reconcile.api import Api
-from reconcile.asking import Ended, Lane, Tell, Tools, ask_all, ask_one
+from reconcile.asking import AskingContext, CourierLoop, Ended, Tell, ask_all, ask_one
 from reconcile.drift import Watch
 from reconcile.errors import AllRefusedError, AlreadyAskingError, ReconcileError
-from reconcile.line import Line, open_session
-from reconcile.store import LONG_AGO, Due, Selection, Store, open_ledger
+from reconcile.line import CourierClient, open_session
+from reconcile.store import LONG_AGO, AskSelection, DueShipment, Store, open_ledger
 from reconcile.waiting import WINDOW
 from runtime import lifecycle
 from runtime.admin import admin_server
@@ -41,12 +41,12 @@ AWAY_SECONDS: Final = 5.0
 log = structlog.get_logger(__name__)
 
 
-def selection_of(settings: Settings, couriers: tuple[str, ...]) -> Selection:
+def selection_of(settings: Settings, couriers: tuple[str, ...]) -> AskSelection:
     """Say whom we ask about."""
-    return Selection(couriers, settings.account, settings.reconcile_stale_after)
+    return AskSelection(couriers, settings.account, settings.reconcile_stale_after)
 
 
-async def list_due(settings: Settings, couriers: tuple[str, ...]) -> AsyncIterator[Due]:
+async def list_due(settings: Settings, couriers: tuple[str, ...]) -> AsyncIterator[DueShipment]:
     """Return who would be asked about, courier by courier."""
     async with _opened_pool(settings) as pool:
         store, now = Store(pool, selection_of(settings, couriers)), datetime.now(UTC)
@@ -157,24 +157,24 @@ async def _opened_pool(settings: Settings) -> AsyncIterator[Pool]:
 @asynccontextmanager
 async def _tools(
     settings: Settings, pool: Pool, couriers: tuple[str, ...], metrics: ReconcileMetrics, stop: asyncio.Event
-) -> AsyncIterator[Tools]:
+) -> AsyncIterator[AskingContext]:
     stamina.instrumentation.set_on_retry_hooks([])  # what an ask came to is logged once, at its end
     store = Store(pool, selection_of(settings, couriers))
     async with (
         open_ledger(settings, settings.reconcile_stale_after) as ledger,
         open_appender(settings, "reconcile") as appender,
     ):
-        yield Tools(settings, store, ledger, appender, metrics, stop)
+        yield AskingContext(settings, store, ledger, appender, metrics, stop)
 
 
 @asynccontextmanager
-async def _lanes(tools: Tools, couriers: tuple[str, ...], *, once: bool) -> AsyncIterator[list[Lane]]:
+async def _lanes(tools: AskingContext, couriers: tuple[str, ...], *, once: bool) -> AsyncIterator[list[CourierLoop]]:
     settings = tools.settings
     quiet_until = time.monotonic() + WINDOW  # another process may have asked just now, and been killed
     async with open_session() as session:
         lanes = []
         for courier in couriers:
-            line = Line(
+            line = CourierClient(
                 session,
                 courier,
                 settings.reconcile_rate,
@@ -185,7 +185,7 @@ async def _lanes(tools: Tools, couriers: tuple[str, ...], *, once: bool) -> Asyn
             )
             tracking = COURIERS[courier].tracking
             assert tracking is not None, "a courier that cannot be asked is not chosen"
-            lanes.append(Lane(courier, Api(tracking, settings, line), line, tools))
+            lanes.append(CourierLoop(courier, Api(tracking, settings, line), line, tools))
         yield lanes
 
 

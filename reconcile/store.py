@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from reconcile.errors import AlreadyAskingError
-from reconcile.outcomes import Said
+from reconcile.outcomes import AskResult
 from reconcile.waiting import Standing
 from runtime import postgres
 from runtime.errors import UnreachableError
@@ -37,7 +37,7 @@ LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Q: Final = load_queries("reconcile")
 
 
-class Due(msgspec.Struct, frozen=True, kw_only=True):
+class DueShipment(msgspec.Struct, frozen=True, kw_only=True):
     """A shipment to ask about. `silent_since`: when its newest event was recorded."""
 
     shipment_id: str
@@ -49,7 +49,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
 
 
-class Selection(msgspec.Struct, frozen=True):
+class AskSelection(msgspec.Struct, frozen=True):
     """Whom to ask about: those of these couriers and this account that have been silent for so long, and rested."""
 
     couriers: tuple[str, ...]
@@ -60,7 +60,7 @@ class Selection(msgspec.Struct, frozen=True):
 class Store:
     """Reads. Every method takes a connection of the pool for its own time."""
 
-    def __init__(self, pool: Pool, selection: Selection) -> None:
+    def __init__(self, pool: Pool, selection: AskSelection) -> None:
         """Keep the pool."""
         self._pool = pool
         self._selection = selection
@@ -73,7 +73,7 @@ class Store:
             counted: int = await connection.fetchval(_Q["count_due"], *which)
         return counted
 
-    async def due(self, courier: str, now: datetime, since: datetime) -> AsyncGenerator[Due, None]:
+    async def due(self, courier: str, now: datetime, since: datetime) -> AsyncGenerator[DueShipment, None]:
         """Return a courier's shipments that are due at this time: those that have rested, then the others.
 
         The others are those whose newest event is of `since` or later: who has been silent since before was found by
@@ -99,7 +99,7 @@ class Store:
                 return
             behind = rows[-1][key], rows[-1]["shipment_id"]
 
-    async def one(self, shipment_id: str) -> Due | None:
+    async def one(self, shipment_id: str) -> DueShipment | None:
         """Return a shipment of our account, due or not."""
         async with self._pool.acquire() as connection:
             row = await connection.fetchrow(_Q["one_shipment"], shipment_id, self._selection.account)
@@ -115,7 +115,7 @@ class Store:
         return [each for row in rows if (each := readable(row["reading"])) is not None]
 
 
-class Ledger:
+class AskLog:
     """Writes who is asked, over the connection that holds the lock: without the lock nobody can write."""
 
     def __init__(self, connection: Connection, account: str, stale_after: timedelta) -> None:
@@ -134,7 +134,7 @@ class Ledger:
                 return False
         return held
 
-    async def claim(self, due: Due, now: datetime) -> bool:
+    async def claim(self, due: DueShipment, now: datetime) -> bool:
         """Note that a shipment is asked about now. False: it has moved meanwhile, nobody need ask.
 
         From here on it rests, whatever becomes of us: killed in the middle of the ask, nobody asks again before.
@@ -145,7 +145,7 @@ class Ledger:
             claimed = await self._connection.fetchval(_Q["claim"], due.shipment_id, due.silent_since, *values)
         return claimed is not None
 
-    async def note(self, due: Due, said: Said, now: datetime) -> None:
+    async def note(self, due: DueShipment, said: AskResult, now: datetime) -> None:
         """Note what came of an ask that ended now."""
         standing = due.standing.after(said)
         values = (now + standing.rest(self._stale_after), standing.fruitless, standing.failures, said.value)
@@ -164,7 +164,7 @@ class Ledger:
 
 
 @asynccontextmanager
-async def open_ledger(settings: Settings, stale_after: timedelta) -> AsyncIterator[Ledger]:
+async def open_ledger(settings: Settings, stale_after: timedelta) -> AsyncIterator[AskLog]:
     """Be the one asker of our account, and give the ledger.
 
     Raises:
@@ -177,7 +177,7 @@ async def open_ledger(settings: Settings, stale_after: timedelta) -> AsyncIterat
         account = settings.account or ""
         if not await connection.fetchval(_Q["lock"], account):
             raise AlreadyAskingError("another `waybill reconcile` is asking already")
-        ledger = Ledger(connection, account, stale_after)
+        ledger = AskLog(connection, account, stale_after)
         lost = UnreachableError("the connection that kept a second `waybill reconcile` away was lost")
         async with watched(ledger.is_held, lost):
             yield ledger
@@ -188,8 +188,8 @@ async def open_ledger(settings: Settings, stale_after: timedelta) -> AsyncIterat
             connection.terminate()
 
 
-def _due(row: Any) -> Due:
-    return Due(
+def _due(row: Any) -> DueShipment:
+    return DueShipment(
         shipment_id=row["shipment_id"],
         courier=row["courier"],
         reference=row["courier_ref"],

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from reconcile.outcomes import Said
+from reconcile.outcomes import AskResult
 from runtime.backoff import doubled
 
 LONGEST_REST: Final = timedelta(days=7)
@@ -50,14 +50,14 @@ class Standing(msgspec.Struct, frozen=True):
     fruitless: int = 0
     failures: int = 0
 
-    def after(self, said: Said) -> "Standing":
+    def after(self, said: AskResult) -> "Standing":
         """Return how it stands after another ask."""
         match said:
-            case Said.NEWS:
+            case AskResult.NEWS:
                 return Standing()
-            case Said.NO_NEWS | Said.NOT_FOUND:
+            case AskResult.NO_NEWS | AskResult.NOT_FOUND:
                 return Standing(self.fruitless + 1)
-            case Said.THROTTLED | Said.FAILED | Said.REFUSED:
+            case AskResult.THROTTLED | AskResult.FAILED | AskResult.REFUSED:
                 return Standing(self.fruitless, self.failures + 1)
 
     def rest(self, stale_after: timedelta) -> timedelta:
@@ -78,7 +78,7 @@ def delay(attempt: int, chance: float) -> float:
     return chance * doubled(FIRST_DELAY, attempt - 1, LONGEST_DELAY)
 
 
-class Pace:
+class RateLimiter:
     """Spaces the requests to one courier: in no span of a second do more than `rate` of them arrive.
 
     A request arrives at some time between its begin and the begin of its answer. So each takes one of `rate` permits

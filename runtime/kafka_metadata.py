@@ -21,7 +21,7 @@ EVERY_SECONDS: Final = 0.5
 """How often is asked beyond that: a leader that comes back is found so soon."""
 
 
-class Pace:
+class RateLimiter:
     """Bounds how often something is done: `BURST` times at once, then every `EVERY_SECONDS`. Pure."""
 
     def __init__(self, now: float) -> None:
@@ -42,18 +42,18 @@ class _Asking(MetadataRequest):  # type: ignore[misc]
 
 
 _ask: Final = AIOKafkaClient._metadata_update
-_paces: Final[WeakKeyDictionary[AIOKafkaClient, Pace]] = WeakKeyDictionary()
+_paces: Final[WeakKeyDictionary[AIOKafkaClient, RateLimiter]] = WeakKeyDictionary()
 
 
 async def _ask_in_turn(client: AIOKafkaClient, *which: Any) -> bool:
     now = asyncio.get_running_loop().time()
-    if seconds := _paces.setdefault(client, Pace(now)).wait(now):
+    if seconds := _paces.setdefault(client, RateLimiter(now)).wait(now):
         await asyncio.sleep(seconds)
     answered: bool = await _ask(client, *which)
     return answered
 
 
 def ask_with_care() -> None:
-    """Have every client of this process ask so that no topic is made, and no more often than a `Pace` allows."""
+    """Have every client of this process ask so that no topic is made, and no more often than a `RateLimiter` allows."""
     aiokafka.client.MetadataRequest = aiokafka.admin.client.MetadataRequest = _Asking
     AIOKafkaClient._metadata_update = _ask_in_turn

@@ -41,7 +41,7 @@ class WantedTopic(msgspec.Struct, frozen=True):
     configs: Mapping[str, str]
 
 
-class Difference(msgspec.Struct, frozen=True):
+class TopicDifference(msgspec.Struct, frozen=True):
     """What is not as it should be: a topic that is missing (`found` is None), or one of its properties."""
 
     topic: str
@@ -56,12 +56,12 @@ class Difference(msgspec.Struct, frozen=True):
         return f"{self.topic}: {self.property} is {self.found}, should be {self.wanted}"
 
 
-class Applied(msgspec.Struct, frozen=True):
+class TopicChanges(msgspec.Struct, frozen=True):
     """What `apply` did, and what it may not mend."""
 
     created: tuple[str, ...]
-    altered: tuple[Difference, ...]
-    left: tuple[Difference, ...]
+    altered: tuple[TopicDifference, ...]
+    left: tuple[TopicDifference, ...]
 
 
 def wanted_topics(settings: Settings) -> tuple[WantedTopic, ...]:
@@ -77,12 +77,12 @@ def wanted_topics(settings: Settings) -> tuple[WantedTopic, ...]:
     )
 
 
-def differences(wanted: Iterable[WantedTopic], found: Mapping[str, FoundTopic]) -> tuple[Difference, ...]:
+def differences(wanted: Iterable[WantedTopic], found: Mapping[str, FoundTopic]) -> tuple[TopicDifference, ...]:
     """Compare topics by what is in force, wherever Kafka has it from."""
     return tuple(difference for topic in wanted for difference in _compare(topic, found.get(topic.name)))
 
 
-async def check(settings: Settings) -> tuple[Difference, ...]:
+async def check(settings: Settings) -> tuple[TopicDifference, ...]:
     """Return how the topics differ from what the settings want.
 
     Raises:
@@ -93,7 +93,7 @@ async def check(settings: Settings) -> tuple[Difference, ...]:
         return await _check(admin, wanted_topics(settings))
 
 
-async def apply(settings: Settings) -> Applied:
+async def apply(settings: Settings) -> TopicChanges:
     """Create the topics that are missing and set the configs that drifted. Doing it again does nothing.
 
     Raises:
@@ -117,15 +117,15 @@ async def apply(settings: Settings) -> Applied:
         if altered:
             await kafka_admin.set_configs(admin, _by_topic(altered))
         left = await _settled(admin, wanted) if missing or altered else before
-    return Applied(tuple(topic.name for topic in wanted if topic.name in missing), altered, left)
+    return TopicChanges(tuple(topic.name for topic in wanted if topic.name in missing), altered, left)
 
 
-async def _check(admin: Any, wanted: tuple[WantedTopic, ...]) -> tuple[Difference, ...]:
+async def _check(admin: Any, wanted: tuple[WantedTopic, ...]) -> tuple[TopicDifference, ...]:
     configs = sorted({name for topic in wanted for name in topic.configs})
     return differences(wanted, await kafka_admin.find_topics(admin, [topic.name for topic in wanted], configs))
 
 
-async def _settled(admin: Any, wanted: tuple[WantedTopic, ...]) -> tuple[Difference, ...]:
+async def _settled(admin: Any, wanted: tuple[WantedTopic, ...]) -> tuple[TopicDifference, ...]:
     """Wait until the brokers show what was done, and return what differs still."""
     deadline = asyncio.get_running_loop().time() + VISIBLE_SECONDS
     while True:
@@ -138,7 +138,7 @@ async def _settled(admin: Any, wanted: tuple[WantedTopic, ...]) -> tuple[Differe
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _by_topic(altered: Iterable[Difference]) -> dict[str, dict[str, str]]:
+def _by_topic(altered: Iterable[TopicDifference]) -> dict[str, dict[str, str]]:
     configs: dict[str, dict[str, str]] = {}
     for difference in altered:
         configs.setdefault(difference.topic, {})[difference.property] = difference.wanted
@@ -167,9 +167,9 @@ def _configs(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     return configs
 
 
-def _compare(wanted: WantedTopic, found: FoundTopic | None) -> Iterable[Difference]:
+def _compare(wanted: WantedTopic, found: FoundTopic | None) -> Iterable[TopicDifference]:
     if found is None:
-        yield Difference(wanted.name, "topic", wanted.name, None)
+        yield TopicDifference(wanted.name, "topic", wanted.name, None)
         return
     # More copies in sync than a topic has would stop every write to it: its own factor counts.
     configs = {**wanted.configs, MIN_INSYNC: str(min_insync_replicas(found.replication_factor))}
@@ -180,4 +180,4 @@ def _compare(wanted: WantedTopic, found: FoundTopic | None) -> Iterable[Differen
     }
     for name, (should, is_) in facts.items():
         if str(should) != str(is_):
-            yield Difference(wanted.name, name, str(should), str(is_))
+            yield TopicDifference(wanted.name, name, str(should), str(is_))

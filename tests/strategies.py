@@ -15,7 +15,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from schemas.couriers import COURIERS
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.records import Provenance, RawRecord
 from schemas.vocabulary import Source
 from tests.model.reference import KIRIMINAJA_EXPRESS
@@ -64,7 +64,7 @@ class Webhook:
     asked: str | None = None
 
 
-def pieces_of(webhook: Webhook) -> list[Piece]:
+def pieces_of(webhook: Webhook) -> list[WebhookItem]:
     """The raw records it becomes."""
     if webhook.asked is None:
         return COURIERS[webhook.courier].split(webhook.body)

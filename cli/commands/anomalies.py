@@ -32,7 +32,7 @@ from operators.decisions.decide import (
     predicted,
     write,
 )
-from operators.decisions.known_shipment import Known, load
+from operators.decisions.known_shipment import KnownShipment, load
 from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment
 from operators.shared.operator_log import operator_name
@@ -163,7 +163,7 @@ async def _decide_chosen(settings: Settings, arguments: argparse.Namespace) -> i
 async def _decide_one(settings: Settings, pool: Pool, standing: Standing, arguments: argparse.Namespace) -> int:
     decision = decision_on(standing, operator_name(settings), arguments.reason, accepting=arguments.verb == "accept")
     anomaly = standing.anomaly
-    command = write(Known(anomaly.shipment_id, anomaly.courier, standing.account), decision)
+    command = write(KnownShipment(anomaly.shipment_id, anomaly.courier, standing.account), decision)
     shipment = await load(pool, anomaly.shipment_id)
     will = predicted(command[1], shipment, settings) if shipment else None
 
@@ -195,7 +195,7 @@ async def _decide_many(settings: Settings, pool: Pool, chosen: Chosen, arguments
     decided = []
     for each in chosen.standing:
         decision = decision_on(each, by, arguments.reason, accepting=accepting)
-        known = Known(each.anomaly.shipment_id, each.anomaly.courier, each.account)
+        known = KnownShipment(each.anomaly.shipment_id, each.anomaly.courier, each.account)
         decided.append((write(known, decision), decision))
     async with open_appender(settings) as appender:
         came = await decide_all(pool, appender, decided, f"anomalies {arguments.verb}")

@@ -15,7 +15,7 @@ from cli.terminal.arguments import moment, offer_json, offer_personal, positive
 from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
-from operators.dead_letters.letters import Letter, LetterState, Selection, name_of
+from operators.dead_letters.letters import Letter, LetterSelection, LetterState, name_of
 from operators.dead_letters.redrive import LOCK, Chosen, Prediction, Redrive, Redriven, choose, predict
 from operators.dead_letters.stored_letters import bodies, drop, find, letters
 from operators.shared.errors import OperatorError
@@ -124,8 +124,8 @@ def _ratio(text: str) -> float:
     return found
 
 
-def _selection(arguments: argparse.Namespace) -> Selection:
-    return Selection(
+def _selection(arguments: argparse.Namespace) -> LetterSelection:
+    return LetterSelection(
         tuple(getattr(arguments, "letters", ())),
         tuple(each for each in arguments.reason if each in _REASONS),
         tuple(arguments.courier),

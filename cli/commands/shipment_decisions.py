@@ -13,14 +13,14 @@ from cli.terminal.arguments import offer_json, why
 from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from operators.decisions.decide import (
-    Came,
+    DecisionOutcome,
     decide,
     observation_of,
     predicted,
     write,
 )
 from operators.decisions.erasure import Erasure, forget_letters, what_goes
-from operators.decisions.known_shipment import Known, known_shipment, load
+from operators.decisions.known_shipment import KnownShipment, known_shipment, load
 from operators.decisions.set_status import in_words, verdict_on
 from operators.shared.errors import OperatorError
 from operators.shared.operator_log import operator_name
@@ -53,7 +53,7 @@ def _offer_decision(parser: argparse.ArgumentParser) -> None:
     offer_json(parser)
 
 
-def came_of(came: Came) -> None:
+def came_of(came: DecisionOutcome) -> None:
     """Say what came of a decision."""
     if came.outcome is None:
         complain("appended, and not applied yet: it is applied as soon as a processor runs")
@@ -124,7 +124,7 @@ async def _erase(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _say_known(known: Known) -> None:
+def _say_known(known: KnownShipment) -> None:
     if known.status is None:
         say(f"{known.shipment_id} has no status yet")
         return
@@ -133,7 +133,7 @@ def _say_known(known: Known) -> None:
         say(f"its personal data was erased at {format_time(known.erased_at)}; none was taken in since")
 
 
-def _say_erasure(known: Known, goes: Erasure) -> None:
+def _say_erasure(known: KnownShipment, goes: Erasure) -> None:
     _say_known(known)
     say(f"personal data goes: {', '.join(goes.fields) or 'none is there'}")
     say(f"  from its row, {goes.observations} observations, {goes.events} stored events and {_state_topic()}")

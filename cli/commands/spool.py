@@ -11,7 +11,7 @@ from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.shared.errors import OperatorError
-from operators.spool import Refused, Selection, Spool, drop, look, retry, select
+from operators.spool import RefusedRecord, Spool, SpoolSelection, drop, look, retry, select
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
@@ -89,16 +89,16 @@ async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _chosen(settings: Settings, arguments: argparse.Namespace) -> tuple[Path, Spool, tuple[Refused, ...]]:
+def _chosen(settings: Settings, arguments: argparse.Namespace) -> tuple[Path, Spool, tuple[RefusedRecord, ...]]:
     if settings.ingest_spool_dir is None:
         raise OperatorError("there is no spool: WAYBILL_INGEST_SPOOL_DIR is empty")
     directory = Path(settings.ingest_spool_dir).resolve()
     spool = look(directory)
-    selection = Selection(tuple(arguments.seqs), tuple(arguments.courier), arguments.since, arguments.limit)
+    selection = SpoolSelection(tuple(arguments.seqs), tuple(arguments.courier), arguments.since, arguments.limit)
     return directory, spool, select(spool.refused, selection)
 
 
-def _unconfirmed(chosen: tuple[Refused, ...], arguments: argparse.Namespace, deed: str) -> int | None:
+def _unconfirmed(chosen: tuple[RefusedRecord, ...], arguments: argparse.Namespace, deed: str) -> int | None:
     def planned() -> None:
         say(f"{len(chosen)} refused records")
         _say_refused(chosen)
@@ -107,7 +107,7 @@ def _unconfirmed(chosen: tuple[Refused, ...], arguments: argparse.Namespace, dee
     return unconfirmed(arguments, planned, value, anything=bool(chosen))
 
 
-def _say_refused(chosen: tuple[Refused, ...]) -> None:
+def _say_refused(chosen: tuple[RefusedRecord, ...]) -> None:
     if chosen:
         say_table(
             ("SEQ", "KEY", "COURIER", "WEBHOOK", "ITEM", "RECEIVED", "BYTES", "REASON"),

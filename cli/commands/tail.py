@@ -14,7 +14,7 @@ from cli.terminal.arguments import moment, offer_json, offer_personal
 from cli.terminal.output import complain, say, say_json_line
 from operators.shared.finding import find_shipment, is_id
 from operators.shared.operator_log import note, operator_name
-from operators.views.tail import Choice, Edge, Reading, Shown, follow
+from operators.views.tail import Choice, Edge, ShownReading, ShownRecord, follow
 from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
@@ -99,7 +99,7 @@ async def _choice(settings: Settings, arguments: argparse.Namespace) -> Choice:
     )
 
 
-def line(shown: Shown, choice: Choice) -> str:
+def line(shown: ShownRecord, choice: Choice) -> str:
     """Write a record in a line."""
     value = shown.value if isinstance(shown.value, dict) else {}
     if choice.topic in {Topic.DEAD_LETTERS, Topic.RAW}:
@@ -142,7 +142,7 @@ def _anomaly(value: Mapping[str, Any]) -> list[str]:
     return [value["kind"], f"{value['courier_status']} at {stays}", f"raw {at['partition']}:{at['offset']}"]
 
 
-def _body(shown: Shown) -> list[str]:
+def _body(shown: ShownRecord) -> list[str]:
     assert shown.reading is not None
     kind = shown.headers.get("dlq-reason") or shown.headers.get("source", "push")
     parts = [
@@ -158,7 +158,7 @@ def _body(shown: Shown) -> list[str]:
     return parts
 
 
-def _reading(reading: Reading) -> str:
+def _reading(reading: ShownReading) -> str:
     if reading.dead_letter:
         return f"as {reading.dead_letter}: {reading.detail}"
     return f"{reading.word} → {reading.status or 'no status'}"

@@ -9,7 +9,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from cli.demo.scenario import Difference, Play, Seen
+from cli.demo.scenario import Mismatch, Play, Seen
 from cli.demo.surroundings import Surroundings
 from cli.terminal.console import GuardedConsole
 from cli.terminal.console import console as new_console
@@ -96,7 +96,7 @@ class Live:
         text.append(f"     {printable(anomaly.courier_status)}: {anomaly.kind}", "dim")
         self._console.print(text, soft_wrap=True)
 
-    def summary(self, play: Play, seen: Mapping[str, Seen], differences: Sequence[Difference]) -> None:
+    def summary(self, play: Play, seen: Mapping[str, Seen], differences: Sequence[Mismatch]) -> None:
         """Write a row for each story, the totals, and what is not as expected."""
         wrong = {difference.shipment_id for difference in differences}
         table = Table("story", "webhooks", "events", "anomalies", "ends as", "", title_justify="left")

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from operators.audit.content import Account, told_by
-from operators.audit.facts import Counts, Difference, Facts, Row, difference
+from operators.audit.facts import Counts, Difference, Facts, ShipmentRow, difference
 
 
 def unlike(facts: Facts, where: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
@@ -90,7 +90,7 @@ def _versions(facts: Facts) -> Iterator[Difference]:
         yield from _gaps(facts, facts.row, set(stored))
 
 
-def _gaps(facts: Facts, row: Row, stored: set[int]) -> Iterator[Difference]:
+def _gaps(facts: Facts, row: ShipmentRow, stored: set[int]) -> Iterator[Difference]:
     if facts.recovered:
         if max(stored, default=0) > row.version:
             yield difference(facts, "shipments", "version", max(stored), row.version)

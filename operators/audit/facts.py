@@ -32,7 +32,7 @@ class Difference(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **dict(zip(("expected", "found"), hidden, strict=True)))
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
+class ShipmentRow(msgspec.Struct, frozen=True, gc=False):
     """A row of `shipments`. `content` is None if a value in it is none of ours."""
 
     version: int
@@ -49,7 +49,7 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     published: bool
 
 
-class Published(msgspec.Struct, frozen=True, gc=False):
+class PublishedState(msgspec.Struct, frozen=True, gc=False):
     """The newest record of a shipment on the state topic: where it stands, and digests instead of the value."""
 
     version: int
@@ -68,12 +68,12 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
     shipment_id: str
     partition: int
-    row: Row | None
+    row: ShipmentRow | None
     folded: Account | None
     said: int
     versions: tuple[int, ...]
     events: tuple[StoredEvent, ...]
-    published: Published | None
+    published: PublishedState | None
     derived: frozenset[int] = frozenset()
     recovered: bool = False
     """`waybill recover` has worked on its partition: versions may have gaps, and a row no history."""

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from operators.audit.content import Account, digest, told_by
-from operators.audit.facts import UNREADABLE, Difference, Facts, Published, Row, StoredEvent, difference
+from operators.audit.facts import UNREADABLE, Difference, Facts, PublishedState, ShipmentRow, StoredEvent, difference
 from schemas.events import State, state_after
 
 _decode_state: Final = msgspec.json.Decoder(State).decode
@@ -25,12 +25,12 @@ class Differing(msgspec.Struct, frozen=True):
     wanted: State | Account
 
 
-def published(value: bytes, offset: int) -> Published:
+def published(value: bytes, offset: int) -> PublishedState:
     """Digest a record of the state topic."""
     state = read_state(value)
     if state is None:
-        return Published(UNREADABLE, offset, b"", b"")
-    return Published(state.version, offset, digest(state), digest(told_by(state)))
+        return PublishedState(UNREADABLE, offset, b"", b"")
+    return PublishedState(state.version, offset, digest(state), digest(told_by(state)))
 
 
 def read_state(value: bytes) -> State | None:
@@ -65,7 +65,7 @@ def judge_state(facts: Facts) -> Difference | Late | Differing | None:
     return _content(state, row, stored)
 
 
-def _content(state: Published, row: Row, stored: Mapping[int, StoredEvent]) -> Differing | None:
+def _content(state: PublishedState, row: ShipmentRow, stored: Mapping[int, StoredEvent]) -> Differing | None:
     if state.version in stored:
         event = stored[state.version].event
         wanted = state_after(event) if event else None
@@ -75,7 +75,7 @@ def _content(state: Published, row: Row, stored: Mapping[int, StoredEvent]) -> D
     return None
 
 
-def _due(facts: Facts, row: Row, stored: Mapping[int, StoredEvent]) -> int:
+def _due(facts: Facts, row: ShipmentRow, stored: Mapping[int, StoredEvent]) -> int:
     """Return the version that must be published at least."""
     if facts.recovered and row.version not in stored:
         return row.version

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from operators.audit.content import content_of, shown_by
-from operators.audit.facts import Facts, Row, StoredEvent
+from operators.audit.facts import Facts, ShipmentRow, StoredEvent
 from operators.audit.state_topic import States
 from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError, UnstorableError
@@ -159,9 +159,9 @@ def _event(row: Any, comparing: Comparing) -> StoredEvent:
     return StoredEvent(row["version"], event, of_this_log and row["cause_offset"] < comparing.emitted)
 
 
-def _row(row: Any) -> Row:
+def _row(row: Any) -> ShipmentRow:
     try:
         content = shown_by(read_view(row))
     except (ValueError, msgspec.ValidationError):
         content = None
-    return Row(row["version"], content, row["erased"], row["retired"])
+    return ShipmentRow(row["version"], content, row["erased"], row["retired"])

@@ -11,7 +11,7 @@ from operators.audit.partition_reader import PartitionReader
 from processor.core.cursor import Cursor
 from processor.core.history import rebuild
 from processor.core.reading import Read, Reading, authorized, read
-from processor.core.state import Past, forgotten
+from processor.core.state import StoredObservation, forgotten
 from processor.storage.store import Store
 from runtime.kafka_records import raw_record
 from runtime.postgres import Pool
@@ -89,7 +89,7 @@ class Raw:
             return None
         if any(isinstance(each.decision, Erase) for each in said):
             said = [forgotten(each) for each in said]
-        return content_of(rebuild(COURIERS[said[0].courier], shipment_id, 0, map(Past, said)))
+        return content_of(rebuild(COURIERS[said[0].courier], shipment_id, 0, map(StoredObservation, said)))
 
     def offsets(self, shipment_id: str) -> frozenset[int]:
         """Return where the records lie that say something about a shipment, of those read so far."""

@@ -6,7 +6,7 @@ import msgspec
 
 from operators.audit.compare import unlike
 from operators.audit.content import Account, state_fields, told_by
-from operators.audit.facts import Difference, Facts, Published
+from operators.audit.facts import Difference, Facts, PublishedState
 from operators.audit.judge_state import published, read_state
 from operators.audit.partition_reader import PartitionReader
 from schemas.events import State
@@ -20,7 +20,7 @@ class States:
         """Keep those shipments' states that `holds` says."""
         self._tail = tail
         self._holds = holds
-        self.newest: dict[str, Published] = {}
+        self.newest: dict[str, PublishedState] = {}
 
     async def read_on(self) -> None:
         """Read to the topic's end."""

@@ -67,7 +67,7 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
         return name_of(self.root)
 
 
-class Selection(msgspec.Struct, frozen=True):
+class LetterSelection(msgspec.Struct, frozen=True):
     """Which letters are meant. An empty field leaves none out; `names` are `P:O`."""
 
     names: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from operators.dead_letters.letters import DEAD, Body, Letter, LetterState, Selection, chunks
+from operators.dead_letters.letters import DEAD, Body, Letter, LetterSelection, LetterState, chunks
 from operators.dead_letters.stored_letters import bodies, decide, letters
 from operators.shared.appending import rereading
 from operators.shared.operator_log import note
@@ -96,7 +96,7 @@ def refusal(letter: Letter) -> str | None:
     return None
 
 
-async def choose(pool: Pool, selection: Selection, limit: int | None) -> Chosen:
+async def choose(pool: Pool, selection: LetterSelection, limit: int | None) -> Chosen:
     """Return what is to be redriven: the oldest letters of the selection that are open, or not applied yet.
 
     A letter that is named is redriven though it was dropped.
@@ -140,7 +140,7 @@ class Redrive:
         self._operator = operator
         self._job = f"redrive-{token_hex(6)}"
 
-    async def run(self, chosen: Chosen, selection: Selection, max_failure_ratio: float, say: Say) -> Redriven:
+    async def run(self, chosen: Chosen, selection: LetterSelection, max_failure_ratio: float, say: Say) -> Redriven:
         """Redrive letters chunk by chunk. Stop when too many come back, or when nobody applies them."""
         done = Redriven(self._job, len(chosen.letters))
         await self._begin(selection, done)
@@ -181,7 +181,7 @@ class Redrive:
     def _record(self, body: Body, command_id: str) -> NewRecord:
         return rereading(reread(body.record, command_id, self._zone_of, self._appender.partitions).record)
 
-    async def _begin(self, selection: Selection, done: Redriven) -> None:
+    async def _begin(self, selection: LetterSelection, done: Redriven) -> None:
         shown = msgspec.to_builtins(selection)
         async with self._pool.acquire() as connection, connection.transaction():
             text = msgspec.json.encode(shown).decode()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.dead_letters.letters import DEAD, Body, Letter, Place, Selection, place_of, state_of
+from operators.dead_letters.letters import DEAD, Body, Letter, LetterSelection, Place, place_of, state_of
 from operators.shared.errors import OperatorError
 from operators.shared.operator_log import note
 from runtime.postgres import Connection, Pool
@@ -30,7 +30,7 @@ class _Again(msgspec.Struct, frozen=True, gc=False):
     dead: tuple[tuple[int, int], ...] = ()
 
 
-async def letters(pool: Pool, selection: Selection) -> AsyncGenerator[Letter, None]:
+async def letters(pool: Pool, selection: LetterSelection) -> AsyncGenerator[Letter, None]:
     """Return the selected letters, newest first, one for each root.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from operators.decisions.known_shipment import Known
+from operators.decisions.known_shipment import KnownShipment
 from operators.shared.appending import decision_record
 from operators.shared.operator_log import write_down
 from operators.shared.outcomes import outcomes
@@ -32,7 +32,7 @@ _Q: Final = load_queries("operators.decisions")
 _read_event: Final = msgspec.json.Decoder(Event).decode
 
 
-class Told(msgspec.Struct, frozen=True):
+class EventSummary(msgspec.Struct, frozen=True):
     """An event, without its details."""
 
     id: str
@@ -42,15 +42,15 @@ class Told(msgspec.Struct, frozen=True):
     resolves: tuple[str, ...]
 
 
-class Came(msgspec.Struct, frozen=True):
+class DecisionOutcome(msgspec.Struct, frozen=True):
     """What came of a decision. Without an outcome it is appended and not applied yet."""
 
     command_id: str
     outcome: str | None = None
-    event: Told | None = None
+    event: EventSummary | None = None
 
 
-def write(known: Known, decision: Decision, command_id: str | None = None) -> tuple[str, NewRecord]:
+def write(known: KnownShipment, decision: Decision, command_id: str | None = None) -> tuple[str, NewRecord]:
     """Write the record of a decision made now; return its command id and the record."""
     name = command_id or f"decision-{token_hex(8)}"
     return name, decision_record(decision, known.courier, known.account, name, datetime.now(UTC))
@@ -61,7 +61,7 @@ def observation_of(record: NewRecord) -> Observation:
     return read_decision(record.value, read_provenance(record.headers, record.timestamp_ms))
 
 
-def predicted(record: NewRecord, shipment: Shipment, settings: Settings) -> Told | None:
+def predicted(record: NewRecord, shipment: Shipment, settings: Settings) -> EventSummary | None:
     """Say which event a decision will give, if nothing else arrives before it."""
     raw = RawRecord(0, 0, record.key, record.value, tuple(record.headers), timestamp_ms=record.timestamp_ms)
     reading = read(raw, settings.assumed_zone, partitions=1)
@@ -70,7 +70,9 @@ def predicted(record: NewRecord, shipment: Shipment, settings: Settings) -> Told
     return next((_told(output.event) for output in planned.outputs if output.event is not None), None)
 
 
-async def decide(pool: Pool, appender: Appender, command: tuple[str, NewRecord], decision: Decision, what: str) -> Came:
+async def decide(
+    pool: Pool, appender: Appender, command: tuple[str, NewRecord], decision: Decision, what: str
+) -> DecisionOutcome:
     """Write a decision down under `what`, append it, wait until it is applied; return what came of it."""
     command_id, record = command
     async with pool.acquire() as connection:
@@ -78,10 +80,10 @@ async def decide(pool: Pool, appender: Appender, command: tuple[str, NewRecord],
     await appender.append([record])
     applied = (await outcomes(pool, [command_id])).get(command_id)
     if applied is None:
-        return Came(command_id)
+        return DecisionOutcome(command_id)
     async with pool.acquire() as connection:
         value = await connection.fetchval(_Q["event_of_record"], applied.partition, applied.offset)
-    return Came(command_id, applied.outcome, None if value is None else _told(_read_event(value)))
+    return DecisionOutcome(command_id, applied.outcome, None if value is None else _told(_read_event(value)))
 
 
 async def decide_all(
@@ -101,5 +103,5 @@ async def decide_all(
     return dict(came)
 
 
-def _told(event: Event) -> Told:
-    return Told(event.id, event.type, event.status, event.previous_status, event.resolves)
+def _told(event: Event) -> EventSummary:
+    return EventSummary(event.id, event.type, event.status, event.previous_status, event.resolves)

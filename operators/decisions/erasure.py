@@ -10,7 +10,7 @@ import msgspec
 from operators.dead_letters.letters import Body, Letter, chunks
 from operators.dead_letters.stored_letters import bodies, pages
 from operators.dead_letters.stored_letters import decide as decide_letters
-from operators.decisions.known_shipment import Known, load
+from operators.decisions.known_shipment import KnownShipment, load
 from operators.shared.errors import OperatorError
 from operators.shared.outcomes import APPLY_SECONDS
 from operators.shared.rereading import reread
@@ -26,7 +26,7 @@ _POLL_SECONDS: Final = 0.2
 _Q: Final = load_queries("operators.decisions")
 
 
-class Reach(msgspec.Struct, frozen=True):
+class TopicReach(msgspec.Struct, frozen=True):
     """How long a topic may hold what an erasure cannot reach. None: for ever."""
 
     topic: str
@@ -40,10 +40,10 @@ class Erasure(msgspec.Struct, frozen=True):
     observations: int
     events: int
     dead_letters: int
-    beyond: tuple[Reach, ...]
+    beyond: tuple[TopicReach, ...]
 
 
-async def what_goes(pool: Pool, settings: Settings, known: Known) -> Erasure:
+async def what_goes(pool: Pool, settings: Settings, known: KnownShipment) -> Erasure:
     """Look at what an erasure of a shipment reaches, and until when what it does not reach may be there."""
     shipment = await load(pool, known.shipment_id)
     said = shipment.records.values() if shipment else ()
@@ -54,7 +54,7 @@ async def what_goes(pool: Pool, settings: Settings, known: Known) -> Erasure:
     kept = await retentions(settings, (Topic.RAW, Topic.DEAD_LETTERS, Topic.EVENTS))
     newest = counts["newest"] or datetime.now(UTC)
     beyond = tuple(
-        Reach(settings.topic(topic), None if length is None else newest + length) for topic, length in kept.items()
+        TopicReach(settings.topic(topic), None if length is None else newest + length) for topic, length in kept.items()
     )
     return Erasure(tuple(found), counts["observations"], counts["events"], len(letters), beyond)
 

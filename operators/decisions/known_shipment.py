@@ -16,7 +16,7 @@ from schemas.vocabulary import Service, Status
 _Q: Final = load_queries("operators.decisions")
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownShipment(msgspec.Struct, frozen=True):
     """A shipment as an operator's decision finds it. Without a row it has no status."""
 
     shipment_id: str
@@ -30,7 +30,7 @@ class Known(msgspec.Struct, frozen=True):
     retired_at: datetime | None = None
 
 
-async def known_shipment(pool: Pool, name: str) -> Known:
+async def known_shipment(pool: Pool, name: str) -> KnownShipment:
     """Return the shipment that a name means. One of which only unknown words came has no row.
 
     Raises:
@@ -42,9 +42,9 @@ async def known_shipment(pool: Pool, name: str) -> Known:
     async with pool.acquire() as connection:
         row = await connection.fetchrow(_Q["shipment_to_decide"], shipment_id)
     if row is not None:
-        return msgspec.convert(dict(row), Known)
+        return msgspec.convert(dict(row), KnownShipment)
     parts = parse_shipment_id(shipment_id)
-    return Known(shipment_id, parts.courier, parts.account)
+    return KnownShipment(shipment_id, parts.courier, parts.account)
 
 
 async def load(pool: Pool, shipment_id: str) -> Shipment | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from operators.replay.range import Selection, Stretch
-from operators.replay.reader import Applied, Found, ReplayLog
+from operators.replay.reader import AppliedOffsets, ReplayLog, SelectedRange
 from operators.shared.rereading import reread
 from processor.core.fold import Snapshot
 from processor.core.outputs import Output
@@ -42,14 +42,14 @@ class Values(msgspec.Struct, frozen=True):
     new: Any
 
 
-class Shown(msgspec.Struct, frozen=True):
+class ShownShipment(msgspec.Struct, frozen=True):
     """What the world sees of a shipment."""
 
     version: int
     snapshot: Snapshot | None
 
 
-NEW: Final = Shown(0, None)
+NEW: Final = ShownShipment(0, None)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -108,7 +108,9 @@ class ReplayPlan(msgspec.Struct, frozen=True):
 class Preview:
     """Applies re-readings to a copy of the world that holds only what differs from the database."""
 
-    def __init__(self, store: Store, topic: str, applied: Mapping[int, Applied], now: datetime, limit: int) -> None:
+    def __init__(
+        self, store: Store, topic: str, applied: Mapping[int, AppliedOffsets], now: datetime, limit: int
+    ) -> None:
         """Keep where shipments come from. `now` is when the records are planned to be applied.
 
         `limit` is how many observations a shipment keeps.
@@ -119,7 +121,7 @@ class Preview:
         self._applied = applied
         self._now = now
         self._overlay: dict[str, Shipment] = {}
-        self._before: dict[str, Shown] = {}
+        self._before: dict[str, ShownShipment] = {}
         self.shipments: set[str] = set()
         self.outcomes: Counter[str] = Counter()
         self.events: list[ComingEvent] = []
@@ -141,7 +143,7 @@ class Preview:
         for home, group in _by_partition(readings).items():
             incarnation = self._applied[home].incarnation if home in self._applied else 0
             known = loaded | self._overlay
-            before = {name: Shown(each.version, each.shown) for name, each in known.items()}
+            before = {name: ShownShipment(each.version, each.shown) for name, each in known.items()}
             planner = Planner(known, self._topic, self._now, incarnation=incarnation, roots=roots, limit=self._limit)
             planned = planner.add_all(group)
             self.outcomes.update(str(command.outcome) for command in planned.commands)
@@ -162,14 +164,14 @@ class Preview:
     def changes(self) -> list[Change]:
         """Return what would change, by shipment."""
         found = (
-            _change(name, before, Shown(self._overlay[name].version, self._overlay[name].shown))
+            _change(name, before, ShownShipment(self._overlay[name].version, self._overlay[name].shown))
             for name, before in sorted(self._before.items())
         )
         return [change for change in found if change.fields or change.version.old != change.version.new]
 
 
 async def plan_replay(
-    settings: Settings, pool: Pool, log: ReplayLog, selection: Selection, found: Found, now: datetime
+    settings: Settings, pool: Pool, log: ReplayLog, selection: Selection, found: SelectedRange, now: datetime
 ) -> ReplayPlan:
     """Plan a replay of what a selection came to.
 
@@ -229,7 +231,7 @@ def _by_partition(readings: Sequence[Reading]) -> dict[int, list[Reading]]:
     return found
 
 
-def _change(name: str, before: Shown, after: Shown) -> Change:
+def _change(name: str, before: ShownShipment, after: ShownShipment) -> Change:
     old, new = fields_of(name, before.snapshot), fields_of(name, after.snapshot)
     fields = {field: Values(old.get(field), value) for field, value in new.items() if old.get(field) != value}
     return Change(name, Values(before.version, after.version), fields)

@@ -59,7 +59,7 @@ class Stretch(msgspec.Struct, frozen=True):
     gone: int = 0
 
 
-class Verdict(Enum):
+class Choice(Enum):
     """What a record of a stretch is to a selection."""
 
     SELECTED = auto()
@@ -122,16 +122,16 @@ def received_at(record: RawRecord) -> datetime:
     return moment_of(record.timestamp_ms) or _EPOCH
 
 
-def judge(selection: Selection, record: RawRecord, belongs: Callable[[RawRecord], bool]) -> Verdict:
+def judge(selection: Selection, record: RawRecord, belongs: Callable[[RawRecord], bool]) -> Choice:
     """Say what a record of a stretch is. `belongs` tells whether it is about the selected shipment."""
     headers = header_texts(record.headers)
     if selection.courier is not None and headers.get("courier") != selection.courier:
-        return Verdict.OUTSIDE
+        return Choice.OUTSIDE
     if not within(selection, received_at(record)) or not belongs(record):
-        return Verdict.OUTSIDE
+        return Choice.OUTSIDE
     if headers.get("replay-of"):
-        return Verdict.REREADING
-    return Verdict.DECISION if headers.get("source") == Source.OPERATOR else Verdict.SELECTED
+        return Choice.REREADING
+    return Choice.DECISION if headers.get("source") == Source.OPERATOR else Choice.SELECTED
 
 
 def within(selection: Selection, received: datetime) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from operators.replay.range import LogRange, Selection, Stretch, Verdict, judge, search_time, stretches
+from operators.replay.range import Choice, LogRange, Selection, Stretch, judge, search_time, stretches
 from operators.shared.errors import OperatorError
 from processor.core.reading import Read, read
 from runtime import kafka, kafka_admin
@@ -38,7 +38,7 @@ Belongs = Callable[[RawRecord], bool]
 """Tells whether a record is about the selected shipment."""
 
 
-class Applied(msgspec.Struct, frozen=True):
+class AppliedOffsets(msgspec.Struct, frozen=True):
     """How far a partition is applied, and which log its coordinates are of."""
 
     raw_topic: str
@@ -47,7 +47,7 @@ class Applied(msgspec.Struct, frozen=True):
     incarnation: int
 
 
-class Found(msgspec.Struct, frozen=True):
+class SelectedRange(msgspec.Struct, frozen=True):
     """What a selection comes to: stretches of the log, and how many of its records the processor has yet to apply."""
 
     stretches: Sequence[Stretch]
@@ -55,7 +55,7 @@ class Found(msgspec.Struct, frozen=True):
     belongs: Belongs
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class RecordChunk(msgspec.Struct, frozen=True):
     """The next records of a stretch. Everything before `next_offset` is dealt with when they are.
 
     `rereadings` and `decisions` count the records of the selection that are passed over.
@@ -79,7 +79,7 @@ class ReplayLog:
         self._reader = reader
         self._pool = pool
 
-    async def applied(self) -> dict[int, Applied]:
+    async def applied(self) -> dict[int, AppliedOffsets]:
         """Return how far each partition is applied.
 
         Raises:
@@ -95,7 +95,7 @@ class ReplayLog:
                 )
         return applied
 
-    async def find(self, selection: Selection) -> Found:
+    async def find(self, selection: Selection) -> SelectedRange:
         """Look up what a selection comes to, as of now.
 
         Raises:
@@ -115,7 +115,7 @@ class ReplayLog:
             end = max(stretch.start, min(stretch.end, done))
             waiting += stretch.end - end
             found.append(msgspec.structs.replace(stretch, end=end))
-        return Found(found, waiting, self._belongs(selection.shipment, known))
+        return SelectedRange(found, waiting, self._belongs(selection.shipment, known))
 
     async def belonging(self, selection: Selection) -> Belongs:
         """Return what tells whether a record is about the selected shipment."""
@@ -134,7 +134,7 @@ class ReplayLog:
 
     async def chunks(
         self, selection: Selection, parts: Sequence[Stretch], belongs: Belongs, most: int
-    ) -> AsyncIterator[Chunk]:
+    ) -> AsyncIterator[RecordChunk]:
         """Return the records of stretches, of every partition in turn, at most `most` selected ones in a chunk.
 
         Raises:
@@ -152,10 +152,10 @@ class ReplayLog:
                 if chunk.next_offset >= stretch.end:
                     del left[partition]
 
-    async def _chunk(self, selection: Selection, stretch: Stretch, belongs: Belongs, most: int) -> Chunk:
+    async def _chunk(self, selection: Selection, stretch: Stretch, belongs: Belongs, most: int) -> RecordChunk:
         part = TopicPartition(self.topic, stretch.partition)
         selected: list[RawRecord] = []
-        seen = dict.fromkeys(Verdict, 0)
+        seen = dict.fromkeys(Choice, 0)
         position = 0
         while len(selected) < most and sum(seen.values()) < SCANNED:
             fetched = await self._fetch(part, stretch.end, most - len(selected))
@@ -164,12 +164,12 @@ class ReplayLog:
                 if record.offset < stretch.end:
                     verdict = judge(selection, raw := raw_record(record), belongs)
                     seen[verdict] += 1
-                    if verdict is Verdict.SELECTED:
+                    if verdict is Choice.SELECTED:
                         selected.append(raw)
             if position >= stretch.end:
                 break
-        return Chunk(
-            stretch.partition, min(position, stretch.end), selected, seen[Verdict.REREADING], seen[Verdict.DECISION]
+        return RecordChunk(
+            stretch.partition, min(position, stretch.end), selected, seen[Choice.REREADING], seen[Choice.DECISION]
         )
 
     async def _fetch(self, part: TopicPartition, end: int, most: int) -> list[Any]:
@@ -220,11 +220,11 @@ class ReplayLog:
         return belongs
 
 
-async def applied_offsets(pool: Pool) -> dict[int, Applied]:
+async def applied_offsets(pool: Pool) -> dict[int, AppliedOffsets]:
     """Return how far each partition is applied."""
     async with pool.acquire() as connection:
         rows = await connection.fetch(_Q["applied_offsets"])
-    return {partition: Applied(*values) for partition, *values in rows}
+    return {partition: AppliedOffsets(*values) for partition, *values in rows}
 
 
 def _at(replay_of: str) -> tuple[int, int] | None:
@@ -234,7 +234,7 @@ def _at(replay_of: str) -> tuple[int, int] | None:
         return None
 
 
-def ahead(applied: Mapping[int, Applied], targets: Mapping[int, int]) -> int:
+def ahead(applied: Mapping[int, AppliedOffsets], targets: Mapping[int, int]) -> int:
     """Return how many records are yet to be applied until the targets, offsets by partition, are reached."""
     return sum(
         max(0, target - (applied[partition].next_offset if partition in applied else 0))

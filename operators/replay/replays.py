@@ -9,9 +9,9 @@ import msgspec
 from operators.replay.jobs import UNFINISHED, Asked, Job, Mode, Status, begin, find, move, outcomes, taken
 from operators.replay.preview import ReplayPlan, plan_replay
 from operators.replay.range import Selection
-from operators.replay.reader import Applied, applied_offsets, open_replay_log
+from operators.replay.reader import AppliedOffsets, applied_offsets, open_replay_log
 from operators.replay.reprocess import Ended, Tell, reprocess
-from operators.replay.republish import Published, plan_republish, republish
+from operators.replay.republish import RepublishCounts, plan_republish, republish
 from operators.replay.stored_events import StoredEvents, event_stretches
 from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment
@@ -26,7 +26,7 @@ class Prospect(msgspec.Struct, frozen=True):
     mode: Mode
     asked: Asked
     waiting: int
-    plan: ReplayPlan | Published | None
+    plan: ReplayPlan | RepublishCounts | None
 
 
 async def look(settings: Settings, pool: Pool, mode: Mode, selection: Selection, *, planned: bool) -> Prospect:
@@ -59,7 +59,7 @@ async def _look_at_events(pool: Pool, selection: Selection, *, planned: bool) ->
     return Prospect(Mode.REPUBLISH, Asked(selection, tuple(stretches), _incarnations(applied)), 0, plan)
 
 
-def _incarnations(applied: Mapping[int, Applied]) -> dict[int, int]:
+def _incarnations(applied: Mapping[int, AppliedOffsets]) -> dict[int, int]:
     return {partition: each.incarnation for partition, each in applied.items()}
 
 

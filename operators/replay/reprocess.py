@@ -14,7 +14,7 @@ import msgspec
 
 from operators.replay.jobs import Job, Runner, Status, outcomes
 from operators.replay.range import Stretch
-from operators.replay.reader import Chunk, ReplayLog, ahead, open_replay_log
+from operators.replay.reader import RecordChunk, ReplayLog, ahead, open_replay_log
 from operators.shared.appending import rereading
 from operators.shared.errors import OperatorError
 from operators.shared.outcomes import APPLY_SECONDS
@@ -72,7 +72,7 @@ class Ended(msgspec.Struct, frozen=True):
     gone: int = 0
 
 
-class Pace:
+class RateLimiter:
     """Keeps a rate, in records a second; None: as fast as it goes."""
 
     def __init__(self, rate: int | None) -> None:
@@ -168,7 +168,7 @@ class _Reprocess:
         parts = [Stretch(each.partition, each.next_offset, each.until_offset) for each in self._job.positions]
         starts = await self._log.starts()
         self.gone = sum(max(0, min(starts[each.partition], each.end) - each.start) for each in parts)
-        pace = Pace(self._job.rate)
+        pace = RateLimiter(self._job.rate)
         async for chunk in self._log.chunks(selection, parts, belongs, pace.chunk):
             sent = await self._append_chunk(chunk)
             if not await self._control.goes_on(pace.wait(sent)) or not await self._kept_up():
@@ -190,7 +190,7 @@ class _Reprocess:
                 least, since = left, monotonic()
         return 0
 
-    async def _append_chunk(self, chunk: Chunk) -> int:
+    async def _append_chunk(self, chunk: RecordChunk) -> int:
         """Append a chunk's records, but for those that today's code cannot read. Return how many."""
         again = [
             reread(root, f"{self._job.job}/{root.at}", self._settings.assumed_zone, self._log.partitions)

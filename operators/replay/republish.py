@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from operators.replay.jobs import Job, Runner
 from operators.replay.range import Stretch
-from operators.replay.reprocess import Control, Ended, Pace, Progress, Tell, marked, settled
+from operators.replay.reprocess import Control, Ended, Progress, RateLimiter, Tell, marked, settled
 from operators.replay.stored_events import PAGE, Place, StoredEvents
 from operators.shared.errors import OperatorError
 from processor.core.outputs import Output, messages
@@ -25,7 +25,7 @@ from schemas.partitioning import partition_of
 from schemas.topics import Topic
 
 
-class Committed(msgspec.Struct, frozen=True):
+class RepublishedUpTo(msgspec.Struct, frozen=True):
     """How far a job has published a partition: everything up to a place, so many events."""
 
     place: Place = Place()
@@ -38,13 +38,13 @@ class Committed(msgspec.Struct, frozen=True):
         return f"{place.incarnation}:{place.cause}:{place.ordinal}:{self.published}"
 
     @staticmethod
-    def read(metadata: str) -> "Committed":
+    def read(metadata: str) -> "RepublishedUpTo":
         """Read an offset's metadata."""
         incarnation, cause, ordinal, published = map(int, metadata.split(":"))
-        return Committed(Place(incarnation, cause, ordinal), published)
+        return RepublishedUpTo(Place(incarnation, cause, ordinal), published)
 
 
-class Published(msgspec.Struct, frozen=True):
+class RepublishCounts(msgspec.Struct, frozen=True):
     """What republishing would publish."""
 
     records: int
@@ -58,7 +58,7 @@ def is_ours(settings: Settings, topic: str) -> bool:
     return topic in own or topic.startswith("__")
 
 
-async def plan_republish(stored: StoredEvents, stretches: Sequence[Stretch]) -> Published:
+async def plan_republish(stored: StoredEvents, stretches: Sequence[Stretch]) -> RepublishCounts:
     """Count what would be published."""
     shipments: set[str] = set()
     records = 0
@@ -66,7 +66,7 @@ async def plan_republish(stored: StoredEvents, stretches: Sequence[Stretch]) -> 
         async for page in stored.pages(stretch, Place(), PAGE):
             records += len(page.events)
             shipments |= {event.shipment_id for event in page.events if event.shipment_id}
-    return Published(records, sorted(shipments), stretches)
+    return RepublishCounts(records, sorted(shipments), stretches)
 
 
 async def republish(
@@ -96,7 +96,7 @@ class _Republishing:
         self._target = target
         self._control = control
         self._tell = tell
-        self._pace = Pace(job.rate)
+        self._pace = RateLimiter(job.rate)
         self._left = job.left
         self.published = sum(each.published for each in target.committed.values())
 
@@ -110,9 +110,9 @@ class _Republishing:
         return True
 
     async def _partition(self, stretch: Stretch, dealt: int) -> bool:
-        known = self._target.committed.get(stretch.partition, Committed())
+        known = self._target.committed.get(stretch.partition, RepublishedUpTo())
         async for page in self._stored.pages(stretch, known.place, self._pace.chunk):
-            known = Committed(page.place, known.published + len(page.events))
+            known = RepublishedUpTo(page.place, known.published + len(page.events))
             await self._target.publish(stretch.partition, page.events, known)
             self.published += len(page.events)
             dealt = await self._note(stretch, dealt, page.place.cause + 1, known.published)
@@ -141,7 +141,7 @@ class _Target:
         topic: str,
         partitions: int,
         seconds: float,
-        committed: Mapping[int, Committed],
+        committed: Mapping[int, RepublishedUpTo],
     ) -> None:
         self._producer = producer
         self._group = group
@@ -151,7 +151,7 @@ class _Target:
         self._seconds = seconds
         self.committed = committed
 
-    async def publish(self, partition: int, events: Sequence[Output], committed: Committed) -> None:
+    async def publish(self, partition: int, events: Sequence[Output], committed: RepublishedUpTo) -> None:
         """Publish events, and that they are published, or nothing at all."""
         if not events:
             return
@@ -213,7 +213,7 @@ async def target_partitions(settings: Settings, topic: str) -> int:
     return found[topic].partitions
 
 
-async def _committed(settings: Settings, group: str, raw: str, partitions: Iterable[int]) -> dict[int, Committed]:
+async def _committed(settings: Settings, group: str, raw: str, partitions: Iterable[int]) -> dict[int, RepublishedUpTo]:
     async with kafka.admin_client(settings) as admin:
         found = await kafka_admin.committed_offsets(admin, group, raw, partitions)
-    return {partition: Committed.read(metadata) for partition, (_, metadata) in found.items()}
+    return {partition: RepublishedUpTo.read(metadata) for partition, (_, metadata) in found.items()}

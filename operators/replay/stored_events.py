@@ -39,7 +39,7 @@ class Place(msgspec.Struct, frozen=True, order=True):
     ordinal: int = -1
 
 
-class Page(msgspec.Struct, frozen=True):
+class EventPage(msgspec.Struct, frozen=True):
     """The next selected events of a partition. With them, everything up to `place` is dealt with."""
 
     events: Sequence[Output]
@@ -55,7 +55,7 @@ class StoredEvents:
         self._selection = selection
         self._current = current
 
-    async def pages(self, stretch: Stretch, after: Place, most: int) -> AsyncIterator[Page]:
+    async def pages(self, stretch: Stretch, after: Place, most: int) -> AsyncIterator[EventPage]:
         """Return the selected events of a partition behind a place, at most `most` in a page."""
         async for rows in self._rows(stretch, after):
             for page in _cut(rows, self._selected, most):
@@ -152,7 +152,7 @@ def _place(row: Any) -> Place:
     return Place(row["incarnation"], row["cause_offset"], row["ordinal"])
 
 
-def _cut(rows: Sequence[Any], selected: Any, most: int) -> Iterator[Page]:
+def _cut(rows: Sequence[Any], selected: Any, most: int) -> Iterator[EventPage]:
     """Cut rows into pages of at most `most` selected events; the last one ends with the rows."""
     events: list[Output] = []
     place = Place()
@@ -160,8 +160,8 @@ def _cut(rows: Sequence[Any], selected: Any, most: int) -> Iterator[Page]:
         event = selected(row)
         if event is not None:
             if len(events) == most:
-                yield Page(events, place)
+                yield EventPage(events, place)
                 events = []
             events.append(event)
         place = _place(row)
-    yield Page(events, place)
+    yield EventPage(events, place)

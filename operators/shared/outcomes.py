@@ -18,7 +18,7 @@ _POLL_SECONDS: Final = 0.1
 _Q: Final = load_queries("operators.shared")
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class CommandOutcome(msgspec.Struct, frozen=True, gc=False):
     """What came of an appended record, and where it stands in the raw topic."""
 
     outcome: str
@@ -26,17 +26,17 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
-async def outcomes(pool: Pool, command_ids: Sequence[str]) -> dict[str, Outcome]:
+async def outcomes(pool: Pool, command_ids: Sequence[str]) -> dict[str, CommandOutcome]:
     """Wait until all these commands are applied, or none was for `APPLY_SECONDS`; return what came of each."""
     clock = asyncio.get_running_loop()
-    found: dict[str, Outcome] = {}
+    found: dict[str, CommandOutcome] = {}
     deadline = clock.time() + APPLY_SECONDS
     while True:
         left = [each for each in command_ids if each not in found]
         async with pool.acquire() as connection:
             rows = await connection.fetch(_Q["outcomes"], left)
         for row in rows:
-            found[row["command_id"]] = Outcome(row["outcome"], row["raw_partition"], row["raw_offset"])
+            found[row["command_id"]] = CommandOutcome(row["outcome"], row["raw_partition"], row["raw_offset"])
         if len(rows) == len(left):
             return found
         if rows:

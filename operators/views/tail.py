@@ -61,7 +61,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     show_personal: bool = False
 
 
-class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
+class ShownReading(msgspec.Struct, frozen=True, omit_defaults=True):
     """What today's code makes of a raw record or a dead letter: an observation, or why there is none."""
 
     shipment_id: str | None = None
@@ -71,7 +71,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
 
 
-class Shown(msgspec.Struct, frozen=True):
+class ShownRecord(msgspec.Struct, frozen=True):
     """A record as it may be shown. `value` is null for a body that is not shown; `size` is in bytes."""
 
     topic: str
@@ -82,10 +82,10 @@ class Shown(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     size: int
     value: Any
-    reading: Reading | None = None
+    reading: ShownReading | None = None
 
 
-async def follow(settings: Settings, choice: Choice, tell: Tell) -> AsyncGenerator[Shown, None]:
+async def follow(settings: Settings, choice: Choice, tell: Tell) -> AsyncGenerator[ShownRecord, None]:
     """Give the records that are chosen, read committed. In order within a partition, else by their time.
 
     While Kafka is away it waits, and tells so once.
@@ -201,14 +201,14 @@ def _is_chosen(record: Any, choice: Choice) -> bool:
     return isinstance(choice.since, Edge) or record.timestamp >= milliseconds(choice.since)
 
 
-def _is_wanted(shown: Shown, choice: Choice) -> bool:
+def _is_wanted(shown: ShownRecord, choice: Choice) -> bool:
     courier, kind = _marks(shown, choice.topic)
     if choice.courier is not None and courier != choice.courier:
         return False
     return choice.type is None or (kind is not None and choice.type in {kind, kind.removeprefix("shipment.")})
 
 
-def _marks(shown: Shown, topic: Topic) -> tuple[str | None, str | None]:
+def _marks(shown: ShownRecord, topic: Topic) -> tuple[str | None, str | None]:
     """Return a record's courier, and what `--type` goes by."""
     value = shown.value if isinstance(shown.value, dict) else {}
     match topic:
@@ -224,7 +224,7 @@ def _marks(shown: Shown, topic: Topic) -> tuple[str | None, str | None]:
             return value.get("courier", parse_shipment_id(shown.key or "").courier), None
 
 
-def _shower(settings: Settings, choice: Choice, partitions: int) -> Callable[[Any], Shown]:
+def _shower(settings: Settings, choice: Choice, partitions: int) -> Callable[[Any], ShownRecord]:
     """Return what makes of Kafka's record what may be shown."""
     bodies = choice.topic in BODIES
 
@@ -237,16 +237,16 @@ def _shower(settings: Settings, choice: Choice, partitions: int) -> Callable[[An
             return record.value.decode(errors="replace")
         return masked(value) if isinstance(value, dict) and not (bodies or choice.show_personal) else value
 
-    def reading_of(record: Any) -> Reading | None:
+    def reading_of(record: Any) -> ShownReading | None:
         if not bodies:
             return None
         found = read(raw_record(record), settings.assumed_zone, partitions)
         if isinstance(found, Unreadable):
-            return Reading(dead_letter=found.error.reason, detail=found.error.detail)
-        return Reading(found.observation.shipment_id, found.observation.word, found.observation.status)
+            return ShownReading(dead_letter=found.error.reason, detail=found.error.detail)
+        return ShownReading(found.observation.shipment_id, found.observation.word, found.observation.status)
 
-    def show(record: Any) -> Shown:
-        return Shown(
+    def show(record: Any) -> ShownRecord:
+        return ShownRecord(
             record.topic,
             record.partition,
             record.offset,

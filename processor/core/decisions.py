@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from processor.core.effects import Applied, Arrival, Comparison, Effect, Unchanged, compare, conclude
+from processor.core.effects import Application, Arrival, Comparison, Effect, Unchanged, compare, conclude
 from processor.core.history import forget_personal, learn, retire
 from processor.core.state import Shipment
 from schemas.observation import Accept, Dismiss, Erase, Retire
@@ -11,13 +11,13 @@ WithoutStatus = Accept | Dismiss | Erase | Retire
 """Decisions without a place of their own among the observations. The one that sets a status is applied like them."""
 
 
-def apply_decision(shipment: Shipment, arrival: Arrival, decision: WithoutStatus) -> Applied:
+def apply_decision(shipment: Shipment, arrival: Arrival, decision: WithoutStatus) -> Application:
     """Apply a decision that sets no status to the shipment that it is about."""
     match decision:
         case Retire():
             if _may_retire(shipment, decision):
                 retire(shipment)
-            return Applied(Unchanged(), kept=False)
+            return Application(Unchanged(), kept=False)
         case Accept() | Dismiss():
             comparison = compare(shipment)
             learn(shipment, arrival.observation)

@@ -35,7 +35,7 @@ class Duplicate(msgspec.Struct, frozen=True, gc=False):
     outcome: ClassVar[Outcome] = Outcome.DUPLICATE
 
 
-class Refused(msgspec.Struct, frozen=True, gc=False):
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     """An anomaly."""
 
     outcome: ClassVar[Outcome] = Outcome.ANOMALY
@@ -49,10 +49,10 @@ class Unchanged(msgspec.Struct, frozen=True, gc=False):
     outcome: ClassVar[Outcome] = Outcome.UNCHANGED
 
 
-Effect = Changed | Duplicate | Refused | Unchanged
+Effect = Changed | Duplicate | Rejected | Unchanged
 
 
-class Applied(msgspec.Struct, frozen=True, gc=False):
+class Application(msgspec.Struct, frozen=True, gc=False):
     """What came of an observation.
 
     `conflict`: the observation completed the proof of two services. `kept`: the observation takes part from now on,
@@ -118,7 +118,7 @@ class Comparison(msgspec.Struct, frozen=True, gc=False):
             return self._in_order(snapshot, verdict)
         if not unmoved or (verdict.accepted and self.outdated):
             return self.correction()
-        return self.addition() if verdict.accepted else Refused(AnomalyKind.ILLEGAL_TRANSITION)
+        return self.addition() if verdict.accepted else Rejected(AnomalyKind.ILLEGAL_TRANSITION)
 
     def of_rereading(self, effect: Effect) -> Effect:
         """Leave out an event that shows no difference, and correct a difference that no event shows."""
@@ -205,11 +205,11 @@ def compare(shipment: Shipment) -> Comparison:
     )
 
 
-def conclude(comparison: Comparison, arrival: Arrival, effect: Effect, *, kept: bool = True) -> Applied:
+def conclude(comparison: Comparison, arrival: Arrival, effect: Effect, *, kept: bool = True) -> Application:
     """Count an effect that is an event, remember one that is an anomaly; return what came of the arrival."""
     shipment = comparison.shipment
     if isinstance(effect, Changed):
         shipment.count_event()
-    elif isinstance(effect, Refused):
+    elif isinstance(effect, Rejected):
         refuse(shipment, arrival.observation, arrival.name_anomaly(effect.kind))
-    return Applied(effect, conflict=comparison.completes_conflict, kept=kept)
+    return Application(effect, conflict=comparison.completes_conflict, kept=kept)

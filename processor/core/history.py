@@ -8,7 +8,7 @@ import msgspec
 
 from processor.core.copies import copy_order, counts_before, under_its_former_name
 from processor.core.placing import anomaly_of, place, place_accepted, reorder
-from processor.core.state import NOTHING_PROVEN, Past, Shipment, forgotten, new_shipment, retired_shipment
+from processor.core.state import NOTHING_PROVEN, Shipment, StoredObservation, forgotten, new_shipment, retired_shipment
 from schemas.couriers import Courier
 from schemas.observation import Accept, Observation, impersonal
 
@@ -18,7 +18,7 @@ BARE_WEIGHT: Final = 1_500
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[Past]) -> Shipment:
+def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[StoredObservation]) -> Shipment:
     """Return a shipment from its kept observations, in the order of arrival; what it shows is what they come to."""
     shipment = new_shipment(courier, shipment_id)
     shipment.version = version

@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from processor.core.effects import Applied, Arrival, Changed, Duplicate, Refused, Unchanged
+from processor.core.effects import Application, Arrival, Changed, Duplicate, Rejected, Unchanged
 from processor.core.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
 from processor.core.reading import Read, Reading, Unreadable
 from processor.core.shipment import apply
@@ -26,7 +26,7 @@ MAX_BATCH: Final = 4_000
 _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
 """What a re-reading may come to without leaving a row."""
 
-_OTHER_SHIPMENT: Final = Refused(AnomalyKind.SHIPMENT_CHANGED)
+_OTHER_SHIPMENT: Final = Rejected(AnomalyKind.SHIPMENT_CHANGED)
 
 
 class RootShipment(msgspec.Struct, frozen=True, gc=False):
@@ -174,20 +174,20 @@ class Planner:
             touched[name] = shipment
         return shipment
 
-    def _applied(self, reading: Read, observation: Observation, shipment: Shipment) -> Applied:
+    def _applied(self, reading: Read, observation: Observation, shipment: Shipment) -> Application:
         """Apply an observation. One of another shipment than its root named is refused, and said so once."""
         root, name = reading.root, shipment.shipment_id
         owner = self._roots.owner(root) if root else None
         if root is not None and owner not in {None, name}:
             known = self._roots.has_refused(root, name)
-            return Applied(Unchanged() if known else _OTHER_SHIPMENT, kept=False)
+            return Application(Unchanged() if known else _OTHER_SHIPMENT, kept=False)
 
         def name_anomaly(kind: AnomalyKind) -> str:
             return anomaly_id(name, reading.place, self._incarnation, kind)
 
         applied = apply(shipment, Arrival(observation, name_anomaly, again=root is not None), self._limit)
-        if owner is not None and applied.effect == Refused(AnomalyKind.HISTORY_LIMIT):
-            return Applied(Unchanged(), kept=False)  # it was refused so when it came, and is told once
+        if owner is not None and applied.effect == Rejected(AnomalyKind.HISTORY_LIMIT):
+            return Application(Unchanged(), kept=False)  # it was refused so when it came, and is told once
         return applied
 
     def _origin(self, reading: Reading) -> Origin:
@@ -233,7 +233,7 @@ class _RootShipments:
         return self._known.get(root, ())
 
 
-def _outputs(origin: Origin, observation: Observation, shipment: Shipment, applied: Applied) -> list[Output]:
+def _outputs(origin: Origin, observation: Observation, shipment: Shipment, applied: Application) -> list[Output]:
     """Return what is published of an observation that was applied."""
     snapshot = shipment.snapshot
     found: list[Output] = []
@@ -241,7 +241,7 @@ def _outputs(origin: Origin, observation: Observation, shipment: Shipment, appli
         case Changed() as change:
             assert snapshot is not None
             found.append(event_output(shipment.courier, origin, observation, snapshot, change, shipment.version))
-        case Refused(kind):
+        case Rejected(kind):
             found.append(_anomaly(origin, observation, shipment, kind, ordinal=0))
         case Duplicate() | Unchanged():
             pass
@@ -261,16 +261,16 @@ def _anomaly(
 
 
 def _repeated(reading: Read) -> ObservationRow:
-    return _row(reading, reading.observation, Applied(Duplicate(), kept=False), version=0)
+    return _row(reading, reading.observation, Application(Duplicate(), kept=False), version=0)
 
 
-def _row(reading: Read, observation: Observation, applied: Applied, version: int) -> ObservationRow:
+def _row(reading: Read, observation: Observation, applied: Application, version: int) -> ObservationRow:
     effect = applied.effect
     return ObservationRow(
         record=reading.record,
         observation=observation,
         outcome=effect.outcome,
-        anomaly_kind=effect.kind if isinstance(effect, Refused) else None,
+        anomaly_kind=effect.kind if isinstance(effect, Rejected) else None,
         version=version if isinstance(effect, Changed) else None,
         kept=applied.kept,
         root=reading.root,

@@ -7,14 +7,14 @@ import msgspec
 
 from processor.core.copies import counts_before, under_its_former_name, which_record
 from processor.core.decisions import apply_decision
-from processor.core.effects import Applied, Arrival, Duplicate, Effect, Refused, Unchanged, compare, conclude
+from processor.core.effects import Application, Arrival, Duplicate, Effect, Rejected, Unchanged, compare, conclude
 from processor.core.history import learn
 from processor.core.state import Shipment, forgotten
 from schemas.observation import KEPT_OBSERVATIONS, Observation, SetStatus
 from schemas.vocabulary import AnomalyKind
 
 
-def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) -> Applied:
+def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) -> Application:
     """Apply one observation to its shipment; return what came of it.
 
     Of a record that is read again the reading replaces the one that the record gave, if it gave one, and there is an
@@ -34,7 +34,7 @@ def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) 
     elif again:
         applied = _apply_again(shipment, arrival, known)
     elif full or not counts_before(observation, known):
-        applied = Applied(Duplicate(), kept=False)
+        applied = Application(Duplicate(), kept=False)
     else:
         applied = _apply_copy(shipment, arrival)
     if applied.kept and observation.decision is None and not (again and known is not None):
@@ -49,48 +49,48 @@ def _known(shipment: Shipment, arrival: Arrival) -> Observation | None:
     return (under_its_former_name(records, observation) or known) if arrival.again else known
 
 
-def _apply_to_retired(shipment: Shipment, arrival: Arrival) -> Applied:
+def _apply_to_retired(shipment: Shipment, arrival: Arrival) -> Application:
     """Apply what comes for a shipment whose history is gone: nothing can be told from it any more."""
     if arrival.again or arrival.observation.decision is not None:
-        return Applied(Unchanged(), kept=False)
+        return Application(Unchanged(), kept=False)
     comparison = compare(shipment)
     return conclude(comparison, arrival, comparison.addition(), kept=False)
 
 
-def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Applied:
+def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Application:
     """Apply an observation of a record that the shipment does not know."""
     observation = arrival.observation
     copies = shipment.kept.get(observation.reading_digest)
     if copies is not None:
         if full:
-            return Applied(Duplicate(), kept=False)
+            return Application(Duplicate(), kept=False)
         if observation.known and counts_before(observation, copies[0]):
             return _apply_copy(shipment, arrival)
         learn(shipment, observation)
-        return Applied(Duplicate())
+        return Application(Duplicate())
     decision = observation.decision
     if decision is not None and not isinstance(decision, SetStatus):
         return apply_decision(shipment, arrival, decision)
     if full:
-        return Applied(Refused(AnomalyKind.HISTORY_LIMIT), kept=False)
+        return Application(Rejected(AnomalyKind.HISTORY_LIMIT), kept=False)
     comparison = compare(shipment)
     learn(shipment, observation)
-    effect: Effect = comparison.of_news(observation) if observation.known else Refused(AnomalyKind.UNKNOWN_STATUS)
+    effect: Effect = comparison.of_news(observation) if observation.known else Rejected(AnomalyKind.UNKNOWN_STATUS)
     if arrival.again:
         effect = comparison.of_rereading(effect)
     return conclude(comparison, arrival, effect)
 
 
-def _apply_copy(shipment: Shipment, arrival: Arrival) -> Applied:
+def _apply_copy(shipment: Shipment, arrival: Arrival) -> Application:
     """Apply a copy of what is known that was received earlier: of two copies it counts."""
     comparison = compare(shipment)
     learn(shipment, arrival.observation)
     if shipment.snapshot == comparison.snapshot:
-        return Applied(Duplicate())
+        return Application(Duplicate())
     return conclude(comparison, arrival, comparison.correction())
 
 
-def _apply_again(shipment: Shipment, arrival: Arrival, old: Observation) -> Applied:
+def _apply_again(shipment: Shipment, arrival: Arrival, old: Observation) -> Application:
     """Apply a record's newer reading. `old` is the one that it gave before."""
     observation = arrival.observation
     comparison = compare(shipment)
@@ -102,14 +102,14 @@ def _apply_again(shipment: Shipment, arrival: Arrival, old: Observation) -> Appl
     learn(shipment, observation, old)
     if shipment.snapshot is None and comparison.snapshot is not None:
         learn(shipment, old, observation)  # a row is never taken back
-        return Applied(Unchanged(), kept=False)
+        return Application(Unchanged(), kept=False)
     counts = observation.takes_part and shipment.kept[observation.reading_digest][0] is observation
     effect = Unchanged() if counted or not counts else comparison.of_news(observation)
-    if isinstance(effect, Refused) and _refused_before(shipment, arrival, effect):
+    if isinstance(effect, Rejected) and _refused_before(shipment, arrival, effect):
         effect = Unchanged()
     return conclude(comparison, arrival, comparison.of_rereading(effect))
 
 
-def _refused_before(shipment: Shipment, arrival: Arrival, effect: Refused) -> bool:
+def _refused_before(shipment: Shipment, arrival: Arrival, effect: Rejected) -> bool:
     """Whether the very anomaly that a reading would give refused its record before."""
     return arrival.name_anomaly(effect.kind) == shipment.anomalies.get(arrival.observation.record_digest)

@@ -90,7 +90,7 @@ class Shipment(msgspec.Struct, gc=False):
                 assert_never(decision)
 
 
-class Past(msgspec.Struct, frozen=True, gc=False):
+class StoredObservation(msgspec.Struct, frozen=True, gc=False):
     """One kept observation of a shipment, in the order of arrival.
 
     `anomaly` is the id of the anomaly that refused it, if one did. `again`: its record was read again, and this is the

@@ -35,7 +35,7 @@ where excluded.is_home >= published.is_home
 _decode_state: Final = msgspec.json.Decoder(State).decode
 
 
-class Published:
+class PublishedStates:
     """The newest published states, by shipment. Those of a topic that has grown may stand in two partitions."""
 
     def __init__(self, database: sqlite3.Connection, partitions: int) -> None:
@@ -91,13 +91,13 @@ class Published:
 
 
 @contextmanager
-def published(partitions: int) -> Iterator[Published]:
+def published(partitions: int) -> Iterator[PublishedStates]:
     """Give an empty collection, in a file of its own that goes with it."""
     with NamedTemporaryFile(prefix="waybill-recover-") as file, closing(sqlite3.connect(file.name)) as database:
         for pragma in ("journal_mode = off", "synchronous = off", f"cache_size = -{CACHE_KIB}"):
             database.execute(f"pragma {pragma}")
         database.executescript(_TABLE)
-        yield Published(database, partitions)
+        yield PublishedStates(database, partitions)
 
 
 def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -9,7 +9,7 @@ from processor.core.cursor import Cursor
 from processor.core.errors import RecoveryError
 from processor.core.outputs import Output
 from processor.core.plan import MAX_BATCH
-from processor.kafka.published import Published, published
+from processor.kafka.published import PublishedStates, published
 from processor.protocol.crash_points import Reached, Step
 from processor.protocol.repair import correction
 from processor.recovery.look import STALL_SECONDS
@@ -58,7 +58,7 @@ class Comparing:
             say(f"partition {partition}: {told}")
 
     async def _pages(
-        self, cursors: Mapping[int, Cursor], partitions: int, states: Published
+        self, cursors: Mapping[int, Cursor], partitions: int, states: PublishedStates
     ) -> AsyncIterator[tuple[int, list[str]]]:
         """Return the partitions' shipments, some at a time: those with a row, then those that are published alone."""
         async for page in self._tables.shipment_ids():
@@ -110,7 +110,7 @@ class Comparing:
         await self._tables.correct(partition, cursor, versions, lost, outputs, now)
         return len(outputs)
 
-    async def read_published(self, partition: int, states: Published) -> None:
+    async def read_published(self, partition: int, states: PublishedStates) -> None:
         """Take in a partition of the published states.
 
         Raises:

@@ -36,14 +36,14 @@ OUTPUT_COLUMNS: Final = (
 )
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class OutputChunk(msgspec.Struct, frozen=True):
     """Stored outputs that end between two causes: with them, everything before `end` is published."""
 
     outputs: Sequence[Output]
     end: int
 
 
-async def stored_outputs(pool: Connections, partition: int, cursor: Cursor, start: int) -> AsyncIterator[Chunk]:
+async def stored_outputs(pool: Connections, partition: int, cursor: Cursor, start: int) -> AsyncIterator[OutputChunk]:
     """Return the outputs stored for the causes from `start` up to the cursor, in chunks. The last ends there.
 
     Each chunk is read over a connection of its own: its reader takes as long as publishing does.
@@ -56,7 +56,7 @@ async def stored_outputs(pool: Connections, partition: int, cursor: Cursor, star
             sizes = await connection.fetch(_Q["sizes_between"], *place, end, STORED_CHUNK + 1)
             start = chunk_end(map(tuple, sizes), STORED_CHUNK, STORED_BYTES) or end
             rows = await connection.fetch(_Q["outputs_between"], *place, start)
-        yield Chunk([read_output(partition, row) for row in rows], start)
+        yield OutputChunk([read_output(partition, row) for row in rows], start)
 
 
 def output_record(output: Output, incarnation: int) -> tuple[Any, ...]:

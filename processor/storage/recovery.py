@@ -23,7 +23,7 @@ PAGE: Final = 2_000
 _Q: Final = load_queries("processor.storage")
 
 
-class Said(msgspec.Struct, frozen=True):
+class NewestObservation(msgspec.Struct, frozen=True):
     """An observation and the coordinates of its record."""
 
     observation: Observation
@@ -80,7 +80,7 @@ class RecoveryStore:
             yield ids
             after = ids[-1]
 
-    async def newest(self, shipment_ids: Sequence[str]) -> dict[str, Said]:
+    async def newest(self, shipment_ids: Sequence[str]) -> dict[str, NewestObservation]:
         """Return what was said last about each of these shipments.
 
         Raises:
@@ -89,7 +89,10 @@ class RecoveryStore:
         """
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_Q["newest_observations"], list(shipment_ids))
-        return {row["shipment_id"]: Said(read_reading(row), row["raw_partition"], row["raw_offset"]) for row in rows}
+        return {
+            row["shipment_id"]: NewestObservation(read_reading(row), row["raw_partition"], row["raw_offset"])
+            for row in rows
+        }
 
     async def forget_corrections(self, partition: int, cursor: Cursor) -> None:
         """Delete what an interrupted comparison has stored; none of it was published."""

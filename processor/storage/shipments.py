@@ -8,7 +8,7 @@ import msgspec
 from processor.core.errors import StoredRowError
 from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
-from processor.core.state import Past, Shipment, is_outdated, retired_shipment
+from processor.core.state import Shipment, StoredObservation, is_outdated, retired_shipment
 from processor.storage.rows import read_reading, read_snapshot, record_name
 from runtime.postgres import Connection
 from runtime.queries import load_queries
@@ -51,7 +51,7 @@ async def load_shipments(
     return found, seen
 
 
-def read_past(row: Any) -> Past:
+def read_past(row: Any) -> StoredObservation:
     """Read a row of `load_histories`.
 
     Raises:
@@ -64,12 +64,12 @@ def read_past(row: Any) -> Past:
         refusal = kind and anomaly_id(observation.shipment_id, at, row["incarnation"], AnomalyKind(kind))
     except ValueError as error:
         raise StoredRowError(record_name(row), error) from error
-    return Past(observation, refusal, row["again"])
+    return StoredObservation(observation, refusal, row["again"])
 
 
-async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[Past]]]:
+async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[StoredObservation]]]:
     """Give the rows of `load_histories` shipment by shipment. One of which nothing is known has a single empty row."""
-    name, history = None, list[Past]()
+    name, history = None, list[StoredObservation]()
     while rows := await cursor.fetch(LOADED_ROWS):
         for row in rows:
             if row["shipment_id"] != name:
@@ -82,7 +82,7 @@ async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[Past]]]:
         yield name, history
 
 
-def _rebuilt(name: str, history: Sequence[Past], row: Any) -> Shipment | None:
+def _rebuilt(name: str, history: Sequence[StoredObservation], row: Any) -> Shipment | None:
     """Fold a shipment from what is stored. `row` is that of `load_rows`; None: it has none."""
     if row is None and not history:
         return None

@@ -13,7 +13,7 @@ from processor.protocol.crash_points import Reached, Step, no_one
 from processor.storage.batch import BatchRows, write_batch
 from processor.storage.commands import applied_before, load_roots, written_decisions
 from processor.storage.data_errors import blaming_data
-from processor.storage.outputs import Chunk, stored_outputs
+from processor.storage.outputs import OutputChunk, stored_outputs
 from processor.storage.shipments import load_shipments
 from runtime.postgres import Connections
 from runtime.queries import load_queries
@@ -111,6 +111,6 @@ class Store:
         if noted is None:
             raise ClaimLostError("another claim has taken the partition over")
 
-    def stored(self, partition: int, cursor: Cursor, start: int) -> AsyncIterator[Chunk]:
+    def stored(self, partition: int, cursor: Cursor, start: int) -> AsyncIterator[OutputChunk]:
         """Return the outputs stored for the causes from `start` up to the cursor, in chunks. The last ends there."""
         return stored_outputs(self._pool, partition, cursor, start)

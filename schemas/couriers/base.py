@@ -27,7 +27,7 @@ Position = tuple[Any, ...]
 """Where an observation stands in its shipment's order. Positions of one service compare with each other."""
 
 
-class Piece(msgspec.Struct, frozen=True):
+class WebhookItem(msgspec.Struct, frozen=True):
     """One raw record to be made of a body: self-contained bytes, and the shipment they name, if they name one."""
 
     value: bytes
@@ -90,7 +90,7 @@ class Tracking(msgspec.Struct, frozen=True):
     access: ApiKey | SignIn
     method: str
     path: str
-    pieces: Callable[[bytes, str], list[Piece] | NotFound]
+    pieces: Callable[[bytes, str], list[WebhookItem] | NotFound]
     body: Callable[[str], object] | None = None
     unknown_is_404: bool = False
 
@@ -126,7 +126,7 @@ class Courier(Protocol):
     example: str
     """A webhook's body that `waybill up` shows to try. RUN in it becomes the run's name, NOW the time."""
 
-    def split(self, body: bytes) -> list[Piece]:
+    def split(self, body: bytes) -> list[WebhookItem]:
         """Make one piece of each item of a webhook's body.
 
         A body that cannot be split, or has more than `MAX_ITEMS`, is one piece as it came.

@@ -5,18 +5,18 @@ from datetime import tzinfo
 
 import msgspec
 
-from schemas.couriers.base import Courier, Piece
+from schemas.couriers.base import Courier, WebhookItem
 from schemas.observation import Observation
 from schemas.records import Provenance
 
 
 def news(
     courier: Courier,
-    pieces: Sequence[Piece],
+    pieces: Sequence[WebhookItem],
     known: Iterable[Observation],
     provenance: Provenance,
     assumed_zone: tzinfo,
-) -> list[tuple[Piece, Provenance]]:
+) -> list[tuple[WebhookItem, Provenance]]:
     """Return the pieces that say what is not known of their shipment, each with its place in the answer.
 
     `known` are the shipment's kept observations; either digest tells a piece known.

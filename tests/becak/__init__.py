@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
-from schemas.couriers.base import ApiKey, ApiSetting, Credentials, NotFound, Piece, Position, Tracking, check_reference
+from schemas.couriers.base import (
+    ApiKey,
+    ApiSetting,
+    Credentials,
+    NotFound,
+    Position,
+    Tracking,
+    WebhookItem,
+    check_reference,
+)
 from schemas.couriers.reading import clock, first_of, members_of, observe, text
 from schemas.lifecycle import Lifecycle
 from schemas.observation import Details, Observation, Stamp
@@ -33,14 +42,14 @@ EXPRESS: Final = Lifecycle(
 )
 
 
-def pieces(answer: bytes, reference: str) -> list[Piece] | NotFound:
+def pieces(answer: bytes, reference: str) -> list[WebhookItem] | NotFound:
     """Return one piece for each ride of the answer, oldest first; an empty list says that there is no such ride.
 
     Raises:
         UnreadableError: the answer is no list, or about another ride.
 
     """
-    rides = [Piece(ride, _reference(ride)) for ride in elements(answer)]
+    rides = [WebhookItem(ride, _reference(ride)) for ride in elements(answer)]
     if any(ride.reference != reference for ride in rides):
         raise UnreadableError(DeadLetterReason.NO_SHIPMENT, "the answer is about another ride")
     return rides or NotFound()
@@ -75,13 +84,13 @@ class Becak:
     }
     example = '[{"ride":"B-RUN-yours","state":"riding","at":"NOW"}]'
 
-    def split(self, body: bytes) -> list[Piece]:
+    def split(self, body: bytes) -> list[WebhookItem]:
         """One piece for each ride."""
         try:
             rides = elements(body)
         except UnreadableError:
-            return [Piece(body, None)]
-        return [Piece(ride, _reference(ride)) for ride in rides] or [Piece(body, None)]
+            return [WebhookItem(body, None)]
+        return [WebhookItem(ride, _reference(ride)) for ride in rides] or [WebhookItem(body, None)]
 
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
         """Read one ride. Raises `UnreadableError`."""

@@ -19,7 +19,7 @@ from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.couriers.pulling import news
 from schemas.records import Provenance, RawRecord
 from schemas.topics import Topic
@@ -81,7 +81,7 @@ class Played:
         fresh = news(courier, found, list(known), asked, zone_of(name, Source.PULL))
         return [self._take(piece, provenance) for piece, provenance in fresh]
 
-    def _take(self, piece: Piece, provenance: Provenance) -> str:
+    def _take(self, piece: WebhookItem, provenance: Provenance) -> str:
         record = RawRecord(
             partition=0,
             offset=self._offset,

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from operators.dead_letters.letters import LetterState, Selection
+from operators.dead_letters.letters import LetterSelection, LetterState
 from operators.dead_letters.redrive import Redrive, choose
 from operators.dead_letters.stored_letters import letters
 from operators.shared import outcomes as outcomes_module
@@ -147,18 +147,18 @@ async def test_without_a_processor_it_says_so_and_a_second_run_appends_under_the
     raw = len(await system.read(Topic.RAW))
     async with await open_pool(system.settings, "test", 2) as pool:
         for _ in range(2):
-            chosen = await choose(pool, Selection(), None)
+            chosen = await choose(pool, LetterSelection(), None)
             async with open_appender(system.settings) as appender:
                 run = Redrive(pool, appender, system.settings.assumed_zone, "tester")
-                done = await run.run(chosen, Selection(), 0.5, lambda _: None)
+                done = await run.run(chosen, LetterSelection(), 0.5, lambda _: None)
             assert (done.appended, done.applied) == (3, 0)
             assert "as soon as a processor runs" in (done.stopped or "")
-        assert {each.state async for each in letters(pool, Selection())} == {LetterState.WAITING}
+        assert {each.state async for each in letters(pool, LetterSelection())} == {LetterState.WAITING}
         assert [each["state"] for each in await asked(system, "dlq", "list")] == ["waiting"] * 3
         assert len(await system.read(Topic.RAW)) == raw + 6
         async with running(system):
             await until(system.caught_up)
-        assert {each.state async for each in letters(pool, Selection())} == {LetterState.MENDED}
+        assert {each.state async for each in letters(pool, LetterSelection())} == {LetterState.MENDED}
     ((count,),) = await system.rows("select count(*) from applied_commands")
     assert count == 3
     await assert_conserved(system)

@@ -44,7 +44,7 @@ async def found(settings: Settings, topic: Topic, *configs: str) -> kafka_admin.
         return (await kafka_admin.find_topics(admin, [name], list(configs)))[name]
 
 
-async def drift(settings: Settings) -> tuple[topics.Difference, ...]:
+async def drift(settings: Settings) -> tuple[topics.TopicDifference, ...]:
     """What differs, once the broker shows that something does: its answers lag behind what was done."""
     async with asyncio.timeout(10):
         while not (differences := await topics.check(settings)):
@@ -61,7 +61,7 @@ async def test_missing_topics_are_found_made_and_then_left_alone(settings: Setti
     assert applied.left == ()
 
     assert await topics.check(settings) == ()
-    assert await topics.apply(settings) == topics.Applied((), (), ())
+    assert await topics.apply(settings) == topics.TopicChanges((), (), ())
 
 
 async def test_topics_are_kept_as_documented(settings: Settings) -> None:
@@ -152,7 +152,7 @@ async def test_a_partition_count_is_never_changed(settings: Settings) -> None:
     async with admin_client(settings) as admin:
         await admin.create_partitions({name: NewPartitions(total_count=5)})
 
-    wrong = topics.Difference(name, "partitions", "3", "5")
+    wrong = topics.TopicDifference(name, "partitions", "3", "5")
     assert await drift(settings) == (wrong,)
     assert (await topics.apply(settings)).left == (wrong,)
     assert (await found(settings, Topic.STATE)).partitions == 5

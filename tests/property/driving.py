@@ -15,7 +15,7 @@ from processor.core.outputs import anomaly_id
 from processor.core.plan import ObservationRow, Plan, Planner
 from processor.core.reading import Read, Reading, read
 from processor.core.shipment import apply
-from processor.core.state import Past, Shipment, new_shipment
+from processor.core.state import Shipment, StoredObservation, new_shipment
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord
@@ -93,7 +93,7 @@ def seen(shipment: Shipment) -> tuple[object, ...]:
 def refolded(shipment: Shipment, rows: Iterable[ObservationRow]) -> Shipment:
     """The shipment as a restarted processor reads it back from the kept rows."""
     history = [
-        Past(row.observation, _refusal(row), row.root is not None)
+        StoredObservation(row.observation, _refusal(row), row.root is not None)
         for row in rows
         if row.kept and row.observation.shipment_id == shipment.shipment_id
     ]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.core.effects import Changed, Duplicate, Refused, Unchanged
+from processor.core.effects import Changed, Duplicate, Rejected, Unchanged
 from processor.core.fold import Snapshot
 from schemas.observation import Observation
 from tests.model.reference import Arrival, ReferenceShipment
@@ -30,7 +30,7 @@ def real_arrival(applied: Arrived) -> Arrival:
             )
         case Duplicate():
             return Arrival("duplicate", conflict=applied.conflict)
-        case Refused(kind):
+        case Rejected(kind):
             return Arrival("anomaly", anomaly=kind, conflict=applied.conflict)
         case Unchanged():
             return Arrival("unchanged", conflict=applied.conflict)

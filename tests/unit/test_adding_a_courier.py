@@ -29,9 +29,9 @@ from processor.core.outputs import messages
 from processor.core.plan import Plan, Planner
 from processor.core.reading import read
 from reconcile.api import Api, couriers_asked, lacking
-from reconcile.asking import Lane
-from reconcile.line import Line, open_session
-from reconcile.outcomes import Count, Said
+from reconcile.asking import CourierLoop
+from reconcile.line import CourierClient, open_session
+from reconcile.outcomes import AskResult, Count
 from runtime.settings import load_settings, settings_in_force
 from schemas.couriers import COURIERS, Courier
 from schemas.couriers.base import NotFound
@@ -196,16 +196,16 @@ async def api() -> AsyncIterator[tuple[str, list[str]]]:
         await runner.cleanup()
 
 
-async def ask(reference: str, world: World, key: str = KEY) -> tuple[Lane, list[str]]:
+async def ask(reference: str, world: World, key: str = KEY) -> tuple[CourierLoop, list[str]]:
     """Ask about a shipment as `waybill reconcile` does. Returns what came of it, and what the API was asked."""
     async with api() as (url, asked), open_session() as session:
         settings = load_settings({"WAYBILL_BECAK_API_URL": url, "WAYBILL_BECAK_API_KEY": key})
         assert couriers_asked(settings) == ("becak",)
         tools = world.tools(settings)
-        line = Line(session, "becak", 100, 2**20, tools.stop, once=True, not_before=0.0)
+        line = CourierClient(session, "becak", 100, 2**20, tools.stop, once=True, not_before=0.0)
         tracking = COURIERS["becak"].tracking
         assert tracking is not None
-        lane = Lane("becak", Api(tracking, settings, line), line, tools)
+        lane = CourierLoop("becak", Api(tracking, settings, line), line, tools)
 
         async def only() -> AsyncIterator[Any]:
             yield msgspec.structs.replace(
@@ -226,7 +226,7 @@ async def test_its_answers_become_events() -> None:
     ]
     lane, asked = await ask("B-1", world)
     assert asked == ["GET /rides?id=B-1"]
-    assert lane.count == Count().plus(Said.NEWS, 2)
+    assert lane.count == Count().plus(AskResult.NEWS, 2)
     told = events(planned([first, *world.appended]))
     assert [(one.id, one.status, one.source) for one in told] == [
         ("becak:B-1/1", "PENDING_PICKUP", "push"),
@@ -236,8 +236,10 @@ async def test_its_answers_become_events() -> None:
     assert told[-1].occurred_at == "2025-06-01T12:00:00.000000Z"
 
 
-@pytest.mark.parametrize(("reference", "key", "said"), [("B-9", KEY, Said.NOT_FOUND), ("B-1", "wrong", Said.REFUSED)])
-async def test_what_else_it_answers(reference: str, key: str, said: Said) -> None:
+@pytest.mark.parametrize(
+    ("reference", "key", "said"), [("B-9", KEY, AskResult.NOT_FOUND), ("B-1", "wrong", AskResult.REFUSED)]
+)
+async def test_what_else_it_answers(reference: str, key: str, said: AskResult) -> None:
     world = World({})
     lane, _ = await ask(reference, world, key)
     assert lane.count == Count().plus(said)

@@ -16,7 +16,7 @@ from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
 from processor.core.plan import Plan, Planner, RootShipment
 from processor.core.reading import Read
-from processor.core.state import Past, Shipment
+from processor.core.state import Shipment, StoredObservation
 from schemas.couriers import COURIERS
 from schemas.observation import Observation
 from schemas.records import RawRecord
@@ -43,13 +43,13 @@ def reading_of(row: Json) -> Observation:
 
 def stored(rows: Sequence[Json]) -> dict[str, Shipment]:
     """The shipments as today's processor reads them back."""
-    histories: dict[str, list[Past]] = {}
+    histories: dict[str, list[StoredObservation]] = {}
     for offset, row in enumerate(rows):
         if row.get("kept"):
             one = reading_of(row)
             kind = row["anomaly"]
             refusal = anomaly_id(one.shipment_id, (0, offset), 0, AnomalyKind(kind)) if kind else None
-            histories.setdefault(one.shipment_id, []).append(Past(one, refusal))
+            histories.setdefault(one.shipment_id, []).append(StoredObservation(one, refusal))
     return {name: rebuild(COURIERS[name.partition(":")[0]], name, 1, history) for name, history in histories.items()}
 
 

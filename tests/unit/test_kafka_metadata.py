@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import kafka_metadata
-from runtime.kafka_metadata import BURST, EVERY_SECONDS, Pace
+from runtime.kafka_metadata import BURST, EVERY_SECONDS, RateLimiter
 
 
 def test_clients_ask_with_care_as_soon_as_there_may_be_one() -> None:
@@ -23,7 +23,7 @@ def test_clients_ask_with_care_as_soon_as_there_may_be_one() -> None:
 
 @given(st.lists(st.floats(0, 3), max_size=80))
 def test_never_more_than_a_burst_and_its_pace(gaps: list[float]) -> None:
-    now, pace, turns = 100.0, Pace(100.0), []
+    now, pace, turns = 100.0, RateLimiter(100.0), []
     for gap in gaps:
         now += gap
         wait = pace.wait(now)
@@ -36,7 +36,7 @@ def test_never_more_than_a_burst_and_its_pace(gaps: list[float]) -> None:
 
 
 def test_who_asks_seldom_never_waits() -> None:
-    pace = Pace(0.0)
+    pace = RateLimiter(0.0)
     assert [pace.wait(at * EVERY_SECONDS * 1.01) for at in range(1000)] == [0.0] * 1000
 
 

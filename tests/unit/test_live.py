@@ -4,7 +4,7 @@ import io
 from datetime import UTC, datetime
 
 from cli.demo.live import Live
-from cli.demo.scenario import Difference, Seen, load_stories, play
+from cli.demo.scenario import Mismatch, Seen, load_stories, play
 from cli.demo.surroundings import surroundings
 from cli.terminal.console import GuardedConsole
 from schemas.couriers import COURIERS
@@ -22,7 +22,7 @@ def test_the_summary_names_what_is_wrong() -> None:
     live, out = shown()
     scenario = play(load_stories(), "t3st", NOW, None)
     names = list(scenario.expected)
-    live.summary(scenario, {name: Seen() for name in names[1:]}, [Difference(names[0], "missing: event 1")])
+    live.summary(scenario, {name: Seen() for name in names[1:]}, [Mismatch(names[0], "missing: event 1")])
     assert f"{names[0]}: missing: event 1" in out.getvalue()
     assert "1 of 11 shipments are not as expected." in out.getvalue()
     assert out.getvalue().count("✓") == len(scenario.shipments) - 1

@@ -13,7 +13,7 @@ from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from schemas.couriers import COURIERS
-from schemas.couriers.base import NotFound, Piece
+from schemas.couriers.base import NotFound, WebhookItem
 from schemas.couriers.pulling import news
 from schemas.events import Anomaly, Event
 from schemas.partitioning import partition_of
@@ -71,7 +71,7 @@ class Stage:
         self.shipments = dict[str, Shipment]()
         self._offset = 0
 
-    def take(self, piece: Piece, provenance: Provenance) -> None:
+    def take(self, piece: WebhookItem, provenance: Provenance) -> None:
         assert piece.reference is not None
         key = shipment_id(provenance.courier, provenance.account, piece.reference).encode()
         record = RawRecord(partition_of(key, 4), self._offset, key, piece.value, tuple(provenance.headers()), 0)

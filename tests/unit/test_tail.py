@@ -6,7 +6,7 @@ import msgspec
 
 from cli.commands.tail import line
 from operators.shared.personal import masked
-from operators.views.tail import Choice, Reading, Shown
+from operators.views.tail import Choice, ShownReading, ShownRecord
 from runtime.values import MASK
 from schemas.topics import Topic
 from tests.unit.schemas.examples import EXAMPLES
@@ -14,8 +14,10 @@ from tests.unit.schemas.examples import EXAMPLES
 TIME = "2026-11-23T08:00:00.000000Z"
 
 
-def shown(topic: Topic, value: Any, headers: dict[str, str] | None = None, reading: Reading | None = None) -> Shown:
-    return Shown(topic, 3, 17, TIME, "dash:DE-1", headers or {}, 120, value, reading)
+def shown(
+    topic: Topic, value: Any, headers: dict[str, str] | None = None, reading: ShownReading | None = None
+) -> ShownRecord:
+    return ShownRecord(topic, 3, 17, TIME, "dash:DE-1", headers or {}, 120, value, reading)
 
 
 def event(**changed: Any) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The bundled deliveries: stories of parcels as data, and the check of what came of them."""
 
 from cli.demo.scenario.check import (
-    Difference,
     Expectation,
     ExpectedAnomaly,
     ExpectedEvent,
+    Mismatch,
     Seen,
     differences,
     everything_came,
@@ -13,11 +13,11 @@ from cli.demo.scenario.story import Delivery, Healing, Play, Story, Webhook, loa
 
 __all__ = [
     "Delivery",
-    "Difference",
     "Expectation",
     "ExpectedAnomaly",
     "ExpectedEvent",
     "Healing",
+    "Mismatch",
     "Play",
     "Seen",
     "Story",

@@ -67,7 +67,7 @@ class Expectation(msgspec.Struct):
     anomalies: list[ExpectedAnomaly] = []
 
 
-class Difference(msgspec.Struct, frozen=True):
+class Mismatch(msgspec.Struct, frozen=True):
     """Something about a shipment that is not as expected."""
 
     shipment_id: str
@@ -88,10 +88,10 @@ def everything_came(expected: Mapping[str, Expectation], seen: Mapping[str, Seen
     )
 
 
-def differences(expected: Mapping[str, Expectation], seen: Mapping[str, Seen]) -> tuple[Difference, ...]:
+def differences(expected: Mapping[str, Expectation], seen: Mapping[str, Seen]) -> tuple[Mismatch, ...]:
     """Return everything missing, wrong or unexpected. Shipments nobody expects anything of are not looked at."""
     return tuple(
-        Difference(name, text)
+        Mismatch(name, text)
         for name, expectation in expected.items()
         for text in _of_shipment(expectation, seen.get(name, Seen()))
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
-from schemas.couriers.base import Credentials, Piece, Position, Tracking, check_reference
+from schemas.couriers.base import Credentials, Position, Tracking, WebhookItem, check_reference
 from schemas.couriers.dash import envelope, pull
 from schemas.couriers.dash.lifecycles import EXPRESS, LOGISTIC
 from schemas.couriers.reading import first_of, members_of
@@ -72,13 +72,13 @@ class Dash:
         '"updatedAt":"NOW"}'
     )
 
-    def split(self, body: bytes) -> list[Piece]:
+    def split(self, body: bytes) -> list[WebhookItem]:
         """One webhook is one delivery."""
         try:
             delivery = members_of(load(body))
-            return [Piece(body, check_reference(delivery.get("deliveryID"), "deliveryID"))]
+            return [WebhookItem(body, check_reference(delivery.get("deliveryID"), "deliveryID"))]
         except UnreadableError:
-            return [Piece(body, None)]
+            return [WebhookItem(body, None)]
 
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
         """Read one delivery envelope. Raises `UnreadableError`."""

@@ -6,7 +6,7 @@ Source: facts.md ("Dash"): the token's life is not stated, "so ask anew on 401".
 import re
 from typing import Final
 
-from schemas.couriers.base import ApiSetting, NotFound, Piece, SignIn, Tracking
+from schemas.couriers.base import ApiSetting, NotFound, SignIn, Tracking, WebhookItem
 from schemas.couriers.dash.envelope import word_of
 from schemas.couriers.reading import identifier, members_of
 from schemas.records import UnreadableError
@@ -17,7 +17,7 @@ _TOKEN: Final = re.compile(r"[!-~]+", re.ASCII)
 """What a bearer token may consist of: no white space, no line break."""
 
 
-def pieces(answer: bytes, reference: str) -> list[Piece] | NotFound:
+def pieces(answer: bytes, reference: str) -> list[WebhookItem] | NotFound:
     """Return one piece: Get Delivery answers in the webhook's envelope.
 
     Raises:
@@ -29,7 +29,7 @@ def pieces(answer: bytes, reference: str) -> list[Piece] | NotFound:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not an object with a status")
     if identifier(delivery.get("deliveryID")) != reference:
         raise UnreadableError(DeadLetterReason.NO_SHIPMENT, "the answer is about another delivery")
-    return [Piece(answer, reference)]
+    return [WebhookItem(answer, reference)]
 
 
 def token_of(answer: bytes) -> str:

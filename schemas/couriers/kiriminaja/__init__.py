@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
-from schemas.couriers.base import Credentials, Piece, Position, Tracking
+from schemas.couriers.base import Credentials, Position, Tracking, WebhookItem
 from schemas.couriers.kiriminaja import pull, push
 from schemas.couriers.kiriminaja.lifecycles import EXPRESS, INSTANT
 from schemas.couriers.reading import first_of
@@ -62,14 +62,14 @@ class KiriminAja:
     }
     example = '{"method":"shipped_packages","data":[{"order_id":"OID-RUN-yours","shipped_at":"NOW"}]}'
 
-    def split(self, body: bytes) -> list[Piece]:
+    def split(self, body: bytes) -> list[WebhookItem]:
         """One piece for each item of a webhook. A pulled record is one as it stands."""
         try:
             envelope = members(body)
         except UnreadableError:
-            return [Piece(body, None)]
+            return [WebhookItem(body, None)]
         if pull.is_pulled(envelope):
-            return [Piece(body, pull.reference_of(body))]
+            return [WebhookItem(body, pull.reference_of(body))]
         return push.split(body, envelope)
 
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:

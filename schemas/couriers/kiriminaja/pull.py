@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.couriers.base import ApiKey, ApiSetting, Courier, NotFound, Piece, Tracking, check_reference
+from schemas.couriers.base import ApiKey, ApiSetting, Courier, NotFound, Tracking, WebhookItem, check_reference
 from schemas.couriers.reading import (
     charges,
     clock,
@@ -107,7 +107,7 @@ def is_pulled(envelope: Mapping[str, bytes]) -> bool:
         return False
 
 
-def pieces(answer: bytes, reference: str) -> list[Piece] | NotFound:
+def pieces(answer: bytes, reference: str) -> list[WebhookItem] | NotFound:
     """Make one piece of each history entry, oldest first, of the answer about the shipment of this reference.
 
     An entry that is no object says nothing. No pieces: the answer tells neither history nor code.
@@ -137,12 +137,12 @@ def pieces(answer: bytes, reference: str) -> list[Piece] | NotFound:
     )
     if not histories:
         own = b"".join(b',"%s":%s' % (name.encode(), raw[name]) for name in ("status_code", "text") if name in raw)
-        return [Piece(head + b"]" + own + b"}", reference)] if _code(said, details) is not None else []
+        return [WebhookItem(head + b"]" + own + b"}", reference)] if _code(said, details) is not None else []
     texts = zip(elements(raw["histories"]), histories, strict=True)
     entries = [its_text for its_text, entry in texts if isinstance(entry, dict)]
     if len(head) * len(entries) + len(answer) > MAX_RECORDS_BYTES:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the answer's details are too large for so many entries")
-    return [Piece(head + entry + b"]}", reference) for entry in reversed(entries)]
+    return [WebhookItem(head + entry + b"]}", reference) for entry in reversed(entries)]
 
 
 TRACKING: Final = Tracking(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.couriers.base import MAX_ITEMS, Courier, Piece, check_reference
+from schemas.couriers.base import MAX_ITEMS, Courier, WebhookItem, check_reference
 from schemas.couriers.reading import (
     charges,
     clock,
@@ -105,7 +105,7 @@ _ENVELOPE: Final = ("method", "data", "packages")
 _DIGITS: Final = re.compile("[0-9]+", re.ASCII)
 
 
-def split(body: bytes, envelope: Mapping[str, bytes]) -> list[Piece]:
+def split(body: bytes, envelope: Mapping[str, bytes]) -> list[WebhookItem]:
     """Make one piece of each item with its package, then one of each package without an item.
 
     What stands beside them in the body, such as `payment`, rides with the first piece.
@@ -113,22 +113,22 @@ def split(body: bytes, envelope: Mapping[str, bytes]) -> list[Piece]:
     try:
         items, packages = (_entries(envelope.get(name, b"null")) for name in ("data", "packages"))
         if max(len(items), len(packages)) > MAX_ITEMS:
-            return [Piece(body, None)]
+            return [WebhookItem(body, None)]
         values = [_load_or_none(raw) for raw in items], [_load_or_none(raw) for raw in packages]
     except UnreadableError:
-        return [Piece(body, None)]
+        return [WebhookItem(body, None)]
     pairs = _pairs(*values)
     if len(pairs) == 1:
-        return [Piece(body, _reference(*values, *pairs[0]))]
+        return [WebhookItem(body, _reference(*values, *pairs[0]))]
     method = envelope.get("method", b"null")
     repeated = sum(len(method) + (0 if package is None else len(packages[package])) for _, package in pairs)
     if not pairs or len(pairs) > MAX_ITEMS or repeated > MAX_GROWTH * len(body):
-        return [Piece(body, None)]
+        return [WebhookItem(body, None)]
     beside = b"".join(
         b"," + msgspec.json.encode(name) + b":" + raw for name, raw in envelope.items() if name not in _ENVELOPE
     )
     return [
-        Piece(
+        WebhookItem(
             b"".join(
                 (
                     b'{"method":' + method,

@@ -12,7 +12,7 @@ import ingest.app
 import ingest.splitting
 from ingest.splitting import LOOP_TOKENS, MAX_TOKENS, Splitter, tokens
 from schemas.couriers import COURIERS
-from schemas.couriers.base import MAX_ITEMS, Courier, Piece
+from schemas.couriers.base import MAX_ITEMS, Courier, WebhookItem
 from tests.unit.ingest.doors import CREDENTIALS, DASH, KIRIMINAJA, FakePublisher, RunningDoor
 
 LIMIT = 1_048_576
@@ -83,7 +83,7 @@ async def test_other_webhooks_are_answered_while_a_long_one_is_split(
     courier = COURIERS["kiriminaja"]
     split = courier.split
 
-    def slow(body: bytes) -> list[Piece]:
+    def slow(body: bytes) -> list[WebhookItem]:
         asyncio.run_coroutine_threadsafe(asyncio.wait_for(answered.wait(), DEADLINE), loop).result()
         return split(body)
 
@@ -100,9 +100,9 @@ async def test_a_body_that_waits_too_long_for_its_splitting_is_told_to_come_late
 ) -> None:
     monkeypatch.setattr(ingest.splitting, "SPLIT_SECONDS", 0.05)
 
-    def slow(body: bytes) -> list[Piece]:
+    def slow(body: bytes) -> list[WebhookItem]:
         time.sleep(0.3)
-        return [Piece(body, None)]
+        return [WebhookItem(body, None)]
 
     monkeypatch.setattr(type(COURIERS["kiriminaja"]), "split", staticmethod(slow))
     answer = await door.post("/webhooks/kiriminaja", body_of(b"{}", 2_000), KIRIMINAJA)

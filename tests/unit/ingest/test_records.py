@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.records import RawRecords
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.records import Provenance, read_provenance
 
 RECEIVED = datetime(2024, 12, 27, 15, 0, 1, 120331, tzinfo=UTC)
@@ -24,7 +24,7 @@ def webhook(account: str | None = None, received_at: datetime = RECEIVED) -> Pro
 
 
 def test_each_piece_becomes_one_record_in_order() -> None:
-    pieces = [Piece(b"one", "A"), Piece(b"two", "B"), Piece(b"three", None)]
+    pieces = [WebhookItem(b"one", "A"), WebhookItem(b"two", "B"), WebhookItem(b"three", None)]
     first, second, third = RawRecords(pieces, webhook())
     assert [record.value for record in (first, second, third)] == [b"one", b"two", b"three"]
     assert (first.key, second.key) == (b"kiriminaja:A", b"kiriminaja:B")
@@ -40,19 +40,19 @@ def test_each_piece_becomes_one_record_in_order() -> None:
 
 
 def test_the_account_is_part_of_key_and_headers() -> None:
-    (record,) = RawRecords([Piece(b"one", "A")], webhook(account="shop-1"))
+    (record,) = RawRecords([WebhookItem(b"one", "A")], webhook(account="shop-1"))
     assert record.key == b"kiriminaja.shop-1:A"
     assert ("account", b"shop-1") in record.headers
 
 
 def test_bytes_that_name_no_shipment_are_keyed_by_their_digest() -> None:
-    (record,) = RawRecords([Piece(b"not json", None)], webhook())
+    (record,) = RawRecords([WebhookItem(b"not json", None)], webhook())
     assert record.key == hashlib.blake2b(b"not json", digest_size=16).hexdigest().encode()
 
 
 @given(microseconds=st.integers(0, 4_000_000_000_000_000))
 def test_the_timestamp_is_the_time_received_cut_to_milliseconds(microseconds: int) -> None:
     received = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-    (record,) = RawRecords([Piece(b"one", "A")], webhook(received_at=received))
+    (record,) = RawRecords([WebhookItem(b"one", "A")], webhook(received_at=received))
     assert record.timestamp_ms == microseconds // 1000
     assert read_provenance(record.headers, record.timestamp_ms).received_at == received

@@ -8,7 +8,7 @@ import pytest
 
 from operators.decisions.anomalies import AnomalyState, shipment_of, state_of
 from operators.decisions.decide import observation_of, write
-from operators.decisions.known_shipment import Known
+from operators.decisions.known_shipment import KnownShipment
 from operators.decisions.set_status import in_words, verdict_on
 from operators.shared.errors import OperatorError
 from processor.core.plan import Plan, Planner
@@ -22,7 +22,7 @@ from schemas.vocabulary import Status
 from tests.integration.system import START, Raw, dash, raw_records
 
 NAME = "dash:X"
-KNOWN = Known(NAME, "dash", None)
+KNOWN = KnownShipment(NAME, "dash", None)
 
 
 def told(*words: str) -> list[Raw]:

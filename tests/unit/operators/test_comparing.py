@@ -8,7 +8,7 @@ import pytest
 
 from operators.audit.compare import compare, compare_counts, compare_outdated, compare_raw, unlike
 from operators.audit.content import Account, content_of, told_by
-from operators.audit.facts import Counts, Difference, Facts, Published, Row, StoredEvent
+from operators.audit.facts import Counts, Difference, Facts, PublishedState, ShipmentRow, StoredEvent
 from operators.audit.judge_state import Differing, Late, judge_state, published
 from processor.core.plan import Planner
 from processor.core.reading import read
@@ -56,7 +56,7 @@ def facts(**changes: Any) -> Facts:
     healthy = Facts(
         shipment_id=ID,
         partition=0,
-        row=Row(3, FOLDED),
+        row=ShipmentRow(3, FOLDED),
         folded=FOLDED,
         said=3,
         versions=(1, 2, 3),
@@ -71,7 +71,7 @@ def stored(due: int) -> tuple[StoredEvent, ...]:
     return tuple(StoredEvent(event.version, event, published=event.version <= due) for event in EVENTS)
 
 
-def state(version: int, /, **changes: Any) -> Published:
+def state(version: int, /, **changes: Any) -> PublishedState:
     """Return the published state behind an event."""
     told = msgspec.structs.replace(state_after(EVENTS[version - 1]), **changes)
     return published(msgspec.json.encode(told), 0)
@@ -82,8 +82,8 @@ def misnamed() -> StoredEvent:
     return StoredEvent(3, msgspec.structs.replace(EVENTS[2], id=f"{ID}/4"), published=True)
 
 
-def row(**changes: Any) -> Row:
-    return Row(3, FOLDED | changes)
+def row(**changes: Any) -> ShipmentRow:
+    return ShipmentRow(3, FOLDED | changes)
 
 
 def told(differences: list[Difference]) -> list[tuple[str, str]]:
@@ -102,10 +102,10 @@ def test_the_accounts_of_a_sound_shipment_agree() -> None:
     [
         ({"row": row(status="FAILED")}, [("shipments", "status")]),
         ({"row": row(reason="x", order_id="O")}, [("shipments", "order_id"), ("shipments", "reason")]),
-        ({"row": Row(3, None)}, [("shipments", "row")]),
+        ({"row": ShipmentRow(3, None)}, [("shipments", "row")]),
         ({"row": None}, [("shipments", "row")]),
         ({"row": None, "events": (), "folded": None, "versions": ()}, [("shipments", "row")]),
-        ({"row": Row(4, FOLDED)}, [("shipments", "version")]),
+        ({"row": ShipmentRow(4, FOLDED)}, [("shipments", "version")]),
         ({"folded": None, "said": 0, "versions": ()}, [("observations", "history"), *[("observations", "event")] * 3]),
         ({"versions": (1, 3)}, [("observations", "event")]),
         ({"events": stored(3)[::2]}, [("outputs", "event")]),
@@ -154,7 +154,7 @@ def test_a_newest_event_that_says_another_thing_than_the_fold() -> None:
 
 def test_a_retired_shipment_needs_no_history() -> None:
     bare = {"folded": None, "said": 0, "versions": (), "events": ()}
-    retired = facts(row=Row(3, FOLDED, retired=True), **bare)
+    retired = facts(row=ShipmentRow(3, FOLDED, retired=True), **bare)
     assert compare(retired) == []
     assert judge_state(msgspec.structs.replace(retired, published=None)) is None
     assert isinstance(judge_state(retired), Late)
@@ -163,13 +163,13 @@ def test_a_retired_shipment_needs_no_history() -> None:
 
 def test_what_a_recovery_leaves_is_no_damage() -> None:
     assert told(compare(facts(events=stored(3)[:1], derived=frozenset({2, 3}), recovered=True))) == []
-    assert told(compare(facts(row=Row(7, FOLDED), recovered=True))) == []
-    lost = facts(row=Row(3, FOLDED), folded=None, said=0, versions=(), events=(), recovered=True)
+    assert told(compare(facts(row=ShipmentRow(7, FOLDED), recovered=True))) == []
+    lost = facts(row=ShipmentRow(3, FOLDED), folded=None, said=0, versions=(), events=(), recovered=True)
     assert lost.lost
     assert compare(lost) == []
     assert judge_state(lost) is None
     assert isinstance(judge_state(msgspec.structs.replace(lost, published=None)), Late)
-    assert told(compare(facts(row=Row(2, FOLDED), recovered=True)))[0] == ("shipments", "version")
+    assert told(compare(facts(row=ShipmentRow(2, FOLDED), recovered=True)))[0] == ("shipments", "version")
 
 
 def test_a_state_that_lags_is_traffic_until_it_must_be_there() -> None:
@@ -204,8 +204,8 @@ def test_a_state_ahead_of_the_database_and_one_that_is_none() -> None:
 def test_a_state_from_before_an_erasure_is_not_held_against_the_rewritten_event() -> None:
     rewritten = msgspec.structs.replace(EVENTS[1], description="gone")
     events = (stored(1)[0], StoredEvent(2, rewritten, published=False), stored(1)[2])
-    assert judge_state(facts(row=Row(3, FOLDED, erased=True), events=events, published=state(2))) is None
-    assert judge_state(facts(row=Row(3, FOLDED), events=events, published=state(2))) is not None
+    assert judge_state(facts(row=ShipmentRow(3, FOLDED, erased=True), events=events, published=state(2))) is None
+    assert judge_state(facts(row=ShipmentRow(3, FOLDED), events=events, published=state(2))) is not None
 
 
 def test_the_raw_topic_against_the_row() -> None:

@@ -10,8 +10,8 @@ from operators.dead_letters.letters import (
     FIRST_CHUNK,
     LARGEST_CHUNK,
     Letter,
+    LetterSelection,
     LetterState,
-    Selection,
     chunks,
     name_of,
     place_of,
@@ -119,9 +119,13 @@ def test_names() -> None:
 
 
 def test_what_a_selection_holds() -> None:
-    assert Selection().holds(LETTER)
-    assert Selection(reasons=("misrouted", "too_deep"), couriers=("dash",), since=DEAD_AT).holds(LETTER)
-    for other in (Selection(reasons=("too_deep",)), Selection(couriers=("kiriminaja",)), Selection(since=AFTER)):
+    assert LetterSelection().holds(LETTER)
+    assert LetterSelection(reasons=("misrouted", "too_deep"), couriers=("dash",), since=DEAD_AT).holds(LETTER)
+    for other in (
+        LetterSelection(reasons=("too_deep",)),
+        LetterSelection(couriers=("kiriminaja",)),
+        LetterSelection(since=AFTER),
+    ):
         assert not other.holds(LETTER)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from cli.terminal import replay_progress
 from operators.replay import reprocess as replay_run
-from operators.replay.reprocess import CHUNK, Pace, Progress
-from operators.replay.republish import Committed, is_ours
+from operators.replay.reprocess import CHUNK, Progress, RateLimiter
+from operators.replay.republish import RepublishedUpTo, is_ours
 from operators.replay.stored_events import Place
 from runtime.settings import load_settings
 
@@ -30,11 +30,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.mark.parametrize(("rate", "chunk"), [(1, 1), (4, 1), (50, 10), (100_000, CHUNK), (None, CHUNK)])
 def test_a_rate_is_dealt_out_finely(rate: int | None, chunk: int) -> None:
-    assert Pace(rate).chunk == chunk
+    assert RateLimiter(rate).chunk == chunk
 
 
 def test_a_rate_is_kept_and_lost_time_made_up_for_a_second_only(clock: Clock) -> None:
-    pace = Pace(10)
+    pace = RateLimiter(10)
     assert pace.wait(5) == pytest.approx(0.5)
     clock.now += 0.5
     assert pace.wait(5) == pytest.approx(0.5)
@@ -42,12 +42,12 @@ def test_a_rate_is_kept_and_lost_time_made_up_for_a_second_only(clock: Clock) ->
     assert pace.wait(5) == 0
     clock.now += 60
     assert [round(pace.wait(5), 1) for _ in range(3)] == [0, 0, 0.5]
-    assert Pace(None).wait(1000) == 0
+    assert RateLimiter(None).wait(1000) == 0
 
 
-@pytest.mark.parametrize("committed", [Committed(), Committed(Place(2, 30, 4), 5)])
-def test_a_place_survives_kafka(committed: Committed) -> None:
-    assert Committed.read(committed.metadata) == committed
+@pytest.mark.parametrize("committed", [RepublishedUpTo(), RepublishedUpTo(Place(2, 30, 4), 5)])
+def test_a_place_survives_kafka(committed: RepublishedUpTo) -> None:
+    assert RepublishedUpTo.read(committed.metadata) == committed
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.replay.range import (
+    Choice,
     LogRange,
     Selection,
     Stretch,
-    Verdict,
     contradiction,
     judge,
     received_at,
@@ -102,7 +102,7 @@ def test_a_range_selects_what_a_naive_filter_selects(selection: Selection, log: 
         record.at
         for stretch in stretches(selection, ranges)
         for record in log[stretch.partition]
-        if stretch.start <= record.offset < stretch.end and judge(selection, record, belongs) is Verdict.SELECTED
+        if stretch.start <= record.offset < stretch.end and judge(selection, record, belongs) is Choice.SELECTED
     ]
     assert selected == [record.at for records in log.values() for record in records if naive(selection, record)]
 

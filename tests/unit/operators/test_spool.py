@@ -13,7 +13,7 @@ from ingest.spool_file import SpoolFile
 from operators.doctor.finding import Level
 from operators.doctor.machine import look_at_spool
 from operators.shared.errors import OperatorError
-from operators.spool import Refused, Selection, look, select
+from operators.spool import RefusedRecord, SpoolSelection, look, select
 from runtime.errors import SetupError
 from runtime.settings import load_settings
 from schemas.records import NewRecord
@@ -123,13 +123,13 @@ def test_a_file_of_another_version_is_one_clear_error(directory: Path) -> None:
 
 
 def test_selection() -> None:
-    def refused(seq: int, courier: str) -> Refused:
-        return Refused(seq, "k", courier, None, None, AT, 1, "why")
+    def refused(seq: int, courier: str) -> RefusedRecord:
+        return RefusedRecord(seq, "k", courier, None, None, AT, 1, "why")
 
     all_ = [refused(1, "dash"), refused(2, "kiriminaja"), refused(3, "dash")]
-    assert select(all_, Selection()) == tuple(all_)
-    assert [each.seq for each in select(all_, Selection(seqs=(3, 1)))] == [1, 3]
-    assert [each.seq for each in select(all_, Selection(couriers=("dash",), limit=1))] == [1]
-    assert select(all_, Selection(since=datetime(2026, 11, 28, tzinfo=UTC))) == ()
+    assert select(all_, SpoolSelection()) == tuple(all_)
+    assert [each.seq for each in select(all_, SpoolSelection(seqs=(3, 1)))] == [1, 3]
+    assert [each.seq for each in select(all_, SpoolSelection(couriers=("dash",), limit=1))] == [1]
+    assert select(all_, SpoolSelection(since=datetime(2026, 11, 28, tzinfo=UTC))) == ()
     with pytest.raises(OperatorError, match="4"):
-        select(all_, Selection(seqs=(4,)))
+        select(all_, SpoolSelection(seqs=(4,)))

@@ -5,11 +5,11 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from processor.core.effects import Arrival, Changed, Refused
+from processor.core.effects import Arrival, Changed, Rejected
 from processor.core.history import rebuild
 from processor.core.reading import Read
 from processor.core.shipment import apply
-from processor.core.state import Past, Shipment, new_shipment
+from processor.core.state import Shipment, StoredObservation, new_shipment
 from schemas.couriers import COURIERS
 from schemas.decisions import read_decision
 from schemas.observation import Accept, Observation
@@ -42,12 +42,12 @@ def accepted(record: bytes) -> Observation:
 
 @pytest.mark.parametrize("again", [False, True], ids=["it came under today's name", "it was read again since"])
 def test_a_refused_record_is_accepted_by_its_former_name(*, again: bool) -> None:
-    history: list[Past] = []
+    history: list[StoredObservation] = []
     shipment = new_shipment(DASH, NAME)
 
     def take(observation: Observation, *, again: bool = False) -> object:
         effect = apply(shipment, Arrival(observation, lambda _: ANOMALY, again)).effect
-        history.append(Past(observation, ANOMALY if isinstance(effect, Refused) else None, again))
+        history.append(StoredObservation(observation, ANOMALY if isinstance(effect, Rejected) else None, again))
         return effect
 
     for minute, word in enumerate(("PREPARING", "VERIFIED", "PENDING_DELIVERY", "IN_DELIVERY", "COMPLETED")):
@@ -55,7 +55,7 @@ def test_a_refused_record_is_accepted_by_its_former_name(*, again: bool) -> None
     late = said("FAILED", 9)
     today = msgspec.structs.replace(late, former_digest=FORMER)
     first = msgspec.structs.replace(late, record_digest=FORMER) if again else today
-    assert take(first) == Refused(AnomalyKind.ILLEGAL_TRANSITION)
+    assert take(first) == Rejected(AnomalyKind.ILLEGAL_TRANSITION)
     if again:
         take(today, again=True)
     effect = take(accepted(FORMER))

@@ -5,7 +5,7 @@ import tracemalloc
 import msgspec
 import pytest
 
-from processor.kafka.published import Published, published
+from processor.kafka.published import PublishedStates, published
 from schemas.events import State
 from schemas.partitioning import partition_of
 from tests.unit.schemas.examples import EXAMPLES
@@ -24,7 +24,7 @@ def of(partition: int, number: int) -> list[str]:
     return [name for name in names if partition_of(name.encode(), PARTITIONS) == partition][:number]
 
 
-def taken(states: Published, partition: int, *records: tuple[str, bytes | None]) -> None:
+def taken(states: PublishedStates, partition: int, *records: tuple[str, bytes | None]) -> None:
     states.take(partition, ((name.encode(), value) for name, value in records))
 
 

@@ -32,8 +32,8 @@ from reconcile import line as line_module
 from reconcile import waiting
 from reconcile.api import Api, couriers_asked, lacking
 from reconcile.errors import NotNowError
-from reconcile.line import Line, open_session
-from reconcile.outcomes import Answered, Failed, Outcome, Throttled, Unknown
+from reconcile.line import CourierClient, open_session
+from reconcile.outcomes import Answered, AskOutcome, Failed, Throttled, Unknown
 from reconcile.outcomes import Refused as RefusedUs
 from reconcile.waiting import TRIP_AFTER
 from runtime.settings import load_settings
@@ -64,11 +64,11 @@ def simulator() -> Simulator:
 class Asker:
     """One courier, asked as the service asks it."""
 
-    def __init__(self, api: Api, line: Line) -> None:
+    def __init__(self, api: Api, line: CourierClient) -> None:
         self.api = api
         self.line = line
 
-    async def ask(self, reference: str) -> Outcome:
+    async def ask(self, reference: str) -> AskOutcome:
         in_the_way = await self.api.prepare()
         if in_the_way is not None:
             return in_the_way
@@ -98,7 +98,7 @@ async def asking(
         }
     )
     async with open_session() as session:
-        line = Line(session, courier, rate, limit, stop or asyncio.Event(), once=once, not_before=0.0)
+        line = CourierClient(session, courier, rate, limit, stop or asyncio.Event(), once=once, not_before=0.0)
         tracking = COURIERS[courier].tracking
         assert tracking is not None
         yield Asker(Api(tracking, settings, line), line)
@@ -115,7 +115,7 @@ async def test_answers_become_raw_records(courier: str, simulator: Simulator) ->
         assert await asker.ask("NOBODY-1") == Unknown()
 
 
-Judge = Callable[[Outcome], bool]
+Judge = Callable[[AskOutcome], bool]
 TABLE: dict[str, tuple[Misbehaviour, Judge]] = {
     "throttled": (THROTTLED, lambda said: said == Throttled()),
     "throttled for a while": (Refused(429, "0"), lambda said: said == Throttled(0.0)),

@@ -9,15 +9,15 @@ from typing import Any, cast
 import pytest
 
 from reconcile import waiting
-from reconcile.asking import OVERLAP, Lane, Tools
+from reconcile.asking import OVERLAP, AskingContext, CourierLoop
 from reconcile.errors import NotNowError
-from reconcile.outcomes import Answered, Count, Failed, Outcome, Refused, Said, Throttled, Unknown
-from reconcile.store import LONG_AGO, Due
+from reconcile.outcomes import Answered, AskOutcome, AskResult, Count, Failed, Refused, Throttled, Unknown
+from reconcile.store import LONG_AGO, DueShipment
 from reconcile.waiting import ATTEMPTS, Standing
 from runtime.metrics import ReconcileMetrics, new_registry
 from runtime.settings import Settings, load_settings
 from schemas.couriers import COURIERS
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.observation import Observation
 from schemas.records import NewRecord, Provenance, read_provenance
 from schemas.vocabulary import Source
@@ -27,8 +27,8 @@ BROKEN = Failed("broken", again=True)
 SPOILT = Failed("spoilt")
 
 
-def due(name: str) -> Due:
-    return Due(
+def due(name: str) -> DueShipment:
+    return DueShipment(
         shipment_id=f"dash:{name}",
         courier="dash",
         reference=name,
@@ -39,21 +39,21 @@ def due(name: str) -> Due:
     )
 
 
-def piece(name: str, word: str = "COMPLETED") -> Piece:
-    return Piece(f'{{"deliveryID":"{name}","status":"{word}","updatedAt":"2026-10-01T00:00:00Z"}}'.encode(), name)
+def piece(name: str, word: str = "COMPLETED") -> WebhookItem:
+    return WebhookItem(f'{{"deliveryID":"{name}","status":"{word}","updatedAt":"2026-10-01T00:00:00Z"}}'.encode(), name)
 
 
 class World:
     """The courier, its line, the database and Kafka, scripted and remembering."""
 
-    def __init__(self, outcomes: dict[str, list[Outcome | NotNowError]], moved: Iterable[str] = ()) -> None:
+    def __init__(self, outcomes: dict[str, list[AskOutcome | NotNowError]], moved: Iterable[str] = ()) -> None:
         self.outcomes = outcomes
         self.moved = set(moved)
         self.in_the_way: list[Throttled | Failed | Refused] = []
         self.requests: list[str] = []
         self.turns = 0
         self.claims: Counter[str] = Counter()
-        self.notes: list[tuple[str, Said]] = []
+        self.notes: list[tuple[str, AskResult]] = []
         self.appended: list[NewRecord] = []
         self.known_observations: list[Observation] = []
         self.looked_back_to: list[datetime] = []
@@ -62,7 +62,7 @@ class World:
     async def prepare(self) -> Throttled | Failed | Refused | None:
         return self.in_the_way.pop(0) if self.in_the_way else None
 
-    async def ask(self, reference: str) -> Outcome:
+    async def ask(self, reference: str) -> AskOutcome:
         self.requests.append(reference)
         outcome = self.outcomes[reference].pop(0)
         if isinstance(outcome, NotNowError):
@@ -77,12 +77,12 @@ class World:
         self.turns -= 1
 
     # the ledger
-    async def claim(self, due: Due, _now: datetime) -> bool:
+    async def claim(self, due: DueShipment, _now: datetime) -> bool:
         assert due.reference not in self.requests, "it is claimed before the first request"
         self.claims[due.reference] += 1
         return due.reference not in self.moved
 
-    async def note(self, due: Due, said: Said, _now: datetime) -> None:
+    async def note(self, due: DueShipment, said: AskResult, _now: datetime) -> None:
         self.notes.append((due.reference, said))
 
     # the store and the appender
@@ -92,25 +92,25 @@ class World:
     async def append(self, records: Iterable[NewRecord]) -> None:
         self.appended += records
 
-    async def due(self, courier: str, _now: datetime, since: datetime) -> AsyncGenerator[Due, None]:
+    async def due(self, courier: str, _now: datetime, since: datetime) -> AsyncGenerator[DueShipment, None]:
         assert courier == "dash"
         self.looked_back_to.append(since)
         for name in self.outcomes:
             yield due(name)
 
-    def tools(self, settings: Settings) -> Tools:
+    def tools(self, settings: Settings) -> AskingContext:
         world = cast("Any", self)
         self.stop = asyncio.Event()
-        return Tools(settings, world, world, world, ReconcileMetrics(new_registry()), self.stop)
+        return AskingContext(settings, world, world, world, ReconcileMetrics(new_registry()), self.stop)
 
-    def lane(self) -> Lane:
+    def lane(self) -> CourierLoop:
         world = cast("Any", self)
-        return Lane("dash", world, world, self.tools(load_settings({"WAYBILL_RECONCILE_RATE": "1"})))
+        return CourierLoop("dash", world, world, self.tools(load_settings({"WAYBILL_RECONCILE_RATE": "1"})))
 
-    async def run(self) -> Lane:
+    async def run(self) -> CourierLoop:
         lane = self.lane()
 
-        async def dues() -> AsyncGenerator[Due, None]:
+        async def dues() -> AsyncGenerator[DueShipment, None]:
             for name in self.outcomes:
                 yield due(name)
 
@@ -126,15 +126,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("outcome", "said", "appended"),
     [
-        (Answered([piece("a", "FAILED"), piece("a")]), Said.NEWS, 2),
-        (Answered([piece("a"), piece("a")]), Said.NEWS, 1),
-        (Answered([]), Said.NO_NEWS, 0),
-        (Unknown(), Said.NOT_FOUND, 0),
-        (SPOILT, Said.FAILED, 0),
-        (Refused("no"), Said.REFUSED, 0),
+        (Answered([piece("a", "FAILED"), piece("a")]), AskResult.NEWS, 2),
+        (Answered([piece("a"), piece("a")]), AskResult.NEWS, 1),
+        (Answered([]), AskResult.NO_NEWS, 0),
+        (Unknown(), AskResult.NOT_FOUND, 0),
+        (SPOILT, AskResult.FAILED, 0),
+        (Refused("no"), AskResult.REFUSED, 0),
     ],
 )
-async def test_each_outcome_is_noted_once(outcome: Outcome, said: Said, appended: int) -> None:
+async def test_each_outcome_is_noted_once(outcome: AskOutcome, said: AskResult, appended: int) -> None:
     world = World({"a": [outcome]})
     lane = await world.run()
     assert world.notes == [("a", said)]
@@ -153,11 +153,11 @@ async def test_what_is_known_is_not_appended() -> None:
     world = World({"a": [Answered([piece("a")])]})
     world.known_observations = [COURIERS["dash"].read(piece("a").value, provenance, UTC)]
     await world.run()
-    assert world.notes == [("a", Said.NO_NEWS)]
+    assert world.notes == [("a", AskResult.NO_NEWS)]
 
 
 @pytest.mark.parametrize("outcome", [BROKEN, Throttled(), Throttled(0.0), Failed("away", again=True, hold=0.0)])
-async def test_what_may_help_is_tried_again_and_claimed_once(outcome: Outcome) -> None:
+async def test_what_may_help_is_tried_again_and_claimed_once(outcome: AskOutcome) -> None:
     world = World({"a": [outcome, outcome, Unknown()], "b": [outcome] * ATTEMPTS})
     lane = await world.run()
     assert world.requests == ["a"] * 3 + ["b"] * ATTEMPTS
@@ -194,13 +194,13 @@ async def test_a_sign_in_that_fails_is_tried_again() -> None:
     world = World({"a": [Unknown()]})
     world.in_the_way = [BROKEN, BROKEN]
     await world.run()
-    assert world.notes == [("a", Said.NOT_FOUND)]
+    assert world.notes == [("a", AskResult.NOT_FOUND)]
 
 
 async def test_a_courier_that_wants_to_be_left_alone_is_given_up() -> None:
     world = World({"a": [Throttled(), NotNowError("not now")], "b": [Unknown()]})
     lane = await world.run()
-    assert world.notes == [("a", Said.THROTTLED)], "what was claimed is noted"
+    assert world.notes == [("a", AskResult.THROTTLED)], "what was claimed is noted"
     assert lane.given_up == "not now"
     assert lane.refused is None
 

@@ -6,10 +6,10 @@ import pytest
 
 from reconcile.outcomes import (
     LONGEST_HOLD,
+    AskResult,
     Count,
     Failed,
     Refused,
-    Said,
     Throttled,
     outcome_of_status,
     read_retry_after,
@@ -65,7 +65,7 @@ def test_the_rest() -> None:
 
 
 def test_counting() -> None:
-    count = Count().plus(Said.NEWS, 3).plus(Said.NOT_FOUND).plus(Said.NEWS, 1)
+    count = Count().plus(AskResult.NEWS, 3).plus(AskResult.NOT_FOUND).plus(AskResult.NEWS, 1)
     assert count == Count(asked=3, news=2, not_found=1, appended=4)
     assert count + count == Count(asked=6, news=4, not_found=2, appended=8)
-    assert {said.value for said in Said} < set(Count.__struct_fields__)
+    assert {said.value for said in AskResult} < set(Count.__struct_fields__)

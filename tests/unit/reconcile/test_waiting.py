@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devstack.couriers.simulator import busiest
-from reconcile.outcomes import Said
+from reconcile.outcomes import AskResult
 from reconcile.waiting import (
     FIRST_COOLING,
     FIRST_DELAY,
@@ -20,7 +20,7 @@ from reconcile.waiting import (
     TRIP_AFTER,
     WINDOW,
     Breaker,
-    Pace,
+    RateLimiter,
     Standing,
     delay,
 )
@@ -48,13 +48,18 @@ def test_rests(standing: Standing, rest: timedelta) -> None:
 
 def test_what_follows_an_ask() -> None:
     dead = Standing(3, 2)
-    assert dead.after(Said.NEWS) == Standing()
-    assert dead.after(Said.NO_NEWS) == dead.after(Said.NOT_FOUND) == Standing(4)
-    assert dead.after(Said.FAILED) == dead.after(Said.THROTTLED) == dead.after(Said.REFUSED) == Standing(3, 3)
+    assert dead.after(AskResult.NEWS) == Standing()
+    assert dead.after(AskResult.NO_NEWS) == dead.after(AskResult.NOT_FOUND) == Standing(4)
+    assert (
+        dead.after(AskResult.FAILED)
+        == dead.after(AskResult.THROTTLED)
+        == dead.after(AskResult.REFUSED)
+        == Standing(3, 3)
+    )
 
 
-@given(st.lists(st.sampled_from(Said)), st.timedeltas(timedelta(milliseconds=1), timedelta(days=365)))
-def test_rests_lie_within_their_bounds(said: list[Said], stale_after: timedelta) -> None:
+@given(st.lists(st.sampled_from(AskResult)), st.timedeltas(timedelta(milliseconds=1), timedelta(days=365)))
+def test_rests_lie_within_their_bounds(said: list[AskResult], stale_after: timedelta) -> None:
     standing = Standing()
     for one in said:
         standing = standing.after(one)
@@ -79,7 +84,7 @@ travels = st.tuples(st.floats(0, 3), st.floats(0, 3))
 @given(st.integers(1, 9), st.lists(travels, min_size=1, max_size=60), st.lists(st.floats(0, 2), max_size=60))
 def test_no_second_sees_more_than_the_rate(rate: int, sent: list[tuple[float, float]], late: list[float]) -> None:
     """Whatever the network does, and however late the process looks at its clock."""
-    pace, now = Pace(rate, 0.5), 0.0
+    pace, now = RateLimiter(rate, 0.5), 0.0
     answers: list[float] = []
     begun: list[float] = []
     arrived: list[float] = []
@@ -101,7 +106,7 @@ def test_no_second_sees_more_than_the_rate(rate: int, sent: list[tuple[float, fl
 
 
 def test_requests_are_spaced_evenly() -> None:
-    pace, now, begun = Pace(10, 0.0), 0.0, []
+    pace, now, begun = RateLimiter(10, 0.0), 0.0, []
     for _ in range(30):
         while (seconds := pace.wait(now)) > 0.0:
             now += seconds
@@ -114,7 +119,7 @@ def test_requests_are_spaced_evenly() -> None:
 
 
 def test_a_hold_is_heeded() -> None:
-    pace = Pace(10, 0.0)
+    pace = RateLimiter(10, 0.0)
     pace.hold(60.0)
     pace.hold(30.0)
     assert pace.wait(2.0) == 58.0

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from runtime.settings import load_settings
 from schemas.couriers import COURIERS
-from schemas.couriers.base import NotFound, Piece
+from schemas.couriers.base import NotFound, WebhookItem
 from schemas.observation import Observation, Stamp
 from schemas.records import Provenance, UnreadableError
 from schemas.times import format_time
@@ -84,7 +84,7 @@ def tracking(*histories: Any, details: Any = None, **changes: Any) -> dict[str, 
     }
 
 
-def answered(courier: str, answer: bytes, reference: str) -> list[Piece] | NotFound:
+def answered(courier: str, answer: bytes, reference: str) -> list[WebhookItem] | NotFound:
     """Make the records of a courier's answer about the shipment of this reference."""
     tracking = COURIERS[courier].tracking
     assert tracking is not None

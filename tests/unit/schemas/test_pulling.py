@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas.couriers import COURIERS
-from schemas.couriers.base import NotFound, Piece
+from schemas.couriers.base import NotFound, WebhookItem
 from schemas.couriers.dash.pull import token_of
 from schemas.couriers.kiriminaja import pull
 from schemas.couriers.pulling import news
@@ -36,7 +36,7 @@ ASKED = Provenance(courier="kiriminaja", received_at=RECEIVED, source=Source.PUL
 Z = "2025-05-30T10:00:00.000000Z"
 
 
-def pieces(answer: bytes | Any, reference: str = "X") -> list[Piece]:
+def pieces(answer: bytes | Any, reference: str = "X") -> list[WebhookItem]:
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     found = answered("kiriminaja", body, reference)
     assert isinstance(found, list)
@@ -60,7 +60,7 @@ def test_each_entry_becomes_a_record_in_its_own_bytes_oldest_first() -> None:
         b'{"status":true, "details" :' + details + b', "histories":[ ' + newest + b" ,\n" + oldest + b' ],"text":"t"}'
     )
     head = b'{"method":"shTracking","order_id":"X","details":' + details + b',"histories":['
-    assert pieces(answer) == [Piece(head + oldest + b"]}", "X"), Piece(head + newest + b"]}", "X")]
+    assert pieces(answer) == [WebhookItem(head + oldest + b"]}", "X"), WebhookItem(head + newest + b"]}", "X")]
 
 
 def test_a_record_stands_for_itself() -> None:
@@ -283,7 +283,7 @@ def test_a_delivery_as_its_webhook_told_it_is_no_news() -> None:
 def test_get_delivery_answers_in_the_webhooks_envelope(sample: str) -> None:
     body = SAMPLES[sample].read_bytes()
     reference = json.loads(body)["deliveryID"]
-    assert answered("dash", body, reference) == [Piece(body, reference)] == DASH.split(body)
+    assert answered("dash", body, reference) == [WebhookItem(body, reference)] == DASH.split(body)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.couriers import COURIERS
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.observation import Details, Proof
 from schemas.times import format_time
 from tests.unit.schemas.examples import SAMPLES
@@ -20,7 +20,7 @@ def seen(proofs: tuple[Proof, ...]) -> list[tuple[str | None, str, str | None]]:
     return [(one.type, one.url, format_time(one.occurred_at) if one.occurred_at else None) for one in proofs]
 
 
-def pieces_of(sample: str) -> list[Piece]:
+def pieces_of(sample: str) -> list[WebhookItem]:
     courier, body = sample.partition("/")[0], SAMPLES[sample].read_bytes()
     pieces = answered(courier, body, ASKED_FOR[sample]) if sample in ASKED_FOR else COURIERS[courier].split(body)
     assert isinstance(pieces, list)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from schemas.couriers import COURIERS
-from schemas.couriers.base import Piece
+from schemas.couriers.base import WebhookItem
 from schemas.tolerant_json import load
 from tests.unit.schemas.reading import read, refusal
 
@@ -17,7 +17,7 @@ BOTTOMLESS = b"[" * 5000 + b"]" * 5000
 
 def test_one_item_stays_as_it_came() -> None:
     body = b' {"data" : [ {"order_id":"X"} ],\n "method":"shipped_packages", "payment":{"amount":1} } '
-    assert split(body) == [Piece(body, "X")]
+    assert split(body) == [WebhookItem(body, "X")]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_one_item_stays_as_it_came() -> None:
     ],
 )
 def test_object_or_list_with_or_without_packages(body: bytes) -> None:
-    assert split(body) == [Piece(body, "X")]
+    assert split(body) == [WebhookItem(body, "X")]
     assert read("kiriminaja", body).shipment_id == "kiriminaja:X"
 
 
@@ -49,8 +49,8 @@ def test_items_keep_their_own_bytes() -> None:
     second = b'{"awb":"A2","weight":24.80,"big":1000000000000000000000000000000}'
     body = b'{"method" : "shipped_packages", "data" : [' + first + b" ,\t" + second + b"]}"
     assert split(body) == [
-        Piece(b'{"method":"shipped_packages","data":[' + first + b"]}", "X"),
-        Piece(b'{"method":"shipped_packages","data":[' + second + b"]}", "A2"),
+        WebhookItem(b'{"method":"shipped_packages","data":[' + first + b"]}", "X"),
+        WebhookItem(b'{"method":"shipped_packages","data":[' + second + b"]}", "A2"),
     ]
 
 
@@ -60,11 +60,11 @@ def test_what_stands_beside_the_items_rides_with_the_first() -> None:
         b'"data":[{"order_id":"X"},{"order_id":"Y"}],"note":"caf\\u00e9"}'
     )
     assert split(body) == [
-        Piece(
+        WebhookItem(
             b'{"method":"shipped_packages","data":[{"order_id":"X"}],"payment":{"amount": 1.0},"note":"caf\\u00e9"}',
             "X",
         ),
-        Piece(b'{"method":"shipped_packages","data":[{"order_id":"Y"}]}', "Y"),
+        WebhookItem(b'{"method":"shipped_packages","data":[{"order_id":"Y"}]}', "Y"),
     ]
 
 
@@ -155,7 +155,7 @@ def test_packages_by_number_too() -> None:
 @pytest.mark.parametrize("data", [b'{"0":{"order_id":"X"},"order_id":"Z"}', b'{"-1":5,"order_id":"Z"}'])
 def test_an_object_with_any_other_name_is_one_item(data: bytes) -> None:
     body = b'{"method":"shipped_packages","data":' + data + b"}"
-    assert split(body) == [Piece(body, "Z")]
+    assert split(body) == [WebhookItem(body, "Z")]
     assert read("kiriminaja", body).reference == "Z"
 
 
@@ -168,8 +168,8 @@ def test_a_numbered_item_alone_and_in_a_list_is_the_same_record() -> None:
 def test_a_byte_order_mark_does_not_keep_a_body_from_being_split() -> None:
     body = b'\xef\xbb\xbf{"method":"shipped_packages","data":[{"order_id":"X"},{"order_id":"Y"}]}'
     assert split(body) == [
-        Piece(b'{"method":"shipped_packages","data":[{"order_id":"X"}]}', "X"),
-        Piece(b'{"method":"shipped_packages","data":[{"order_id":"Y"}]}', "Y"),
+        WebhookItem(b'{"method":"shipped_packages","data":[{"order_id":"X"}]}', "X"),
+        WebhookItem(b'{"method":"shipped_packages","data":[{"order_id":"Y"}]}', "Y"),
     ]
 
 
@@ -227,9 +227,9 @@ def test_fields_of_the_item_win_and_empty_ones_give_way() -> None:
 def test_a_broken_item_is_a_dead_letter_alone(broken: bytes, reason: str) -> None:
     body = b'{"method":"shipped_packages","data":[{"order_id":"A"},' + broken + b',{"order_id":"C"}],"payment":{}}'
     first, second, third = split(body)
-    assert first == Piece(b'{"method":"shipped_packages","data":[{"order_id":"A"}],"payment":{}}', "A")
-    assert second == Piece(b'{"method":"shipped_packages","data":[' + broken + b"]}", None)
-    assert third == Piece(b'{"method":"shipped_packages","data":[{"order_id":"C"}]}', "C")
+    assert first == WebhookItem(b'{"method":"shipped_packages","data":[{"order_id":"A"}],"payment":{}}', "A")
+    assert second == WebhookItem(b'{"method":"shipped_packages","data":[' + broken + b"]}", None)
+    assert third == WebhookItem(b'{"method":"shipped_packages","data":[{"order_id":"C"}]}', "C")
     assert refusal("kiriminaja", second.value) == reason
     assert read("kiriminaja", third.value).reference == "C"
 
@@ -326,4 +326,4 @@ def test_many_packages_of_one_awb_are_paired_in_time() -> None:
     ],
 )
 def test_a_dash_body_is_one_record_as_it_came(body: bytes, reference: str | None) -> None:
-    assert COURIERS["dash"].split(body) == [Piece(body, reference)]
+    assert COURIERS["dash"].split(body) == [WebhookItem(body, reference)]
