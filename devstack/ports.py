@@ -10,7 +10,7 @@ from devstack.errors import StartError
 HOST: Final = "127.0.0.1"
 
 PORT_RANGE: Final = range(15000, 32000)
-"""Below what Linux and macOS give to outgoing connections: a client that knocks at a killed broker's port could
+"""Below what Linux and macOS give to outgoing connections: a client that connects to a killed broker's port could
 otherwise be given that very port as its own, and the broker could not come back to it."""
 
 

@@ -19,7 +19,7 @@ _FRAMING_BYTES: Final = 1024
 def encoding_of(content_encodings: Sequence[str]) -> str:
     """Return the one content-encoding named by a request's headers, in lower case; `identity` for none.
 
-    Several in one header come back as they stand: they are no encoding that `decode` knows.
+    Several in one header come back as they stand: they are not an encoding that `decode` knows.
     """
     return ",".join(content_encodings).strip().lower() or IDENTITY
 

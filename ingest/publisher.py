@@ -375,7 +375,7 @@ def _turns(records: Sequence[NewRecord]) -> Iterator[Sequence[NewRecord]]:
 
 
 def pauses(longest: float = LONGEST_PAUSE_SECONDS) -> Iterator[float]:
-    """Seconds, each pause up to twice the last, at random so that many doors do not knock at once."""
+    """Seconds, each pause up to twice the last, at random so that many doors do not connect at once."""
     most = FIRST_PAUSE_SECONDS
     while True:
         yield random.uniform(most / 2, most)  # noqa: S311

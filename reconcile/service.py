@@ -72,7 +72,7 @@ async def ask_once(
                 return await ask_all(lanes, tools, tell)
         due = await tools.store.one(shipment_id)
         if due is None or due.courier not in couriers:
-            raise ReconcileError(f"{shipment_id} is no shipment of ours that a courier can be asked about")
+            raise ReconcileError(f"{shipment_id} is not a shipment that a courier can be asked about")
         async with _lanes(tools, (due.courier,), once=True) as lanes:
             return await ask_one(lanes[0], due, tools)
 

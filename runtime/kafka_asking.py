@@ -1,7 +1,7 @@
 """Questions to a cluster of which a broker may just have died. Reaches into aiokafka 0.14.
 
 Until the others miss it, for seconds, a dead broker stands in the list of all. aiokafka's admin client asks one of that
-list at random, and knocks at the controller it knew until its time is over, whoever is the controller by then.
+list at random, and asks the controller it knew until its time is over, whoever is the controller by then.
 """
 
 import asyncio

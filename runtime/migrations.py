@@ -68,7 +68,7 @@ class Migration(msgspec.Struct, frozen=True):
 
     @property
     def steps(self) -> list[tuple[str | None, str]]:
-        """The statements of a file that is no transaction, each with the name of the index it builds, if it does.
+        """The statements of a file that is not a transaction, each with the name of the index it builds, if it does.
 
         Raises:
             MigrationError: there is something else in it.
@@ -81,7 +81,7 @@ class Migration(msgspec.Struct, frozen=True):
             elif _DROP.fullmatch(statement):
                 found.append((None, statement))
             else:
-                raise MigrationError(f"migration {self} is no transaction and may only build indexes concurrently")
+                raise MigrationError(f"migration {self} is not a transaction and may only build indexes concurrently")
         return found
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ record may be twice the body and its overhead."""
 
 DLQ_WINDOW_WEBHOOKS: Final = 1_000
 """Over how many of a courier's newest webhooks in a partition the dead letters' share is judged: enough that a bad hour
-or a handful of garbage is no flood, few enough that a bad deploy spoils little."""
+or a handful of garbage does not count as a flood, few enough that a bad deploy spoils little."""
 
 
 class Setting(msgspec.Struct, frozen=True):

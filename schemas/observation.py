@@ -193,7 +193,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def takes_part(self) -> bool:
-        """Whether the fold looks at it: unknown words and decisions that are no status stand beside it."""
+        """Whether the fold looks at it: unknown words and decisions that are not a status stand beside it."""
         return self.known and (self.decision is None or self.status is not None)
 
     @property

@@ -28,7 +28,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def moment_of(timestamp_ms: int) -> datetime | None:
-    """Return the moment of a Kafka timestamp (milliseconds since the epoch); None: it can be no time of ours.
+    """Return the moment of a Kafka timestamp (milliseconds since the epoch); None: it cannot be a time of a record.
 
     Brokers take any number.
     """
@@ -52,7 +52,7 @@ def format_time(moment: datetime) -> str:
 def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | None:
     """Read a courier's time.
 
-    Returns the moment in UTC and whether the courier gave the zone, or None when the value is no time that can be
+    Returns the moment in UTC and whether the courier gave the zone, or None when the value is not a time that can be
     read. Digits beyond the microsecond are dropped.
     """
     if not isinstance(value, str):

@@ -64,7 +64,7 @@ def lacking(reason: str) -> NoReturn:
 
 
 async def _start(opened: AsyncExitStack, say: Callable[[str], None]) -> Stack:
-    """Start what the machine offers. An engine that cannot get the images is no reason not to test."""
+    """Start what the machine offers. An engine that cannot get the images does not keep from testing."""
     try:
         choice = for_tests(os.environ)
         try:

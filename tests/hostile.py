@@ -11,5 +11,5 @@ UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def commanding(text: str) -> list[str]:
-    """Return the characters of a printed text that are no text: all that command a terminal, but for line feeds."""
+    """Return the characters of a printed text that are not text: all that command a terminal, but for line feeds."""
     return sorted({character for character in text if character != "\n" and unicodedata.category(character) in UNSEEN})

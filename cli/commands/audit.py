@@ -39,7 +39,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
 def _partition(text: str) -> int:
     if not (text.isdecimal() and text.isascii() and len(text) < 7):
-        raise argparse.ArgumentTypeError(f"{text!r} is no partition's number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a partition's number")
     return int(text)
 
 

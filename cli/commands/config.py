@@ -24,7 +24,7 @@ def _config(arguments: argparse.Namespace) -> int:
     """
     load_settings(os.environ)
     for name in unknown_settings(os.environ):
-        complain(f"{name} is no setting of this version")
+        complain(f"{name} is not a setting of this version")
     settings = settings_in_force(os.environ)
     if arguments.json:
         say_json({setting.name: setting.value for setting in settings})

@@ -42,7 +42,9 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
     run = verbs.add_parser("run", help="do it, in the foreground", epilog=RANGE)
     offer_range(run)
-    run.add_argument("--to-topic", metavar="T", help="republish: the topic, which must exist and be none of ours")
+    run.add_argument(
+        "--to-topic", metavar="T", help="republish: the topic, which must exist and must not be one of Waybill's"
+    )
     run.add_argument("--rate", type=positive, metavar="N", help="records a second, at most")
     offer_change(run)
     offer_json(run)

@@ -52,7 +52,7 @@ def _at(text: str) -> tuple[int, int]:
 
 def _partition(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no partition")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a partition")
     return int(text)
 
 

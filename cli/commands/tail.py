@@ -118,7 +118,7 @@ def _told(value: Mapping[str, Any], words: Callable[[Mapping[str, Any]], list[st
     try:
         return "  ".join(words(value))
     except (LookupError, TypeError, AttributeError):
-        return "(none of ours)"
+        return "(unknown)"
 
 
 def _event(value: Mapping[str, Any]) -> list[str]:

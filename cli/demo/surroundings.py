@@ -19,7 +19,7 @@ DIGEST: Final = "sha256:"
 HIDDEN: Final = "YOUR-SECRET"
 
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (read, not listened on)
-"""Where to knock at a service that listens on every address."""
+"""Where to reach a service that listens on every address."""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -43,12 +43,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     @property
     def door(self) -> str:
         """The door's URL."""
-        return f"http://{_knock(self.settings.ingest_host)}:{self.settings.ingest_port}"
+        return f"http://{_reachable(self.settings.ingest_host)}:{self.settings.ingest_port}"
 
     @property
     def admins(self) -> dict[str, str]:
         """The URLs of the admin ports by service, in the order the services start."""
-        host = f"http://{_knock(self.settings.admin_host)}"
+        host = f"http://{_reachable(self.settings.admin_host)}"
         return {
             "processor": f"{host}:{self.settings.processor_admin_port}",
             "ingest": f"{host}:{self.settings.ingest_admin_port}",
@@ -150,7 +150,7 @@ def _plain(entries: tuple[str, ...], setting: str) -> str:
     raise SetupError(f"{PREFIX}{setting} holds digests only: to play the deliveries, add a secret as text")
 
 
-def _knock(host: str) -> str:
+def _reachable(host: str) -> str:
     return ANY_ADDRESS.get(host, host)
 
 

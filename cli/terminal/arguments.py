@@ -49,7 +49,7 @@ def length(text: str) -> timedelta:
     try:
         return sum((duration(part) for part in _SEAM.split(text.strip())), timedelta())
     except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 2h, 3d or 1h30m") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 2h, 3d or 1h30m") from error
 
 
 def positive(text: str) -> int:
@@ -60,7 +60,7 @@ def positive(text: str) -> int:
 
     """
     if not re.fullmatch(r"\d{1,9}", text.strip(), re.ASCII) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 999999999")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999999")
     return int(text)
 
 

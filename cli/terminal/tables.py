@@ -36,5 +36,5 @@ def short_time(moment: str) -> str:
 def _draw(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*headings, box=SIMPLE, pad_edge=False)
     for row in rows:
-        table.add_row(*map(Text, row))  # as it stands: a courier's text is no markup
+        table.add_row(*map(Text, row))  # as it stands: a courier's text is not markup
     console().print(table)

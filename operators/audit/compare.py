@@ -23,7 +23,7 @@ def compare(facts: Facts) -> list[Difference]:
 def compare_outdated(facts: Facts) -> list[Difference]:
     """Compare the row of a shipment that an older edition read with what its stored observations come to today.
 
-    What differs is no damage: a replay corrects it.
+    What differs is not damage: a replay corrects it.
     """
     row, folded = facts.row, facts.folded
     if not facts.outdated or row is None or row.content is None or row.retired or folded is None:

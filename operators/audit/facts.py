@@ -10,7 +10,7 @@ from schemas.events import Event
 from schemas.observation import PERSONAL
 
 UNREADABLE: Final = -1
-"""Stands for the version of a published state that is none of ours."""
+"""Stands for the version of an unknown published state."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class ShipmentRow(msgspec.Struct, frozen=True, gc=False):
-    """A row of `shipments`. `content` is None if a value in it is none of ours."""
+    """A row of `shipments`. `content` is None if a value in it is unknown."""
 
     version: int
     content: Account | None
@@ -42,7 +42,7 @@ class ShipmentRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of `outputs`. `event` is None if its bytes are none of ours. `published`: it must be on the topics."""
+    """An event of `outputs`. `event` is None if its bytes cannot be read. `published`: it must be on the topics."""
 
     version: int
     event: Event | None

@@ -34,7 +34,7 @@ def published(value: bytes, offset: int) -> PublishedState:
 
 
 def read_state(value: bytes) -> State | None:
-    """Read a published state; None if it is none of ours."""
+    """Read a published state; None if it cannot be read."""
     try:
         return _decode_state(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

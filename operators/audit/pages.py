@@ -121,7 +121,7 @@ def _not_kept(observations: Sequence[Any], cursor: Cursor) -> frozenset[int]:
 async def _load(store: Store, names: Sequence[str]) -> tuple[dict[str, Shipment], int]:
     """Fold the first of some shipments once more, and say how many of the names that speaks for.
 
-    One of which something stored is none of ours is left out.
+    A shipment of which something stored cannot be read is left out.
     """
     try:
         return await store.load_some(names, LOADED_BYTES)

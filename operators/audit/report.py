@@ -26,7 +26,7 @@ class Report(msgspec.Struct, frozen=True):
     first record, are retired, or hold records that name another shipment today: `--from-raw` cannot check them.
     `derived` events were derived in a recovery, which stores none. `unread` offsets were gone from the log before they
     could be applied. `outdated` shipments were read by an older edition of the couriers' words and come out otherwise
-    today: `corrections` tell how, the first `LISTED` of them. That is no damage: a replay corrects it.
+    today: `corrections` tell how, the first `LISTED` of them. That is not damage: a replay corrects it.
     """
 
     differences: Sequence[Difference]

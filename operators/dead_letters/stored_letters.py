@@ -24,7 +24,7 @@ _END: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class _Again(msgspec.Struct, frozen=True, gc=False):
-    """What came of a root's re-readings: the last one that was no dead letter, and where dead ones stand."""
+    """What came of a root's re-readings: the last one that was not a dead letter, and where dead ones stand."""
 
     mended_at: datetime | None = None
     dead: tuple[tuple[int, int], ...] = ()

@@ -121,12 +121,12 @@ def shipment_of(anomaly_id: str) -> str:
     """Return the shipment that an anomaly's id names.
 
     Raises:
-        OperatorError: it is no anomaly's id.
+        OperatorError: it is not an anomaly's id.
 
     """
     shipment_id, mark, rest = anomaly_id.rpartition(_MARK)
     if not mark or rest.rpartition("/")[2] not in set(AnomalyKind):
-        raise OperatorError(f"{anomaly_id!r} is no anomaly's id: `waybill anomalies list` shows them")
+        raise OperatorError(f"{anomaly_id!r} is not an anomaly's id: `waybill anomalies list` shows them")
     return shipment_id
 
 
@@ -183,7 +183,7 @@ async def choose(pool: Pool, ids: Sequence[str], wanted: Wanted, limit: int | No
     At most `limit`, the newest. What is dismissed may be accepted, if its id is given.
 
     Raises:
-        OperatorError: an id is no anomaly's.
+        OperatorError: an id is not an anomaly's.
 
     """
     found: list[Standing] = []

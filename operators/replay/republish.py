@@ -1,4 +1,4 @@
-"""Republishing: stored events of a range go once more, to the byte, to a topic that is none of ours.
+"""Republishing: stored events of a range go once more, to the byte, to a topic that is not one of Waybill's.
 
 Each chunk is one Kafka transaction with the job's place in the stored outputs, committed as an offset of a group of
 the job's own. So every event comes once, whatever is killed: a resumed job reads its place back from Kafka.

@@ -46,7 +46,7 @@ class PublishedStates:
     def take(self, partition: int, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
         """Take in records of a partition, in order. What stands where its key belongs counts before what does not.
 
-        Records of others, whose key is no shipment's, are passed over.
+        Records of others, whose key is not a shipment's, are passed over.
         """
         rows = (
             (name, home := partition_of(key, self._partitions), home == partition, value)
@@ -64,7 +64,7 @@ class PublishedStates:
     def states(self, names: Sequence[str]) -> dict[str, State | None]:
         """Return those of these shipments that were published; None where one was forgotten.
 
-        A value that is none of ours counts as not published: a correction takes its place.
+        A value that cannot be read counts as not published: a correction takes its place.
         """
         return {
             name: state
@@ -118,7 +118,7 @@ def _name(key: bytes) -> str | None:
 
 
 def _states(name: str, value: bytes | None) -> Iterator[State | None]:
-    """Read a published value; nothing, if it is none of ours."""
+    """Read a published value; nothing, if it cannot be read."""
     if value is None:
         yield None
         return

@@ -134,7 +134,7 @@ class Batches:
             raise ClaimLostError("the cursor is not where this claim has left it")
 
     async def _pass_markers(self) -> None:
-        """Move the cursor behind markers of transactions that nothing follows: they are no records that wait."""
+        """Move the cursor behind markers of transactions that nothing follows: they are not records that wait."""
         cursor, publishing = self._held(), self._publishing
         behind = await self._feed.behind_markers(cursor.next_offset)
         if behind == cursor.next_offset:

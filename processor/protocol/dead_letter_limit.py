@@ -15,7 +15,7 @@ from schemas.couriers import COURIERS
 from schemas.records import RawRecord
 
 NOBODY: Final = ""
-"""Stands for the courier of records that name none of ours."""
+"""Stands for the courier of records that name no known courier."""
 
 Window = Mapping[bytes, bool]
 """A courier's newest webhooks, oldest first, by name: whether none of its records here gave an observation."""
@@ -57,7 +57,7 @@ def _joined(window: Window, fresh: Mapping[bytes, bool], size: int) -> Window:
 
 
 def flooding(windows: Windows, size: int, max_ratio: float) -> frozenset[str]:
-    """Return the couriers of whose full window more than `max_ratio` gave nothing. A window not full is no flood."""
+    """Return the couriers of whose full window more than `max_ratio` gave nothing."""
     return frozenset(
         courier
         for courier, window in windows.items()

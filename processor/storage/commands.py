@@ -38,7 +38,7 @@ async def written_decisions(connection: Connection, commands: Collection[str]) -
 
 
 def _decided(row: Any) -> Decision | None:
-    """Read what the log says of a command; None: that is no decision."""
+    """Read what the log says of a command; None: that is not a decision."""
     try:
         found: Decision = _read_decision(row["detail"])
     except (msgspec.DecodeError, UnicodeError, RecursionError):

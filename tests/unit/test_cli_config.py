@@ -51,7 +51,7 @@ def test_wrong_settings_are_a_line_each_and_exit_2(
 def test_an_unknown_setting_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WAYBILL_INGEST_PROT", "1")
     assert main(["config"]) == 0
-    assert capsys.readouterr().err == "waybill: WAYBILL_INGEST_PROT is no setting of this version\n"
+    assert capsys.readouterr().err == "waybill: WAYBILL_INGEST_PROT is not a setting of this version\n"
 
 
 def test_ingest_without_a_courier_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

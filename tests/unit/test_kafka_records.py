@@ -1,4 +1,4 @@
-"""Records are read whatever their headers are called, and what is no record is still said to be corrupt."""
+"""Records are read whatever their headers are called, and what is not a record is still said to be corrupt."""
 
 from importlib import import_module
 

@@ -61,7 +61,7 @@ async def test_an_upgrade_as_the_page_tells_it(system: System) -> None:
         }
 
         first = await asked(system, "audit", "--all", "--from-raw")
-        assert first["found"] == 0, "readings of an older edition are no damage"
+        assert first["found"] == 0, "readings of an older edition are not damage"
         assert first["outdated"] > 10
         said = await waybill(system, "audit", "--all")
         assert "read by an older edition of the couriers' words, come out otherwise today: no damage" in said

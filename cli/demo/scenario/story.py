@@ -163,7 +163,7 @@ def _healing(
 
 def _moment(text: str, began: datetime) -> datetime:
     moment = _MOMENT.fullmatch(text)
-    assert moment, f"{text} is no moment such as @2h30m"
+    assert moment, f"{text} is not a moment such as @2h30m"
     return began + _offset(moment)
 
 

@@ -100,7 +100,7 @@ def test_two_services_stay_open_until_dismissed() -> None:
 
 @pytest.mark.parametrize("name", ["", "dash:X", "dash:X/anomaly/0:1", "dash:X/anomaly/0:1/odd"])
 def test_what_is_no_anomaly(name: str) -> None:
-    with pytest.raises(OperatorError, match="no anomaly's id"):
+    with pytest.raises(OperatorError, match="not an anomaly's id"):
         shipment_of(name)
 
 

@@ -85,7 +85,7 @@ def test_what_stands_beside_the_items_rides_with_the_first() -> None:
             '[{"awb":"A"},{"order_id":"X","awb":"B"}]',
             [("X", 1), ("Z", None), ("A", 0)],
         ),
-        # white space around a reference is no part of it, and an AWB is the same in any case
+        # white space around a reference is not part of it, and an AWB is the same in any case
         ('[{"order_id":"X "},{"order_id":"Y"}]', '[{"order_id":"\\u3000Y"},{"order_id":"X"}]', [("X", 1), ("Y", 0)]),
         ('[{"awb":"scu1"},{"order_id":"Y"}]', '[{"order_id":"X","awb":" SCU1"}]', [("X", 0), ("Y", None)]),
         ('[{"order_id":" ","awb":"A"},{"order_id":"Y"}]', '[{"order_id":"X","awb":"A"}]', [("X", 0), ("Y", None)]),
