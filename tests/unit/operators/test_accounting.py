@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from operators.audit.accounting import Gone, is_accounted
@@ -25,6 +26,8 @@ def reading(body: bytes, *, again: bool = False) -> Reading:
 KNOWN = reading(dash("A", "VERIFIED", 1))
 AGAIN = reading(dash("A", "VERIFIED", 1), again=True)
 BROKEN = reading(b"{")
+TIMELESS = msgspec.structs.replace(BROKEN, record=msgspec.structs.replace(BROKEN.record, timestamp_ms=2**62))
+"""Nobody can say that retention has not deleted its dead letter."""
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,8 @@ BROKEN = reading(b"{")
         (BROKEN, KEPT, False, False, False, False),
         (BROKEN, LATER, False, False, False, True),
         (BROKEN, KEPT, False, False, True, True),
+        (TIMELESS, KEPT, False, False, False, False),
+        (TIMELESS, LATER, False, False, False, True),
     ],
 )
 def test_a_record_without_a_row_is_accounted_for(
