@@ -6,7 +6,6 @@ for the others meanwhile. One whose brokers do not answer is given up: it asks o
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
@@ -30,6 +29,7 @@ from aiokafka.structs import TopicPartition
 from ingest.errors import DoubtfulError, RefusedError, UnavailableError
 from ingest.records import Records
 from ingest.turns import RECORDS_A_TURN, by_partition
+from ingest.waits import Wait, forget, pauses, succeeded
 from runtime import kafka
 from runtime.errors import DeniedError, UnreachableError
 from runtime.kafka_denials import DENIALS
@@ -38,10 +38,6 @@ from schemas.records import NewRecord
 
 CONNECT_SECONDS: Final = 5.0
 """How long one attempt to connect may take. A broker that is there answers in milliseconds."""
-
-FIRST_PAUSE_SECONDS: Final = 0.1
-LONGEST_PAUSE_SECONDS: Final = 2.0
-"""The pauses between attempts to connect double up to here: the most that a broker's return stays unnoticed."""
 
 PROBE_EVERY_SECONDS: Final = 2.0
 """How often the brokers are asked whether they are there, beside what is published."""
@@ -109,7 +105,7 @@ class KafkaPublisher:
         self._connected = asyncio.Event()
         self._stirred = asyncio.Event()
         """Set where there is reason to look at once whether the brokers are there."""
-        self._waits: set[_Wait] = set()
+        self._waits: set[Wait] = set()
         """Of every send."""
 
     @property
@@ -183,7 +179,7 @@ class KafkaPublisher:
         producer: Producer | None = None
         try:
             async with asyncio.timeout(seconds) as deadline:
-                with self._watched(_Wait(deadline)) as wait:
+                with self._watched(Wait(deadline)) as wait:
                     wait.producer = producer = await self._until_taken(partition)
                     for turn in _turns(records):
                         await self._enqueue(producer, partition, turn, sent)
@@ -191,9 +187,9 @@ class KafkaPublisher:
                         wait.extend(seconds)
                     await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
-            acknowledged = sum(1 for _ in takewhile(_succeeded, sent))
+            acknowledged = sum(1 for _ in takewhile(succeeded, sent))
             for future in sent:
-                _forget(future)
+                forget(future)
             if producer is not None and producer is self._producer:
                 if partition not in self._spoiled:
                     log.warning("publishing failed", topic=self._topic, partition=partition, error=repr(error))
@@ -235,7 +231,7 @@ class KafkaPublisher:
             sent.append(future)
 
     @contextmanager
-    def _watched(self, wait: "_Wait") -> Iterator["_Wait"]:
+    def _watched(self, wait: Wait) -> Iterator[Wait]:
         """Have the brokers looked at when this takes long, and end it at once when they are not there."""
         suspicion = asyncio.get_running_loop().call_later(SUSPECT_SECONDS, self._stirred.set)
         self._waits.add(wait)
@@ -321,26 +317,6 @@ class KafkaPublisher:
         return producer
 
 
-class _Wait:
-    """How long a send waits, and for which producer; for any while there is None."""
-
-    def __init__(self, deadline: asyncio.Timeout) -> None:
-        self.producer: Producer | None = None
-        self._deadline = deadline
-        self._ended = False
-
-    def extend(self, seconds: float) -> None:
-        """Let it wait for so long from now on, unless its end has come."""
-        if not self._ended:
-            self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
-
-    def end(self) -> None:
-        """End it now."""
-        self._ended = True
-        if not self._deadline.expired():
-            self._deadline.reschedule(asyncio.get_running_loop().time())
-
-
 @asynccontextmanager
 async def connected_publisher(
     make_producer: Callable[[], Producer], topic: str, timeout: timedelta
@@ -366,23 +342,5 @@ async def _answers(producer: Producer) -> bool:
         return False
 
 
-def _succeeded(future: asyncio.Future[Any]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None
-
-
 def _turns(records: Sequence[NewRecord]) -> Iterator[Sequence[NewRecord]]:
     return (records[at : at + RECORDS_A_TURN] for at in range(0, len(records), RECORDS_A_TURN))
-
-
-def pauses(longest: float = LONGEST_PAUSE_SECONDS) -> Iterator[float]:
-    """Seconds, each pause up to twice the last, at random so that many doors do not connect at once."""
-    most = FIRST_PAUSE_SECONDS
-    while True:
-        yield random.uniform(most / 2, most)  # noqa: S311
-        most = min(2 * most, longest)
-
-
-def _forget(future: asyncio.Future[Any]) -> None:
-    """Give up a send. An error nobody asks for would be logged as lost."""
-    if not future.cancel() and not future.cancelled():
-        future.exception()

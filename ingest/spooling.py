@@ -14,11 +14,11 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from ingest.errors import DoubtfulError, RefusedError, SpoolError, UnavailableError
-from ingest.publisher import pauses
 from ingest.records import Records
 from ingest.spool import Spool
 from ingest.spool_file import Spooled
 from ingest.turns import by_partition
+from ingest.waits import pauses
 from runtime.metrics import IngestMetrics
 from schemas.records import NewRecord
 

@@ -10,7 +10,7 @@ from time import time
 from typing import Final, Never
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from processor.group import Group
 from processor.partition.shared import Shared
@@ -19,6 +19,7 @@ from processor.protocol.backlog import Oldest
 from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 from runtime.kafka import KAFKA_ERRORS
+from runtime.kafka_types import Consumer
 
 LOOK_SECONDS: Final = 2.0
 """How often: two small questions to each broker."""
@@ -64,7 +65,7 @@ async def _look_on(shared: Shared, group: Group) -> Never:
         await kafka.stop(reader, kafka.GIVE_UP_SECONDS)
 
 
-async def _look(shared: Shared, reader: AIOKafkaConsumer, places: Places) -> None:
+async def _look(shared: Shared, reader: Consumer, places: Places) -> None:
     async with asyncio.timeout(ANSWER_SECONDS):
         starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
         await _begin(shared, [each for each in places.values() if each.waiting.next_offset is None])
@@ -88,7 +89,7 @@ async def _begin(shared: Shared, standings: Collection[Standing]) -> None:
             standing.waiting.next_offset, _ = committed[standing.partition]
 
 
-async def _read_oldest(reader: AIOKafkaConsumer, places: Places) -> None:
+async def _read_oldest(reader: Consumer, places: Places) -> None:
     """Read since when the oldest record waits. Of one that cannot be read it stays unknown."""
     reader.assign(list(places))
     for place, standing in places.items():

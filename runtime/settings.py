@@ -1,7 +1,8 @@
 """Every setting, declared once: its field below names it, `ingest_port` being `WAYBILL_INGEST_PORT`.
 
 `NAME_FILE` reads the value from a file instead, a list one entry per line. What a courier needs is declared in its
-folder and found here under `tracking` (how its API is asked), `secrets`, `credential_headers` and `zones`.
+folder and found here under `tracking` (how its API is asked), `secrets`, `credential_headers` and `zones`. The file is
+longer than others because it is the one list.
 """
 
 from collections.abc import Callable, Iterator, Mapping

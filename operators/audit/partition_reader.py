@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from operators.shared.errors import OperatorError
 from processor.core.plan import MAX_BATCH
+from runtime.kafka_types import Consumer
 
 STALL_SECONDS: Final = 30.0
 """How long a topic may give no record before its end is reached: a broker's new leader is there by then."""
@@ -24,7 +25,7 @@ POLL_SECONDS: Final = 0.2
 class PartitionReader:
     """Reads one partition of a topic from its start, on and on."""
 
-    def __init__(self, reader: AIOKafkaConsumer, topic: str, partition: int) -> None:
+    def __init__(self, reader: Consumer, topic: str, partition: int) -> None:
         """Keep the reader, which is started; it serves one partition at a time."""
         self._reader = reader
         self._topic = TopicPartition(topic, partition)

@@ -16,8 +16,6 @@ from time import monotonic
 from typing import Final
 from zlib import crc32
 
-from aiokafka import AIOKafkaConsumer
-
 from operators.audit.accounting import Gone
 from operators.audit.compare import compare, compare_counts, compare_outdated, compare_raw
 from operators.audit.dead_letter_topic import compare_dead_letters
@@ -35,6 +33,7 @@ from processor.core.cursor import Committed, Cursor, emission
 from processor.storage.recovery import RecoveryStore
 from runtime import kafka, kafka_admin
 from runtime.kafka_asking import Admin
+from runtime.kafka_types import Consumer
 from runtime.postgres import OPERATOR, Pool, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -87,8 +86,8 @@ class _Audit:
         settings: Settings,
         admin: Admin,
         pool: Pool,
-        topics: AIOKafkaConsumer,
-        raw: AIOKafkaConsumer,
+        topics: Consumer,
+        raw: Consumer,
         scope: Scope,
         progress: Progress,
     ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from operators.audit.accounting import Gone, is_accounted
 from operators.audit.partition_reader import PartitionReader
@@ -12,6 +12,7 @@ from processor.core.offsets import Span, joined, without
 from processor.core.reading import Read, read
 from runtime import kafka_log
 from runtime.kafka_records import raw_record
+from runtime.kafka_types import Consumer
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -30,7 +31,7 @@ class Unaccounted:
     """One partition's offsets, compared with its rows."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, reader: AIOKafkaConsumer, partition: int, cursor: Cursor, gone: Gone
+        self, settings: Settings, pool: Pool, reader: Consumer, partition: int, cursor: Cursor, gone: Gone
     ) -> None:
         """Keep the reader, which is started and reads nothing else meanwhile."""
         self._settings = settings

@@ -9,13 +9,14 @@ from time import monotonic
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from operators.replay.range import Choice, LogRange, Selection, Stretch, judge, search_time, stretches
 from operators.shared.errors import OperatorError
 from processor.core.reading import Read, read
 from runtime import kafka, kafka_admin
 from runtime.kafka_records import raw_record
+from runtime.kafka_types import Consumer
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -71,7 +72,7 @@ class RecordChunk(msgspec.Struct, frozen=True):
 class ReplayLog:
     """The raw topic, as a replay reads it."""
 
-    def __init__(self, settings: Settings, reader: AIOKafkaConsumer, pool: Pool, partitions: int) -> None:
+    def __init__(self, settings: Settings, reader: Consumer, pool: Pool, partitions: int) -> None:
         """Keep the clients, which are started."""
         self.topic = settings.topic(Topic.RAW)
         self.partitions = partitions
@@ -190,7 +191,7 @@ class ReplayLog:
         since = dict(starts)
         if selection.since is not None:
             found = await self._reader.offsets_for_times(dict.fromkeys(parts, search_time(selection.since)))
-            since = {part: found[part].offset if found.get(part) else ends[part] for part in parts}
+            since = {part: first.offset if (first := found.get(part)) else ends[part] for part in parts}
         return {part.partition: LogRange(starts[part], ends[part], since[part]) for part in parts}
 
     def _parts(self, partitions: Any) -> list[TopicPartition]:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from operators.replay.jobs import Job, Runner
@@ -18,8 +18,10 @@ from operators.replay.range import Stretch
 from operators.replay.reprocess import Control, Ended, Progress, RateLimiter, Tell, marked, settled
 from operators.replay.stored_events import PAGE, Place, StoredEvents
 from operators.shared.errors import OperatorError
-from processor.core.outputs import Output, messages
+from processor.core.messages import messages
+from processor.core.outputs import Output
 from runtime import kafka, kafka_admin
+from runtime.kafka_types import Producer
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
@@ -135,7 +137,7 @@ class _Target:
 
     def __init__(
         self,
-        producer: AIOKafkaProducer,
+        producer: Producer,
         group: str,
         raw_topic: str,
         topic: str,

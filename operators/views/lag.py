@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from operators.shared.errors import OperatorError
 from processor.core.cursor import Committed, Cursor, Stream, emission
 from processor.storage.recovery import RecoveryStore
 from runtime import kafka, kafka_admin
+from runtime.kafka_types import Consumer
 from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
@@ -114,7 +115,7 @@ async def _unpublished(pool: Pool, lag: Lag, cursor: Cursor) -> Lag:
     return msgspec.structs.replace(lag, unpublished_seconds=None if age is None else round(age.total_seconds(), 3))
 
 
-async def _aged(reader: AIOKafkaConsumer, topic: str, lags: list[Lag]) -> list[Lag]:
+async def _aged(reader: Consumer, topic: str, lags: list[Lag]) -> list[Lag]:
     """Read the oldest waiting record of each partition that has one."""
     waiting = {
         TopicPartition(topic, lag.partition): max(lag.processed or 0, lag.log_start) for lag in lags if lag.behind
@@ -134,7 +135,7 @@ async def _aged(reader: AIOKafkaConsumer, topic: str, lags: list[Lag]) -> list[L
     return [msgspec.structs.replace(lag, oldest_seconds=oldest.get(lag.partition)) for lag in lags]
 
 
-async def _look(reader: AIOKafkaConsumer, oldest: dict[int, float]) -> None:
+async def _look(reader: Consumer, oldest: dict[int, float]) -> None:
     fetched: Mapping[TopicPartition, list[Any]] = await reader.getmany(timeout_ms=FETCH_MS, max_records=1)
     for part, records in fetched.items():
         now = datetime.now(UTC)

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from operators.shared.errors import OperatorError
 from operators.shared.personal import masked
@@ -18,6 +18,7 @@ from runtime import kafka, kafka_admin
 from runtime.errors import UnreachableError
 from runtime.kafka import KAFKA_ERRORS
 from runtime.kafka_records import raw_record
+from runtime.kafka_types import Consumer
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.records import header_texts
@@ -156,7 +157,7 @@ def _homes(choice: Choice, partitions: int) -> Iterable[int]:
 
 
 @asynccontextmanager
-async def _reader(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+async def _reader(settings: Settings) -> AsyncIterator[Consumer]:
     reader = kafka.new_reader(settings, "waybill-tail")
     await kafka.start(reader)
     try:
@@ -174,7 +175,7 @@ async def _partitions(settings: Settings, topic: str) -> int:
 
 
 async def _starts(
-    reader: AIOKafkaConsumer,
+    reader: Consumer,
     parts: Sequence[TopicPartition],
     since: datetime | Edge,
     ends: Mapping[TopicPartition, int],

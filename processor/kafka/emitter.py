@@ -14,7 +14,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.core.cursor import Stream, mark
-from processor.core.outputs import Message, publishable
+from processor.core.messages import Message, publishable
 from processor.protocol.crash_points import Reached, Step
 from runtime import kafka
 from runtime.kafka import KAFKA_ERRORS

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
@@ -20,6 +20,7 @@ from processor.core.offsets import Span, holes, without
 from processor.protocol.claims import Log
 from runtime import kafka_log
 from runtime.kafka_records import raw_record
+from runtime.kafka_types import Consumer
 from schemas.records import RawRecord
 
 FETCH_SECONDS: Final = 0.25
@@ -44,7 +45,7 @@ log = structlog.get_logger(__name__)
 class Feed:
     """Reads one partition, record after record, until it is closed."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, raw: TopicPartition) -> None:
+    def __init__(self, consumer: Consumer, raw: TopicPartition) -> None:
         """Begin without a position: `go_on` gives one."""
         self._consumer = consumer
         self._raw = raw
@@ -176,7 +177,7 @@ class Feed:
             raise ClaimLostError("the partition was taken away")
 
 
-async def gap_at(consumer: AIOKafkaConsumer, raw: TopicPartition, position: int, end: int) -> int | None:
+async def gap_at(consumer: Consumer, raw: TopicPartition, position: int, end: int) -> int | None:
     """Return the offset of the first record of a log behind a position, if what lies between is not explained.
 
     None: there is a record at the position, or transactions explain that there is none, or none follows up to `end`.

@@ -9,7 +9,8 @@ import structlog
 from aiokafka.errors import InvalidTimestampError, UnknownError
 
 from processor.core.cursor import Committed, Cursor, Stream, mark
-from processor.core.outputs import NO_TIME, Output, batch_messages
+from processor.core.messages import NO_TIME, batch_messages
+from processor.core.outputs import Output
 from processor.kafka.emitter import Emitter
 from processor.partition.shared import Shared
 from schemas.times import milliseconds

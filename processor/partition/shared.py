@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
 
 from processor.core.cursor import Stream
 from processor.protocol.crash_points import Reached
 from processor.storage.cursors import Cursors
 from processor.storage.store import Store
 from runtime.kafka_asking import Admin
+from runtime.kafka_types import Consumer
 from runtime.metrics import ProcessorMetrics
 from runtime.settings import Settings
 
@@ -19,7 +19,7 @@ class Shared(msgspec.Struct, frozen=True):
 
     settings: Settings
     stream: Stream
-    consumer: AIOKafkaConsumer
+    consumer: Consumer
     admin: Admin
     cursors: Cursors
     store: Store

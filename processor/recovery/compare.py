@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from processor.core.cursor import Cursor
 from processor.core.errors import RecoveryError
@@ -15,6 +15,7 @@ from processor.protocol.repair import correction
 from processor.recovery.look import STALL_SECONDS
 from processor.storage.recovery import PAGE, RecoveryStore
 from processor.storage.store import Store
+from runtime.kafka_types import Consumer
 from schemas.events import State
 from schemas.partitioning import partition_of
 
@@ -26,7 +27,7 @@ class Comparing:
     """Compares the shipments of partitions with the published states."""
 
     def __init__(
-        self, state_topic: str, reader: AIOKafkaConsumer, store: Store, tables: RecoveryStore, reached: Reached
+        self, state_topic: str, reader: Consumer, store: Store, tables: RecoveryStore, reached: Reached
     ) -> None:
         """Keep the clients, which are started."""
         self._state_topic = state_topic

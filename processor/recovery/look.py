@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from processor.core.cursor import Committed, Cursor, Stream, digest
 from processor.core.errors import RecoveryError
@@ -14,6 +14,7 @@ from processor.storage.cursors import Cursors
 from runtime.errors import UnreachableError
 from runtime.kafka_asking import Admin
 from runtime.kafka_records import raw_record
+from runtime.kafka_types import Consumer
 from runtime.settings import Settings
 from schemas.partitioning import uneven
 from schemas.topics import Topic
@@ -25,7 +26,7 @@ STALL_SECONDS: Final = 30.0
 class Looking:
     """Looks at the partitions; changes nothing."""
 
-    def __init__(self, settings: Settings, admin: Admin, reader: AIOKafkaConsumer, cursors: Cursors) -> None:
+    def __init__(self, settings: Settings, admin: Admin, reader: Consumer, cursors: Cursors) -> None:
         """Keep the clients, which are started."""
         self._settings = settings
         self._admin = admin

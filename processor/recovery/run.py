@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from processor.core.cache import Cache
 from processor.core.cursor import Cursor, Stream, advanced
 from processor.core.errors import ClaimLostError, RecoveryError
-from processor.core.outputs import batch_messages
+from processor.core.messages import batch_messages
 from processor.core.plan import MAX_BATCH
 from processor.core.reading import Reading, authorized, is_unauthorized
 from processor.kafka.emitter import Emitter
@@ -35,6 +35,7 @@ from runtime.holding import held
 from runtime.kafka import KAFKA_ERRORS
 from runtime.kafka_asking import Admin
 from runtime.kafka_records import raw_record
+from runtime.kafka_types import Consumer
 from runtime.locks import LockNumber
 from runtime.postgres import DATABASE_ERRORS, Pool, connect, open_pool
 from runtime.settings import Settings
@@ -59,7 +60,7 @@ class Recovery:
         self,
         settings: Settings,
         admin: Admin,
-        reader: AIOKafkaConsumer,
+        reader: Consumer,
         pool: Pool,
         reached: Reached,
     ) -> None:

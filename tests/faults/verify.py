@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from processor.core.outputs import messages
+from processor.core.messages import messages
 from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment

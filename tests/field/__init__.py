@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from processor.core.outputs import messages
+from processor.core.messages import messages
 from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from processor.core.outputs import NO_TIME, Message
+from processor.core.messages import NO_TIME, Message
 from processor.kafka.emitter import Emitter
 from processor.storage.store import Store
 from runtime import kafka_admin

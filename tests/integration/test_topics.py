@@ -13,7 +13,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from cli.main import main
 from processor.core.cursor import Stream
-from processor.core.outputs import Message
+from processor.core.messages import Message
 from processor.kafka.emitter import Emitter
 from processor.protocol.crash_points import no_one
 from runtime import kafka_admin, topics

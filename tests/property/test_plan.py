@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from processor.core.outputs import messages
+from processor.core.messages import messages
 from processor.core.reading import Reading
 from schemas.records import RawRecord
 from schemas.topics import Topic

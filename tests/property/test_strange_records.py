@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.core.errors import StoredRowError
-from processor.core.outputs import Message, dead_letter, messages, publishable
+from processor.core.messages import Message, messages, publishable
 from processor.core.outputs import Origin as Where
+from processor.core.outputs import dead_letter
 from processor.core.plan import Planner
 from processor.core.reading import Read, Unreadable, read
 from processor.storage import outputs, rows

@@ -25,7 +25,7 @@ from cli.main import main
 from cli.terminal.console import GuardedConsole
 from ingest.openapi import document
 from operators.doctor.zones import shifted
-from processor.core.outputs import messages
+from processor.core.messages import messages
 from processor.core.plan import Plan, Planner
 from processor.core.reading import read
 from reconcile.api import Api, couriers_asked, lacking

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, ProducerFenced
 
 from processor.core.cursor import Stream
-from processor.core.outputs import Message
+from processor.core.messages import Message
 from processor.kafka.emitter import Emitter
 from processor.protocol.crash_points import no_one
 from runtime.settings import load_settings

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
@@ -90,7 +90,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
 
 async def opened(offsets: list[int], position: int = 0) -> tuple[Feed, Consumer]:
     consumer = Consumer(offsets)
-    feed = Feed(consumer, RAW)
+    feed = Feed(cast("Any", consumer), RAW)
     await feed.log_range()
     feed.go_on(position)
     return feed, consumer
@@ -210,13 +210,13 @@ async def test_a_new_connection_is_a_doubt_until_the_log_was_looked_at(broker: B
 )
 async def test_a_gap_is_what_no_marker_explains(broker: Broker, batches: list[Batch], gap: int | None) -> None:
     broker.batches = batches
-    assert await gap_at(Consumer([]), RAW, 2, 10) == gap
+    assert await gap_at(cast("Any", Consumer([])), RAW, 2, 10) == gap
 
 
 async def test_all_is_read_up_to_the_record_that_cannot_be(broker: Broker) -> None:
     consumer = Consumer(list(range(100)))
     consumer.unreadable = 90
-    feed, got = Feed(consumer, RAW), list[int]()
+    feed, got = Feed(cast("Any", consumer), RAW), list[int]()
     await feed.log_range()
 
     async def go_on() -> None:

@@ -5,8 +5,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from processor.core import outputs
-from processor.core.outputs import Message, Output, messages
+from processor.core import messages as core_messages
+from processor.core.messages import Message, messages
+from processor.core.outputs import Output
 from processor.core.plan import Planner
 from schemas.records import RawRecord
 from schemas.topics import Topic
@@ -41,8 +42,8 @@ def test_nothing_that_was_just_written_is_decoded(monkeypatch: pytest.MonkeyPatc
     def refuse(_value: bytes) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(outputs, "_decode_event", refuse)
-    monkeypatch.setattr(outputs, "_decode_anomaly", refuse)
+    monkeypatch.setattr(core_messages, "_decode_event", refuse)
+    monkeypatch.setattr(core_messages, "_decode_anomaly", refuse)
     assert sent(found) == expected
     with pytest.raises(AssertionError, match="decoded"):
         sent(read_back)

@@ -4,16 +4,8 @@ import msgspec
 import pytest
 
 from processor.core.effects import Changed
-from processor.core.outputs import (
-    MAX_RESOLVED_BYTES,
-    Message,
-    Origin,
-    Output,
-    anomaly_id,
-    anomaly_output,
-    event_output,
-    messages,
-)
+from processor.core.messages import Message, messages
+from processor.core.outputs import MAX_RESOLVED_BYTES, Origin, Output, anomaly_id, anomaly_output, event_output
 from processor.core.plan import Planner
 from processor.core.reading import Read
 from runtime.settings import LEAST_MESSAGE_BYTES, MESSAGE_OVERHEAD_BYTES, load_settings

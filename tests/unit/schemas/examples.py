@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from processor.core.outputs import messages
+from processor.core.messages import messages
 from processor.core.plan import Planner
 from processor.core.reading import read
 from schemas.couriers import COURIERS
