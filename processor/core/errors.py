@@ -42,7 +42,7 @@ class UnplannableError(CulpritError):
     reason = DeadLetterReason.UNKNOWN_SHAPE
 
 
-class FloodError(ProcessorError):
+class DeadLetterLimitError(ProcessorError):
     """Hold couriers back: too many of their webhooks would be dead letters. Nothing of the batch was stored."""
 
     def __init__(self, couriers: Collection[str], why: str) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from processor.core.cache import Cache
 from processor.core.cursor import Cursor, Stream, advanced
-from processor.core.errors import ClaimLostError, FloodError, GapError, MendableError
+from processor.core.errors import ClaimLostError, DeadLetterLimitError, GapError, MendableError
 from processor.core.plan import Plan
 from processor.core.reading import Reading, Unreadable, authorized
 from processor.kafka.feed import Feed
@@ -89,8 +89,8 @@ class Batches:
             if records:
                 try:
                     await self._process(records)
-                except FloodError as flood:
-                    await self._hold_back(flood)
+                except DeadLetterLimitError as error:
+                    await self._hold_back(error)
                 last_batch = monotonic()
             elif monotonic() - last_batch > REMEMBER_SECONDS:
                 await self._pass_markers()
@@ -183,16 +183,16 @@ class Batches:
         for part in self._limit.parts(readings):
             await store_piecewise(self._store, part)
 
-    async def _hold_back(self, flood: FloodError) -> None:
-        """Stand still before a flood, until a record of another courier is seen behind it."""
+    async def _hold_back(self, error: DeadLetterLimitError) -> None:
+        """Stand still before what is beyond the limit, until a record of another courier is seen behind it."""
         self._standing.in_hand = 0
         await self.remember()
         start = self._held().next_offset
         self._limit.hold()
-        self._standing.halt(str(flood))
+        self._standing.halt(str(error))
         self._go_back(start)
         while not self._stopping.is_set():
-            last = last_of_others(await self._fetch(), flood.couriers)
+            last = last_of_others(await self._fetch(), error.couriers)
             if last is not None:
                 log.warning("dead letters after all: others' records stand behind", partition=self._partition)
                 self._limit.let_pass(last + 1)

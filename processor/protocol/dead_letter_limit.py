@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from processor.core.errors import FloodError
+from processor.core.errors import DeadLetterLimitError
 from processor.core.reading import Reading, Unreadable, is_unauthorized
 from schemas.couriers import COURIERS
 from schemas.records import RawRecord
@@ -56,7 +56,7 @@ def _joined(window: Window, fresh: Mapping[bytes, bool], size: int) -> Window:
     return dict(list(merged.items())[surplus:]) if surplus > 0 else merged
 
 
-def flooding(windows: Windows, size: int, max_ratio: float) -> frozenset[str]:
+def beyond_limit(windows: Windows, size: int, max_ratio: float) -> frozenset[str]:
     """Return the couriers of whose full window more than `max_ratio` gave nothing."""
     return frozenset(
         courier
@@ -87,11 +87,11 @@ class DeadLetterLimit:
         """Return the windows with a batch more.
 
         Raises:
-            FloodError: a courier floods, and nobody else's records stand behind its dead letters here.
+            DeadLetterLimitError: a courier is beyond the limit, and nobody else's records stand behind its dead letters here.
 
         """
         windows = slid(self._windows, readings, self._size)
-        couriers = flooding(windows, self._size, self._max_ratio)
+        couriers = beyond_limit(windows, self._size, self._max_ratio)
         held = couriers & {
             courier_of(each.record)
             for each in readings
@@ -99,7 +99,7 @@ class DeadLetterLimit:
         }
         if held:
             named = " and ".join(each or "no known courier" for each in sorted(held))
-            raise FloodError(
+            raise DeadLetterLimitError(
                 held,
                 f"of the newest {self._size} webhooks of {named} more would be dead letters than "
                 f"WAYBILL_DLQ_MAX_RATIO={self._max_ratio:g} allows; other couriers' records go on: roll back what was "
@@ -110,7 +110,7 @@ class DeadLetterLimit:
     def stored(self, windows: Windows) -> bool:
         """Keep the windows of a batch that is stored; return whether no courier is held back any more."""
         self._windows = windows
-        if not self._holding or flooding(windows, self._size, self._max_ratio):
+        if not self._holding or beyond_limit(windows, self._size, self._max_ratio):
             return False
         self._holding = False
         return True

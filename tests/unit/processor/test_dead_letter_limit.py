@@ -1,12 +1,12 @@
-"""When dead letters are a flood, and when they are not."""
+"""When dead letters are beyond the limit, and when they are not."""
 
 from collections.abc import Sequence
 
 import pytest
 
-from processor.core.errors import FloodError
+from processor.core.errors import DeadLetterLimitError
 from processor.core.reading import Reading, Unreadable, read
-from processor.protocol.dead_letter_limit import NOBODY, DeadLetterLimit, Windows, flooding, last_of_others, slid
+from processor.protocol.dead_letter_limit import NOBODY, DeadLetterLimit, Windows, beyond_limit, last_of_others, slid
 from schemas.records import RawRecord, UnreadableError
 from schemas.vocabulary import DeadLetterReason
 from tests.property.driving import zone_of
@@ -42,7 +42,7 @@ def test_one_body_is_one_webhook_however_many_items_it_has() -> None:
     items = readings([record(n, "w1") for n in range(14_000)])
     windows = after(items[:4_000], items[4_000:8_000], items[8_000:])
     assert windows["dash"] == {b"w1": True}
-    assert not flooding(windows, SIZE, 0.5)
+    assert not beyond_limit(windows, SIZE, 0.5)
 
 
 def test_a_webhook_with_one_good_item_is_not_dead() -> None:
@@ -65,28 +65,28 @@ def test_a_webhook_with_one_good_item_is_not_dead() -> None:
 def test_more_than_the_share_of_a_full_window_is_a_flood(batches: list[list[Reading]], floods: bool) -> None:
     windows = after(*batches)
     assert len(windows["dash"]) <= SIZE
-    assert flooding(windows, SIZE, 0.5) == (frozenset({"dash"}) if floods else frozenset())
+    assert beyond_limit(windows, SIZE, 0.5) == (frozenset({"dash"}) if floods else frozenset())
 
 
 def test_couriers_are_judged_apart() -> None:
     windows = after(batch(0, 1_500, "kiriminaja"), batch(1_500, 0, "dash", start=1_500))
-    assert flooding(windows, SIZE, 0.5) == {"kiriminaja"}
+    assert beyond_limit(windows, SIZE, 0.5) == {"kiriminaja"}
     windows = after(batch(0, 600, "kiriminaja"), batch(0, 600, "dash", start=1_500))
-    assert not flooding(windows, SIZE, 0.5)
+    assert not beyond_limit(windows, SIZE, 0.5)
 
 
 def test_records_of_nobody_are_judged_together() -> None:
     nameless = readings([RawRecord(0, n, None, None, (("courier", f"c{n}".encode()),), 0) for n in range(1_000)])
-    assert flooding(after(nameless), SIZE, 0.5) == {NOBODY}
+    assert beyond_limit(after(nameless), SIZE, 0.5) == {NOBODY}
 
 
 def test_one_never_holds_back() -> None:
-    assert not flooding(after(batch(0, 5_000)), SIZE, 1.0)
+    assert not beyond_limit(after(batch(0, 5_000)), SIZE, 1.0)
 
 
 def test_nought_holds_back_at_the_first_in_a_full_window() -> None:
-    assert flooding(after(batch(4_999, 1)), SIZE, 0.0)
-    assert not flooding(after(batch(5_000, 0)), SIZE, 0.0)
+    assert beyond_limit(after(batch(4_999, 1)), SIZE, 0.0)
+    assert not beyond_limit(after(batch(5_000, 0)), SIZE, 0.0)
 
 
 def test_what_of_others_stands_behind() -> None:
@@ -99,17 +99,17 @@ def test_what_of_others_stands_behind() -> None:
 def test_a_flood_is_held_back_until_others_stand_behind_it() -> None:
     """What is judged is kept only where it is stored: a batch that was held back is judged anew."""
     limit = DeadLetterLimit(SIZE, 0.5)
-    flood = batch(0, 1_000)
+    spoilt = batch(0, 1_000)
     for _ in range(2):
-        with pytest.raises(FloodError, match="of the newest 1000 webhooks of dash more") as raised:
-            limit.judge(flood)
+        with pytest.raises(DeadLetterLimitError, match="of the newest 1000 webhooks of dash more") as raised:
+            limit.judge(spoilt)
         assert raised.value.couriers == {"dash"}
     limit.hold()
-    assert list(limit.parts(flood)) == [flood]
+    assert list(limit.parts(spoilt)) == [spoilt]
     limit.let_pass(600)
-    assert [len(part) for part in limit.parts(flood)] == [600, 400]
+    assert [len(part) for part in limit.parts(spoilt)] == [600, 400]
     limit.let_pass(1_000)
-    assert list(limit.parts(flood)) == [flood]
-    assert not limit.stored(limit.judge(flood)), "dash still floods"
+    assert list(limit.parts(spoilt)) == [spoilt]
+    assert not limit.stored(limit.judge(spoilt)), "dash is beyond it still"
     assert limit.stored(limit.judge(batch(900, 0, start=1_000)))
     assert not limit.stored(limit.judge(batch(1, 0, start=1_900))), "it is said once"
