@@ -87,7 +87,7 @@ class DeadLetterLimit:
         """Return the windows with a batch more.
 
         Raises:
-            DeadLetterLimitError: a courier is beyond the limit, and nobody else's records stand behind its dead letters here.
+            DeadLetterLimitError: a courier is beyond the limit, and no other's records stand behind its dead letters.
 
         """
         windows = slid(self._windows, readings, self._size)
