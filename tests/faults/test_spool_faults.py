@@ -238,7 +238,7 @@ async def test_the_ingest_killed_while_it_spools_and_drains(
             await door.start()
         if DEATHS % 2:
             door.kafka.back()
-        await until(door.direct)
+    await until(door.direct)
     twice = await assert_all_there_in_order(stream, store)
     record_property("webhooks", stream.answered.total())
     record_property("records twice", twice)
