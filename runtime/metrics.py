@@ -37,7 +37,7 @@ class StoreName(StrEnum):
     POSTGRES = "postgres"
 
 
-class PartitionState(StrEnum):
+class PartitionActivity(StrEnum):
     """What a processor does with a partition assigned to it."""
 
     CLAIMING = "claiming"
@@ -215,13 +215,13 @@ class ProcessorMetrics:
     def show_partition(
         self,
         partition: int,
-        state: Callable[[], PartitionState],
+        state: Callable[[], PartitionActivity],
         lag_records: Callable[[], float],
         oldest_waiting: Callable[[], float],
     ) -> None:
         """Show a partition from now on. The functions are asked whenever somebody reads the metrics."""
         number = str(partition)
-        for each in PartitionState:
+        for each in PartitionActivity:
             self.partition_state.labels(number, each).set_function(partial(_is_now, state, each))
         self.lag_records.labels(number).set_function(lag_records)
         self.oldest_waiting.labels(number).set_function(oldest_waiting)
@@ -229,13 +229,13 @@ class ProcessorMetrics:
     def hide_partition(self, partition: int) -> None:
         """Show a partition no longer: what this process knows of it is out of date."""
         number = str(partition)
-        for each in PartitionState:
+        for each in PartitionActivity:
             self.partition_state.remove(number, each)
         self.lag_records.remove(number)
         self.oldest_waiting.remove(number)
 
 
-def _is_now(state: Callable[[], PartitionState], wanted: PartitionState) -> float:
+def _is_now(state: Callable[[], PartitionActivity], wanted: PartitionActivity) -> float:
     return float(state() is wanted)
 
 

@@ -12,7 +12,7 @@ from processor.partition.doubts import claim_reason
 from processor.pauses import pause, rest
 from processor.protocol.backlog import Waiting
 from processor.protocol.pacing import RETRY_SECONDS, Doubts, larger, smaller
-from runtime.metrics import ClaimReason, PartitionState
+from runtime.metrics import ClaimReason, PartitionActivity
 
 STEADY_SECONDS: Final = 2.0
 """A claim that held so long was a good one: the next is tried at once, and told."""
@@ -44,11 +44,11 @@ class Standing:
         self._doubts = Doubts()
 
     @property
-    def state(self) -> PartitionState:
+    def state(self) -> PartitionActivity:
         """What is done with the partition just now."""
         if self.halted is not None:
-            return PartitionState.HALTED
-        return PartitionState.WORKING if self.ready else PartitionState.CLAIMING
+            return PartitionActivity.HALTED
+        return PartitionActivity.WORKING if self.ready else PartitionActivity.CLAIMING
 
     @property
     def working(self) -> bool:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.admin import admin_server
 from runtime.errors import SetupError
-from runtime.metrics import ClaimReason, IngestMetrics, PartitionState, ProcessorMetrics, StoreName, new_registry
+from runtime.metrics import ClaimReason, IngestMetrics, PartitionActivity, ProcessorMetrics, StoreName, new_registry
 from schemas.couriers import COURIERS
 from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome
 
@@ -105,14 +105,14 @@ def test_a_partition_shows_one_state_while_it_is_assigned_and_nothing_afterwards
     registry = new_registry()
     metrics = ProcessorMetrics(registry)
     assert not samples(registry, {"partition": "3"})
-    now = PartitionState.CLAIMING
+    now = PartitionActivity.CLAIMING
     metrics.show_partition(3, lambda: now, lambda: 5.0, lambda: 17.5)
-    for now in PartitionState:
+    for now in PartitionActivity:
         expected: dict[tuple[str, ...], float] = {
             ("waybill_processor_lag_records",): 5.0,
             ("waybill_processor_oldest_waiting_seconds",): 17.5,
         }
-        for each in PartitionState:
+        for each in PartitionActivity:
             expected["waybill_processor_partition_state", each] = float(each is now)
         assert samples(registry, {"partition": "3"}) == expected
     metrics.hide_partition(3)

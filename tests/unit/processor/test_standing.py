@@ -11,7 +11,7 @@ from processor.core.plan import MAX_BATCH
 from processor.partition import standing as standing_module
 from processor.partition.standing import STEADY_SECONDS, Standing
 from processor.protocol.pacing import STUCK_DOUBTS, STUCK_SECONDS
-from runtime.metrics import ClaimReason, PartitionState
+from runtime.metrics import ClaimReason, PartitionActivity
 
 LOST = ClaimLostError("another claim has taken the partition over")
 
@@ -50,13 +50,13 @@ def doubted(standing: Standing, *, stores_work: bool = True) -> None:
 
 
 def test_a_claim_is_worked_on_and_then_proved(standing: Standing) -> None:
-    assert (standing.state, standing.working) == (PartitionState.CLAIMING, False)
+    assert (standing.state, standing.working) == (PartitionActivity.CLAIMING, False)
     standing.claimed(7)
-    assert (standing.state, standing.working, standing.position) == (PartitionState.CLAIMING, True, 7)
+    assert (standing.state, standing.working, standing.position) == (PartitionActivity.CLAIMING, True, 7)
     standing.prove(7)
-    assert standing.state is PartitionState.WORKING
+    assert standing.state is PartitionActivity.WORKING
     standing.dropped()
-    assert (standing.state, standing.working) == (PartitionState.CLAIMING, False)
+    assert (standing.state, standing.working) == (PartitionActivity.CLAIMING, False)
 
 
 def test_doubts_in_a_row_halt_and_a_proved_claim_goes_on(standing: Standing, clock: Clock, paused: list[bool]) -> None:
@@ -66,10 +66,10 @@ def test_doubts_in_a_row_halt_and_a_proved_claim_goes_on(standing: Standing, clo
         clock.now += STUCK_SECONDS / (STUCK_DOUBTS - 1)
     doubted(standing)
     assert "claiming it has ended in doubt" in (standing.halted or "")
-    assert (standing.state, paused) == (PartitionState.HALTED, [True])
+    assert (standing.state, paused) == (PartitionActivity.HALTED, [True])
     standing.claimed(7)
     standing.prove(7)
-    assert (standing.state, standing.halted) == (PartitionState.WORKING, None)
+    assert (standing.state, standing.halted) == (PartitionActivity.WORKING, None)
 
 
 def test_doubts_while_a_store_is_away_halt_nothing(standing: Standing, clock: Clock) -> None:
