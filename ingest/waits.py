@@ -3,8 +3,10 @@
 import asyncio
 import random
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, Final
 
+from runtime.backoff import doubled
 from runtime.kafka_types import Producer
 
 FIRST_PAUSE_SECONDS: Final = 0.1
@@ -40,10 +42,9 @@ def succeeded(future: asyncio.Future[Any]) -> bool:
 
 def pauses(longest: float = LONGEST_PAUSE_SECONDS) -> Iterator[float]:
     """Seconds, each pause up to twice the last, at random so that many doors do not connect at once."""
-    most = FIRST_PAUSE_SECONDS
-    while True:
+    for times in count():
+        most = doubled(FIRST_PAUSE_SECONDS, times, longest)
         yield random.uniform(most / 2, most)  # noqa: S311
-        most = min(2 * most, longest)
 
 
 def forget(future: asyncio.Future[Any]) -> None:
