@@ -182,10 +182,7 @@ async def open_ledger(settings: Settings, stale_after: timedelta) -> AsyncIterat
         async with watched(ledger.is_held, lost):
             yield ledger
     finally:
-        try:
-            await connection.close(timeout=CLOSE_SECONDS)
-        except DATABASE_ERRORS:
-            connection.terminate()
+        await postgres.close(connection, CLOSE_SECONDS)
 
 
 def _due(row: Any) -> DueShipment:

@@ -158,6 +158,14 @@ async def connect(settings: Settings, process: str, *, unbounded: bool = False) 
     return connection
 
 
+async def close(connection: Connection, within: float = CLOSE_SECONDS) -> None:
+    """Say goodbye to the server; cut the connection where that takes longer than `within` seconds, or fails."""
+    try:
+        await connection.close(timeout=within)
+    except DATABASE_ERRORS:
+        connection.terminate()
+
+
 async def fetch_one(connection: Connection, statement: str, *values: object, timeout: float | None = None) -> Row:
     """Return the row of a statement that has one whatever is stored."""
     row = await connection.fetchrow(statement, *values, timeout=timeout)

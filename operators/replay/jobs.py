@@ -16,7 +16,7 @@ import msgspec
 
 from operators.replay.range import Selection, Stretch
 from operators.shared.errors import OperatorError
-from runtime.postgres import CLOSE_SECONDS, DATABASE_ERRORS, Connection, Pool, connect
+from runtime.postgres import Connection, Pool, close, connect
 from runtime.queries import load_queries
 from runtime.settings import Settings
 
@@ -223,10 +223,7 @@ async def taken(settings: Settings, job: str) -> AsyncIterator[Runner]:
             raise OperatorError(f"another process works on {job}: `waybill replay pause {job}` ends it")
         yield Runner(job, connection)
     finally:
-        try:
-            await connection.close(timeout=CLOSE_SECONDS)
-        except DATABASE_ERRORS:
-            connection.terminate()
+        await close(connection)
 
 
 async def _jobs(connection: Connection, rows: Sequence[Any]) -> list[Job]:
