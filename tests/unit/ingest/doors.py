@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Protocol
@@ -20,6 +20,7 @@ from ingest.service import routes_of
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import PREFIX, Settings, load_settings
 from schemas.couriers import COURIERS
+from schemas.partitioning import partition_of
 from schemas.records import NewRecord
 
 DASH = {"X-Dash-Secret": "dash-new"}
@@ -50,6 +51,20 @@ class Kept(msgspec.Struct, frozen=True):
     value: bytes
     headers: list[tuple[str, bytes]]
     timestamp_ms: int
+
+
+def kept_records(records: Iterable[NewRecord], partitions: int) -> list[Kept]:
+    """Return records handed over in memory as a reader of the topic would find them."""
+    return [
+        Kept(
+            partition_of(record.key or b"", partitions),
+            record.key or b"",
+            record.value,
+            record.headers,
+            record.timestamp_ms,
+        )
+        for record in records
+    ]
 
 
 class Store(Protocol):

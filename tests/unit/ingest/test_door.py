@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 import ingest.app
-from schemas.partitioning import partition_of
 from tests.unit.ingest.door_suite import DELIVERY, PARTITIONS, DoorSuite
 from tests.unit.ingest.doors import (
     DASH,
@@ -17,6 +16,7 @@ from tests.unit.ingest.doors import (
     FakePublisher,
     Kept,
     RunningDoor,
+    kept_records,
     running_door,
     settings_with,
 )
@@ -30,16 +30,7 @@ class MemoryStore:
 
     async def kept(self, count: int) -> Sequence[Kept]:
         assert len(self._publisher.records) == count
-        return [
-            Kept(
-                partition_of(record.key or b"", PARTITIONS),
-                record.key or b"",
-                record.value,
-                record.headers,
-                record.timestamp_ms,
-            )
-            for record in self._publisher.records
-        ]
+        return kept_records(self._publisher.records, PARTITIONS)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from runtime.metrics import IngestMetrics, new_registry
 from schemas.partitioning import partition_of
 from schemas.records import NewRecord
 from tests.unit.ingest.door_suite import PARTITIONS, DoorSuite
-from tests.unit.ingest.doors import Kept, RunningDoor, running_door
+from tests.unit.ingest.doors import Kept, RunningDoor, kept_records, running_door
 from tests.waiting import DEADLINE, until
 
 PUBLISH_SECONDS = 0.3
@@ -175,16 +175,7 @@ class KafkaThatComesBack:
         self._kafka.there.set()
         await self._both.drained()
         assert len(self._kafka.records) == count
-        return [
-            Kept(
-                partition_of(record.key or b"", PARTITIONS),
-                record.key or b"",
-                record.value,
-                record.headers,
-                record.timestamp_ms,
-            )
-            for record in self._kafka.records
-        ]
+        return kept_records(self._kafka.records, PARTITIONS)
 
 
 class TestDoorOnTheSpool(DoorSuite):
