@@ -34,6 +34,7 @@ PIECE_SECONDS: Final = 1.0
 
 OUTPUT_BYTES: Final = 16 * 1024 * 1024
 """How much a piece publishes: one Kafka transaction, far below what its timeout allows for."""
+
 log = structlog.get_logger(__name__)
 
 

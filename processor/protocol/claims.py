@@ -1,8 +1,4 @@
-"""What a claim decides from what it read. Pure.
-
-Postgres leads: its cursor says what is applied. The group's committed offset says what is published, where it carries
-our mark; without the mark somebody moved it with Kafka's own tools.
-"""
+"""What a claim decides from what it read: `core/cursor.py` says what the two offsets mean. Pure."""
 
 from enum import StrEnum
 from typing import Final
