@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from struct import Struct
 from typing import Final
 
 _SEED: Final = 0x9747B28C
 _MIX: Final = 0x5BD1E995
 _WORD: Final = 0xFFFFFFFF
+_WORDS: Final = Struct("<I")
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -24,8 +26,8 @@ def _murmur2(data: bytes) -> int:
     length = len(data)
     whole = length & ~3
     h = _SEED ^ length
-    for at in range(0, whole, 4):
-        k = (int.from_bytes(data[at : at + 4], "little") * _MIX) & _WORD
+    for (word,) in _WORDS.iter_unpack(data[:whole]):
+        k = (word * _MIX) & _WORD
         k = ((k ^ (k >> 24)) * _MIX) & _WORD
         h = ((h * _MIX) & _WORD) ^ k
     if whole < length:

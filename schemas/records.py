@@ -82,19 +82,23 @@ class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def headers(self) -> Headers:
         """Write the raw record's headers. Empty ones are left out."""
-        texts = (
-            ("courier", self.courier),
-            ("account", self.account),
-            ("webhook-id", self.webhook_id),
-            (ITEM, f"{self.item}/{self.items}"),
-            ("received-at", format_time(self.received_at)),
-            ("source", self.source),
-            ("replay-of", self.replay_of),
-            ("root-source", self.root_source if self.root_source is not Source.PUSH else None),
-            ("command-id", self.command_id),
-            ("content-type", self.content_type),
-        )
-        return [(name, text.encode()) for name, text in texts if text]
+        headers = [("courier", self.courier.encode())]
+        if self.account:
+            headers.append(("account", self.account.encode()))
+        if self.webhook_id:
+            headers.append(("webhook-id", self.webhook_id.encode()))
+        headers.append((ITEM, f"{self.item}/{self.items}".encode()))
+        headers.append(("received-at", format_time(self.received_at).encode()))
+        headers.append(("source", self.source.encode()))
+        if self.replay_of:
+            headers.append(("replay-of", self.replay_of.encode()))
+        if self.root_source is not Source.PUSH:
+            headers.append(("root-source", self.root_source.encode()))
+        if self.command_id:
+            headers.append(("command-id", self.command_id.encode()))
+        if self.content_type:
+            headers.append(("content-type", self.content_type.encode()))
+        return headers
 
 
 def coordinates(text: str) -> tuple[int, int]:

@@ -48,6 +48,22 @@ def load(body: bytes) -> Any:
         return _load_leniently(body, str(error))
 
 
+def is_skippable(body: bytes) -> bool:
+    """Whether what a decoder for one type passes over in a JSON text, `load` would have read.
+
+    Such a decoder looks neither for what is no UTF-8 in texts that it passes over nor at how deep they are nested.
+    """
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        return False
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def members(body: bytes) -> dict[str, bytes]:
     """Return an object's members, each value in its own bytes. A value may itself be unreadable.
 

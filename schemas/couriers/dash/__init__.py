@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
+import msgspec
+
 from schemas.couriers.base import Credentials, Position, Tracking, WebhookItem, check_reference
 from schemas.couriers.dash import envelope, pull
 from schemas.couriers.dash.lifecycles import EXPRESS, LOGISTIC
@@ -14,7 +16,7 @@ from schemas.couriers.reading import first_of, members_of
 from schemas.lifecycle import Lifecycle
 from schemas.observation import Observation, Stamp
 from schemas.records import Provenance, UnreadableError
-from schemas.tolerant_json import load
+from schemas.tolerant_json import is_skippable, load
 from schemas.vocabulary import Service, Source, Status
 
 _THE_WAY_BACK: Final = (("PENDING_RETURN",), ("IN_RETURN",), ("RETURNED",), ("DISPOSED",))
@@ -43,6 +45,13 @@ RANKS: Final = {
     for service, order in ((Service.LOGISTIC, _LOGISTIC_ORDER), (Service.EXPRESS, _EXPRESS_ORDER))
 }
 """The order of the words inside one failure count. A word its service lacks ranks 0, before all."""
+
+
+class _Named(msgspec.Struct, rename={"delivery_id": "deliveryID"}):
+    delivery_id: str
+
+
+_usual: Final = msgspec.json.Decoder(_Named)
 
 
 class Dash:
@@ -75,8 +84,7 @@ class Dash:
     def split(self, body: bytes) -> list[WebhookItem]:
         """One webhook is one delivery."""
         try:
-            delivery = members_of(load(body))
-            return [WebhookItem(body, check_reference(delivery.get("deliveryID"), "deliveryID"))]
+            return [WebhookItem(body, check_reference(_delivery_id(body), "deliveryID"))]
         except UnreadableError:
             return [WebhookItem(body, None)]
 
@@ -107,3 +115,13 @@ class Dash:
         moment = self.occurred(observation, service).at
         within = (rank, moment) if service is Service.LOGISTIC else (moment, rank)
         return (observation.count, not opens, *within)
+
+
+def _delivery_id(body: bytes) -> object:
+    """Return what a delivery's reference is, without reading the rest where that can be. Raises UnreadableError."""
+    try:
+        if is_skippable(body):
+            return _usual.decode(body).delivery_id
+    except msgspec.DecodeError:
+        pass
+    return members_of(load(body)).get("deliveryID")

@@ -64,6 +64,9 @@ class KiriminAja:
 
     def split(self, body: bytes) -> list[WebhookItem]:
         """One piece for each item of a webhook. A pulled record is one as it stands."""
+        reference = push.reference_of_one(body)
+        if reference is not None:
+            return [WebhookItem(body, reference)]
         try:
             envelope = members(body)
         except UnreadableError:

@@ -6,7 +6,7 @@ Sources: kiriminaja-webhooks.md; facts.md ("KiriminAja") for the complete format
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -27,7 +27,7 @@ from schemas.couriers.reading import (
 )
 from schemas.observation import Carrier, Details, Observation
 from schemas.records import Provenance, UnreadableError
-from schemas.tolerant_json import digest, elements, load, members
+from schemas.tolerant_json import digest, elements, is_skippable, load, members
 from schemas.vocabulary import DeadLetterReason, Service, Status
 
 REFERENCES: Final = ("order_id", "awb")
@@ -103,6 +103,40 @@ INSTANT_TYPES: Final = frozenset({"instant", "same_day", "sameday"})
 
 _ENVELOPE: Final = ("method", "data", "packages")
 _DIGITS: Final = re.compile("[0-9]+", re.ASCII)
+
+
+class _Named(msgspec.Struct):
+    order_id: str
+
+
+class _MaybeNamed(msgspec.Struct):
+    order_id: str | None = None
+
+
+class _One(msgspec.Struct):
+    """A webhook of one item that names its order, with its package or none."""
+
+    method: str
+    data: Annotated[list[_Named], msgspec.Meta(min_length=1, max_length=1)] | _Named
+    packages: Annotated[list[_MaybeNamed], msgspec.Meta(max_length=1)] = []
+
+
+_one: Final = msgspec.json.Decoder(_One)
+
+
+def reference_of_one(body: bytes) -> str | None:
+    """Return the reference of a usual webhook of one item, without reading the rest. None: only `split` can tell."""
+    if not is_skippable(body):
+        return None
+    try:
+        one = _one.decode(body)
+        item = one.data[0] if isinstance(one.data, list) else one.data
+        known = one.method in METHODS or one.method == INSTANT_METHOD
+        if known and all(package.order_id in (None, item.order_id) for package in one.packages):
+            return check_reference(item.order_id, "order_id")
+    except (msgspec.DecodeError, UnreadableError):
+        pass
+    return None
 
 
 def split(body: bytes, envelope: Mapping[str, bytes]) -> list[WebhookItem]:
