@@ -24,14 +24,31 @@ async def ask_any(client: AIOKafkaClient, request: Request[Any]) -> Any:
         KafkaError: none does.
 
     """
-    nodes = [broker.nodeId for broker in client.cluster.brokers()]
-    gone: Exception = NodeNotReadyError("no broker is known")
+    nodes, gone = await _known_brokers(client), None
     for node in random.sample(nodes, len(nodes)):
         try:
             return await client.send(node, request)
         except GONE as error:
             gone = error
+    assert gone is not None, "a broker was asked"
     raise gone
+
+
+async def _known_brokers(client: AIOKafkaClient) -> list[int]:
+    """Return the brokers' ids. A broker that has just started, or has just been missed, may at first name none.
+
+    Raises:
+        NodeNotReadyError: none is named in time.
+
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + client._request_timeout_ms / 1000
+    while not (brokers := client.cluster.brokers()):
+        if loop.time() > deadline:
+            raise NodeNotReadyError("no broker is known")
+        await client.force_metadata_update()
+        await asyncio.sleep(client._retry_backoff)
+    return [broker.nodeId for broker in brokers]
 
 
 class Admin(AIOKafkaAdminClient):  # type: ignore[misc]

@@ -59,6 +59,32 @@ async def test_where_all_are_gone_it_is_said(admin: Admin, monkeypatch: pytest.M
     assert sorted(asked) == [1, 2, 3]
 
 
+async def test_where_none_is_known_they_are_asked_for(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = admin._client.cluster
+    learned = iter([{}, dict(cluster._brokers)])
+
+    async def learn() -> bool:
+        monkeypatch.setattr(cluster, "_brokers", next(learned))
+        return True
+
+    monkeypatch.setattr(cluster, "_brokers", {})
+    monkeypatch.setattr(admin._client, "force_metadata_update", learn)
+    answering(monkeypatch, admin._client, lambda *_: "here")
+    async with asyncio.timeout(1):
+        assert await ask_any(admin._client, MetadataRequest()) == "here"
+
+
+async def test_where_none_is_known_for_long_it_is_said(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def learn() -> bool:
+        return False
+
+    monkeypatch.setattr(admin._client, "_request_timeout_ms", 20)
+    monkeypatch.setattr(admin._client.cluster, "_brokers", {})
+    monkeypatch.setattr(admin._client, "force_metadata_update", learn)
+    with pytest.raises(NodeNotReadyError, match="no broker is known"):
+        await ask_any(admin._client, MetadataRequest())
+
+
 async def test_the_controller_is_looked_up_again_where_it_died(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     controllers = iter((1, 2, 3))
 
