@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -56,14 +56,16 @@ class Waiting:
         return times.user + times.system
 
 
-@contextmanager
-def _killed_afterwards(waiting: Mapping[str, Waiting]) -> Iterator[None]:
+@asynccontextmanager
+async def _killed_afterwards(waiting: Mapping[str, Waiting]) -> AsyncIterator[None]:
     try:
         yield
     finally:
         for each in waiting.values():
-            if each.process is not None and each.process.returncode is None:
-                each.process.kill()
+            if each.process is not None:
+                if each.process.returncode is None:
+                    each.process.kill()
+                await each.process.wait()
 
 
 async def _costs(waiting: Mapping[str, Waiting]) -> dict[str, float]:
@@ -105,7 +107,7 @@ async def test_who_waits_for_kafka_costs_next_to_nothing(
             "tail": ["tail", "--since", "earliest"],
         }
         waiting = {name: Waiting(command, environ, tmp_path / f"{name}.log") for name, command in commands.items()}
-        with _killed_afterwards(waiting):
+        async with _killed_afterwards(waiting):
             for each in waiting.values():
                 await each.start()
             await system.append(lives(1))
