@@ -1,7 +1,6 @@
 """The real services as processes of their own, to be killed, frozen and started again."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Final
 import psutil
 
 from processor.protocol.crash_points import Step
+from tests.children import environ_with
 from tests.waiting import DEADLINE, until
 
 LOG_SHOWN: Final = 6_000
@@ -27,7 +27,7 @@ class Service:
         self.starts = 0
         self.process: asyncio.subprocess.Process | None = None
         self._command = command
-        self._environ = {**os.environ, **environ}
+        self._environ = environ_with(environ)
         self._log = log
 
     async def start(self, *, freeze_at: Step | None = None, nth: int = 1) -> None:

@@ -1,7 +1,6 @@
 """What whoever waits for Kafka costs: nearly nothing, with the brokers away, with the topics deleted, with both."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import psutil
 from devstack.ports import HOST, free_ports
 from runtime.kafka import admin_client
 from schemas.topics import Topic
+from tests.children import environ_with
 from tests.faults.proxy import proxies, through
 from tests.integration.system import dash, lives, open_system
 from tests.waiting import DEADLINE, until
@@ -32,7 +32,7 @@ class Waiting:
 
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self._arguments = arguments
-        self._environ = {**os.environ, **environ}
+        self._environ = environ_with(environ)
         self._log = log
         self.process: asyncio.subprocess.Process | None = None
 

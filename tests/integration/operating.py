@@ -1,7 +1,6 @@
 """What the tests of operators' commands share: the commands as an operator runs them, and processors beside them."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from runtime.postgres import open_pool
 from schemas.observation import Decision
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
+from tests.children import environ_with
 from tests.integration.commands import run_here
 from tests.integration.system import PARTITIONS, Raw, System
 from tests.waiting import DEADLINE, until
@@ -24,7 +24,7 @@ async def start(system: System, *arguments: str, stdout: int = asyncio.subproces
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "cli.main", *arguments),
-        env={**os.environ, **system.environ},
+        env=environ_with(system.environ),
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         stdin=asyncio.subprocess.DEVNULL,
@@ -56,7 +56,7 @@ async def running(system: System) -> AsyncIterator[None]:
 async def process_broken(system: System, word: str) -> None:
     """Process everything with a decoder that cannot read a word of Dash."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.broken_processor", word, env={**os.environ, **system.environ}
+        sys.executable, "-m", "tests.integration.broken_processor", word, env=environ_with(system.environ)
     )
     try:
         await until(system.caught_up)

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from schemas.topics import Topic
+from tests.children import environ_with
 from tests.integration.commands import Said, run_here
 from tests.integration.older_waybill import UNREADABLE_THEN
 from tests.integration.system import START, Raw, System, dash, lives, raw_records
@@ -54,7 +54,7 @@ async def running(
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *program, *arguments),
-        env={**os.environ, **system.environ},
+        env=environ_with(system.environ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,
         stderr=pipe,
@@ -72,7 +72,7 @@ async def processing(system: System, program: Sequence[str] = WAYBILL) -> AsyncI
     """Have a processor run."""
     with tempfile.TemporaryFile("w+") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *program, "processor"), env={**os.environ, **system.environ}, stderr=log
+            *(sys.executable, *program, "processor"), env=environ_with(system.environ), stderr=log
         )
         try:
             yield

@@ -26,6 +26,7 @@ from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord
 from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
+from tests.children import environ_with
 from tests.waiting import DEADLINE
 
 LOG_SHOWN: Final = 10_000
@@ -196,7 +197,7 @@ class System:
         )
         with tempfile.TemporaryFile("w+") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, env={**os.environ, **self.environ}, stderr=log
+                sys.executable, *command, env=environ_with(self.environ), stderr=log
             )
             try:
                 yield process

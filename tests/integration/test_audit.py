@@ -1,7 +1,6 @@
 """`waybill audit`: silent about what is right, also beside live traffic, and loud about each kind of damage."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +23,7 @@ from schemas.observation import Decision, Erase, Retire, SetStatus
 from schemas.records import reread_headers
 from schemas.topics import Topic
 from schemas.vocabulary import Status
+from tests.children import environ_with
 from tests.integration.operating import write_down
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
 from tests.integration.system import START, Raw, dash, lives, raw_records
@@ -404,7 +404,7 @@ async def test_reading_the_raw_topic_again_shows_what_a_broken_decoder_did(one_m
         sys.executable,
         "-c",
         BROKEN_DECODER,
-        env={**os.environ, **lab.system.environ},
+        env=environ_with(lab.system.environ),
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:

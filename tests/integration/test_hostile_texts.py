@@ -18,6 +18,7 @@ import msgspec
 from cli.main import command_line, main
 from ingest.spool_file import SpoolFile
 from schemas.records import NewRecord, Provenance
+from tests.children import environ_with
 from tests.hostile import HOSTILE, commanding
 from tests.integration.system import START, Raw, System, dash, open_system, raw_records
 from tests.waiting import until
@@ -172,7 +173,7 @@ def _refuse_one(spool: Path) -> None:
 def _processing(system: System) -> Iterator[None]:
     """Run a processor, until which everything appended is applied."""
     command = [sys.executable, "-m", "cli.main", "processor"]
-    with subprocess.Popen(command, env={**os.environ, **system.environ}, stderr=subprocess.DEVNULL) as processor:
+    with subprocess.Popen(command, env=environ_with(system.environ), stderr=subprocess.DEVNULL) as processor:
         try:
             asyncio.run(until(system.caught_up))
             yield

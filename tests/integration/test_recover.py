@@ -1,7 +1,6 @@
 """`waybill recover` after a database was restored from a backup: no id is ever given twice, whenever it is killed."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ import msgspec
 from processor.protocol.crash_points import Step
 from runtime import migrations
 from schemas.topics import Topic
+from tests.children import environ_with
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
 from tests.integration.system import START, Raw, assert_exactly_once, dash, lives, raw_records
 from tests.waiting import until
@@ -117,7 +117,7 @@ def killed_at(step: Step) -> Callable[[Lab], Awaitable[None]]:
         dying = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "tests.integration.dying_recover", step),
-            env={**os.environ, **lab.system.environ},
+            env=environ_with(lab.system.environ),
         )
         assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL
         await _recover_while_running(lab)

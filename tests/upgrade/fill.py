@@ -13,7 +13,6 @@ database and the topics then hold to TARGET: `database.sql` and `topics.json`.
 import asyncio
 import base64
 import json
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -30,6 +29,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from devstack import Choice, Embedded, services, tools
 from processor.protocol.crash_points import Step
 from schemas.topics import Topic
+from tests.children import environ_with
 from tests.integration.replaying import mixed
 from tests.integration.system import PARTITIONS, Raw, System, dash, open_system, raw_records
 from tests.waiting import until
@@ -160,7 +160,7 @@ async def start(system: System, *arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "import sys; from cli.main import main; sys.exit(main(sys.argv[1:]))", *arguments),
-        env={**os.environ, **system.environ},
+        env=environ_with(system.environ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,
         stderr=pipe,
@@ -250,7 +250,7 @@ def dump_database(database_url: str, path: Path) -> None:
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "LD_LIBRARY_PATH": str(home / "lib")},
+        env=environ_with({"LD_LIBRARY_PATH": str(home / "lib")}),
     )
     lines = [line for line in done.stdout.splitlines() if not line.startswith(("\\", "--"))]
     path.write_text("\n".join(line for line in lines if line.strip()) + "\n")
