@@ -8,6 +8,7 @@ INSTALLED := .venv/.installed
 REQUIRED := .venv/.required
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 LOCK := .venv.lock
+PEERS := bench/peers/.venv/.installed
 
 help:
 	@echo 'make run          start everything, play the bundled deliveries, show each event; Ctrl-C stops'
@@ -16,7 +17,8 @@ help:
 	@echo 'make test         everything CI checks: format, lint, types, layers, tests on a real broker and database'
 	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
 	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
-	@echo 'make bench        events a second against one message at a time, the delay at 25 webhooks a second, replays'
+	@echo 'make bench        events a second beside other engines, the delay at 25 webhooks a second, replays: ten minutes'
+	@echo 'make bench WRITE=1   the same, and write the comparison into docs/performance.md'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make tables       write migrations/schema.sql anew, from a database that the migrations have made'
 	@echo 'make lock         resolve the requirements anew'
@@ -52,8 +54,8 @@ chaos: $(INSTALLED)
 	WAYBILL_TEST_REPLAY_KILLS=20 WAYBILL_TEST_RECONCILE_SHIPMENTS=10000 \
 	$(BIN)/pytest tests/integration/test_replay.py tests/integration/test_reconcile.py
 
-bench: $(INSTALLED)
-	$(BIN)/python -m bench.backlog
+bench: $(INSTALLED) $(PEERS)
+	$(BIN)/python -m bench.compare $(if $(WRITE),--write)
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.replay
 
@@ -66,6 +68,7 @@ tables: $(INSTALLED)
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile $(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	$(BIN)/uv pip compile $(COMPILE) bench/peers/requirements.in --output-file bench/peers/requirements.txt
 
 # A package that the service does not know would count as clean without `--strict`.
 audit: $(INSTALLED)
@@ -76,7 +79,7 @@ audit: $(INSTALLED)
 COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:
-	rm -rf .venv .waybill .mypy_cache .ruff_cache .pytest_cache .hypothesis $(LOCK)
+	rm -rf .venv .waybill bench/peers/.venv bench/peers/kafka_streams/target .mypy_cache .ruff_cache .pytest_cache .hypothesis $(LOCK)
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # ---- the virtual environment -------------------------------------------------------------------------------------
@@ -111,3 +114,10 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	@touch $(INSTALLED)
 
 endif
+
+# What Waybill is compared with stays out of its own environment.
+$(PEERS): bench/peers/requirements.txt | $(INSTALLED)
+	@echo 'Making bench/peers/.venv: the engines that Waybill is compared with'; rm -rf $(@D)
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r bench/peers/requirements.txt
+	@touch $@

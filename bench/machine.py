@@ -1,12 +1,15 @@
 """Fresh systems for a measurement, on one broker and one database."""
 
 import os
+import platform
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 
-from devstack import for_tests, services
+import psutil
+
+from devstack import Stack, for_tests, services
 from tests.integration.system import System, open_system
 
 
@@ -16,8 +19,21 @@ def sample(name: str) -> bytes:
     return files("schemas.couriers").joinpath(courier, "samples", rest).read_bytes()
 
 
+def described() -> str:
+    """Return what machine this is, for the page of a measurement."""
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+@asynccontextmanager
+async def bench_stack() -> AsyncIterator[Stack]:
+    """Start a broker and a database."""
+    async with services(for_tests(os.environ), None, lambda line: print(line, file=sys.stderr)) as stack:
+        yield stack
+
+
 @asynccontextmanager
 async def bench_systems(*prefixes: str) -> AsyncIterator[list[System]]:
     """Start a broker and a database and make an empty system on them for each prefix. One of them may process."""
-    async with services(for_tests(os.environ), None, lambda line: print(line, file=sys.stderr)) as stack:
+    async with bench_stack() as stack:
         yield [await open_system(stack.kafka_bootstrap_servers, stack.database_url, prefix) for prefix in prefixes]

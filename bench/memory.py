@@ -10,25 +10,18 @@ from typing import Final
 
 import psutil
 
-from bench.backlog import backlog
+from bench.backlog import append_backlog
 from bench.machine import bench_systems
 from runtime import kafka
 from schemas.topics import Topic
 from tests.integration.system import System
-
-SLICE: Final = 60_000
-"""Records made and appended at once: the bench itself must stay small too."""
 
 LOOK_SECONDS: Final = 5.0
 
 
 async def main(count: int) -> None:
     async with bench_systems("memory.") as (system,):
-        appended = 0
-        for first in range(0, count, SLICE):
-            records = backlog(min(SLICE, count - first), first)
-            await system.append(records)
-            appended += len(records)
+        appended = await append_backlog(system, count)
         print(f"appended {appended} raw records", flush=True)
         async with system.processor() as process:
             seen = await _watch(system, psutil.Process(process.pid), appended)

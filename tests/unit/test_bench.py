@@ -1,0 +1,103 @@
+"""What `make bench` says of a run: the steady middle by committed offsets, what is to hold, and the page."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from bench import compare, engines
+from bench.compare import Run, Wanted
+from bench.page import PAGE, marks, with_section
+from bench.steady import Sample, Steady, steady_middle
+from bench.watching import cpu_seconds
+
+
+def samples(*seen: tuple[float, int]) -> list[Sample]:
+    """A run in which the engine takes 10 µs of CPU a record, and the broker a second each second."""
+    return [Sample(at, committed, {"engine": committed / 100_000, "Kafka": at}) for at, committed in seen]
+
+
+def test_start_and_end_of_a_run_do_not_count() -> None:
+    slow_start = [(0, 10), (5, 100)]
+    steady = [(6 + second, 1_000 * second) for second in range(1, 11)]
+    waiting_for_work = [(30, 10_000), (60, 10_000)]
+    found = steady_middle(samples(*slow_start, *steady, *waiting_for_work))
+    assert found.rate == pytest.approx(1_000)
+    assert found.cpu["engine"] == pytest.approx(10)
+    assert found.cpu["Kafka"] == pytest.approx(1_000)
+    assert found.whole_cpu == pytest.approx(1_010)
+
+
+def test_an_engine_that_commits_seldom_is_measured_from_commit_to_commit() -> None:
+    """Looks in between see nothing new: they are no ends of a stretch."""
+    seen = [(second, second // 5 * 50_000) for second in range(5, 28)]
+    assert steady_middle(samples(*seen)).rate == pytest.approx(10_000)
+
+
+@pytest.mark.parametrize("seen", [[], [(0, 10)], [(0, 10), (1, 10)], [(0, 1), (1, 50), (2, 100)]])
+def test_a_run_without_two_commits_in_its_middle_is_refused(seen: list[tuple[float, int]]) -> None:
+    with pytest.raises(ValueError, match="too short"):
+        steady_middle(samples(*seen))
+
+
+def test_the_processor_time_of_ended_children_counts() -> None:
+    """As a database server's backends end while it works."""
+    before = cpu_seconds(psutil.Process().pid)
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    ended = subprocess.run([sys.executable, "-c", burn], check=True)
+    assert ended.returncode == 0
+    with subprocess.Popen([sys.executable, "-c", f"{burn}\ninput()"], stdin=subprocess.PIPE) as running:
+        child, deadline = psutil.Process(running.pid), time.monotonic() + 30
+        while child.cpu_times().user < 0.2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert cpu_seconds(psutil.Process().pid) - before >= 0.5
+        running.communicate(b"\n")
+
+
+def run(rate: float) -> Run:
+    return Run(Steady(rate, {"engine": 88.0, "Kafka": 14.0, "PostgreSQL": 20.0}), 200)
+
+
+def test_ratios_are_of_one_round_and_said_to_hold_or_not() -> None:
+    runs = {
+        engines.WAYBILL.name: [run(10_000), run(5_000), run(30_000)],
+        engines.FASTSTREAM_BATCH.name: [run(5_000), run(1_000), run(5_000)],
+        engines.TWO_PROCESSORS.name: [run(11_000), run(5_500), run(33_000)],
+    }
+    assert list(map(str, compare.wanted(runs))) == [
+        "- one processor / FastStream in batches: 5.00 (2.00 to 6.00); at least 2.5 wanted: holds",
+        "- two processors / one: 1.10 (1.10 to 1.10); at least 1.2 wanted: does not hold",
+        "- ms of CPU per 1,000 records, engine: 88.00 (88.00 to 88.00); at most 35 wanted: does not hold",
+        "- ms of CPU per 1,000 records, together: 122.00 (122.00 to 122.00); at most 70 wanted: does not hold",
+    ]
+
+
+def test_a_bound_itself_holds() -> None:
+    assert str(Wanted("x", [35.0], most=35)).endswith("wanted: holds")
+    assert str(Wanted("x", [2.5], least=2.5)).endswith("wanted: holds")
+
+
+def test_the_table_has_a_line_for_each_engine() -> None:
+    compared = [engines.WAYBILL, engines.QUIXSTREAMS]
+    runs = {
+        engines.WAYBILL.name: [run(10_200), run(9_900)],
+        engines.QUIXSTREAMS.name: [Run(Steady(30_800, {"engine": 32.0, "Kafka": 5.0, "PostgreSQL": 0.0}), 90)] * 2,
+    }
+    lines = compare.table(compared, runs).splitlines()
+    assert "engine · Kafka · PostgreSQL" in lines[0]
+    assert "| 10,050 (9,900 to 10,200) | 88.0 · 14.0 · 20.0 | 122.0 (122.0 to 122.0) | 200 MB |" in lines[2]
+    assert "| 30,800 (30,800 to 30,800) | 32.0 · 5.0 · 0.0 | 37.0 (37.0 to 37.0) | 90 MB |" in lines[3]
+
+
+def test_a_section_is_written_between_its_marks_alone() -> None:
+    before, behind = marks("growth")
+    page = f"# Page\n\n{before}\nold\n{behind}\n\nEnd\n"
+    assert with_section(page, "growth", "new \\1\n") == f"# Page\n\n{before}\n\nnew \\1\n\n{behind}\n\nEnd\n"
+    with pytest.raises(LookupError):
+        with_section(page, "scale", "new")
+
+
+def test_the_page_has_the_comparisons_section() -> None:
+    assert with_section(PAGE.read_text(), compare.SECTION, "new") != PAGE.read_text()
