@@ -4,6 +4,7 @@ PostgreSQL of the next batch may overlap Kafka of this one, never overtake it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from time import monotonic
@@ -260,10 +261,12 @@ class Batches:
 
 def count(metrics: ProcessorMetrics, done: Plan, now: datetime) -> None:
     """Count what a batch came to, which is published now."""
-    for row in done.observations:
-        metrics.observations.labels(row.observation.courier, row.outcome).inc()
-        if row.version is not None:
-            metrics.event_delay.observe((now - row.observation.received_at).total_seconds())
+    outcomes = Counter([(row.observation.courier, row.outcome) for row in done.observations])
+    for (courier, outcome), times in outcomes.items():
+        metrics.observations.labels(courier, outcome).inc(times)
+    metrics.event_delay.observe(
+        [(now - row.observation.received_at).total_seconds() for row in done.observations if row.version is not None]
+    )
     for unreadable in done.dead_letters:
         metrics.dead_letters.labels(unreadable.error.reason).inc()
     for output in done.outputs:
