@@ -4,12 +4,13 @@ aiokafka takes every header's name for UTF-8. Brokers do not look at names, so a
 is not, and then the whole batch could be read by nobody. Reaches into aiokafka 0.14.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from struct import unpack_from
 from typing import Any, Final
 
 import aiokafka.consumer.fetcher
+import msgspec
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
@@ -97,9 +98,26 @@ class _Lenient(bytearray):
         return super().decode(encoding, errors)
 
 
+class ConsumerRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record as a consumer gives it, like aiokafka's `ConsumerRecord`, which takes ten times as long to make."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    checksum: int | None
+    serialized_key_size: int
+    serialized_value_size: int
+    headers: Sequence[tuple[str, bytes]]
+
+
 def read_any_name() -> None:
-    """Have every consumer of this process read records whatever their headers are called."""
+    """Have every consumer of this process read records whatever their headers are called, and read them fast."""
     aiokafka.consumer.fetcher.MemoryRecords = Records
+    aiokafka.consumer.fetcher.ConsumerRecord = ConsumerRecord
 
 
 def raw_record(record: Any) -> RawRecord:
