@@ -1,6 +1,7 @@
 """The processor as a service: clients, group, admin port, orderly stop."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
@@ -37,6 +38,10 @@ SETTLED_SECONDS: Final = 60.0
 LEAVE_SECONDS: Final = 1.0
 """How long the consumer may take to leave the group: behind the workers' end, within the lifecycle's 8 s."""
 
+NEW_CONTAINERS: Final = 50_000
+"""How many containers more than before make the garbage collector look for circles. By Python's 700 it looks several
+times a batch, whose thousands of containers refer to nothing that refers to them."""
+
 DENIALS: Final = (DeniedError, *kafka_denials.DENIALS, *postgres.DENIALS)
 """What is told even where something else was waited for before."""
 
@@ -47,6 +52,8 @@ Result = TypeVar("Result")
 
 def run(settings: Settings) -> int:
     """Run until a signal. Return the exit code."""
+    gc.freeze()
+    gc.set_threshold(NEW_CONTAINERS)
     return lifecycle.run(lambda stop: serve(settings, stop))
 
 
