@@ -30,7 +30,8 @@ LOOP_SECONDS: Final = 0.02
 """How long reading and planning may hold the event loop. One record more may come on top: milliseconds."""
 
 PIECE_SECONDS: Final = 1.0
-"""How much of planning makes a piece: then it is stored, so that what stands behind it is not the only one to wait."""
+"""How much of planning makes a piece: then it is stored, so that what stands behind it is not the only one to wait. It
+is looked at when the loop is given back."""
 
 OUTPUT_BYTES: Final = 16 * 1024 * 1024
 """How much a piece publishes: one Kafka transaction, far below what its timeout allows for."""
@@ -51,13 +52,16 @@ class Turn:
         """For how many seconds it was held, in all."""
         return self._held + monotonic() - self._since
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time for the others."""
+        return monotonic() - self._since >= LOOP_SECONDS
+
     async def pass_on(self) -> None:
-        """Let the others have their turn, if it is time."""
-        spent = monotonic() - self._since
-        if spent >= LOOP_SECONDS:
-            self._held += spent
-            await asyncio.sleep(0)
-            self._since = monotonic()
+        """Let the others have their turn."""
+        self._held += monotonic() - self._since
+        await asyncio.sleep(0)
+        self._since = monotonic()
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -74,7 +78,8 @@ async def read_all(records: Sequence[RawRecord], zone_of: ZoneOf, partitions: in
     readings = []
     for record in records:
         readings.append(read(record, zone_of, partitions))
-        await turn.pass_on()
+        if turn.is_over:
+            await turn.pass_on()
     return readings
 
 
@@ -96,9 +101,12 @@ async def plan_piece(
         for reading in piece:
             planner.add(reading)
             taken += 1
-            await turn.pass_on()
-            if turn.held > PIECE_SECONDS or planner.output_bytes > OUTPUT_BYTES:
+            if planner.output_bytes > OUTPUT_BYTES:
                 break
+            if turn.is_over:
+                await turn.pass_on()
+                if turn.held > PIECE_SECONDS:
+                    break
     return Piece(plan=planner.plan, taken=taken, shipments={**shipments, **planner.plan.shipments})
 
 

@@ -80,7 +80,7 @@ async def test_a_piece_ends_where_enough_is_published() -> None:
 
 
 async def test_a_piece_ends_where_planning_takes_long() -> None:
-    with patch.object(pieces, "PIECE_SECONDS", 0.0):
+    with patch.object(pieces, "PIECE_SECONDS", 0.0), patch.object(pieces, "LOOP_SECONDS", 0.0):
         assert (await planned(StoredShipments(each=0), parcels(5))).taken == 1
 
 
