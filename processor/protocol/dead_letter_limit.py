@@ -6,11 +6,11 @@ webhook, and what one courier sends says nothing about another.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from processor.core.errors import DeadLetterLimitError
-from processor.core.reading import Reading, Unreadable, is_unauthorized
+from processor.core.reading import Read, Reading, Unreadable, is_unauthorized
 from schemas.couriers import COURIERS
 from schemas.records import RawRecord
 
@@ -31,20 +31,43 @@ def courier_of(record: RawRecord) -> str:
 
 
 def _header(record: RawRecord, wanted: str) -> bytes:
-    """Return a header's last value. Every record is asked, so nothing else is read."""
-    return next((value for name, value in reversed(record.headers) if name == wanted and value is not None), b"")
+    """Return a header's last value. Thousands of records are asked, so nothing else is read."""
+    for name, value in reversed(record.headers):
+        if name == wanted and value is not None:
+            return value
+    return b""
 
 
 def slid(windows: Windows, readings: Sequence[Reading], size: int) -> dict[str, Window]:
     """Return the windows with a batch more, each of at most `size` webhooks."""
+    alive = all(isinstance(reading, Read) for reading in readings)
+    fresh = _newest(readings, size) if alive else _all_of(readings)
+    return {**windows, **{courier: _joined(windows.get(courier, {}), seen, size) for courier, seen in fresh.items()}}
+
+
+def _all_of(readings: Iterable[Reading]) -> Windows:
     fresh: dict[str, dict[bytes, bool]] = defaultdict(dict)
     for reading in readings:
         if is_unauthorized(reading):
             continue  # no courier's, whatever it says
-        webhook = _header(reading.record, "webhook-id") or reading.record.at.encode()
         seen = fresh[courier_of(reading.record)]
-        seen[webhook] = seen.get(webhook, True) and isinstance(reading, Unreadable)
-    return {**windows, **{courier: _joined(windows.get(courier, {}), seen, size) for courier, seen in fresh.items()}}
+        webhook = _webhook(reading.record)
+        seen[webhook] = seen.pop(webhook, True) and isinstance(reading, Unreadable)
+    return fresh
+
+
+def _newest(readings: Sequence[Reading], size: int) -> Windows:
+    """Return the newest webhooks of a batch without dead letters: older ones would slide out. Most batches are such."""
+    fresh: dict[str, dict[bytes, bool]] = defaultdict(dict)
+    for reading in reversed(readings):
+        seen = fresh[reading.observation.courier if isinstance(reading, Read) else NOBODY]
+        if len(seen) < size:
+            seen[_webhook(reading.record)] = False
+    return {courier: dict(reversed(seen.items())) for courier, seen in fresh.items()}
+
+
+def _webhook(record: RawRecord) -> bytes:
+    return _header(record, "webhook-id") or record.at.encode()
 
 
 def _joined(window: Window, fresh: Mapping[bytes, bool], size: int) -> Window:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processor.core.errors import DeadLetterLimitError
 from processor.core.reading import Reading, Unreadable, read
@@ -113,3 +115,21 @@ def test_a_flood_is_held_back_until_others_stand_behind_it() -> None:
     assert not limit.stored(limit.judge(spoilt)), "dash is beyond it still"
     assert limit.stored(limit.judge(batch(900, 0, start=1_000)))
     assert not limit.stored(limit.judge(batch(1, 0, start=1_900))), "it is said once"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["dash", "kiriminaja"]), st.sampled_from("abcdef"), st.booleans()), max_size=30),
+    st.integers(0, 30),
+)
+def test_where_a_batch_ends_does_not_show(said: list[tuple[str, str, bool]], cut: int) -> None:
+    bodies = {"dash": GOOD, "kiriminaja": b'{"method":"shipped_packages","data":[{"order_id":"X"}]}'}
+    found = readings(
+        [record(n, name, courier, bodies[courier] if good else b"{") for n, (courier, name, good) in enumerate(said)]
+    )
+    one_by_one: Windows = {}
+    for each in found:
+        one_by_one = slid(one_by_one, [each], 3)
+    both = slid(slid({}, found[:cut], 3), found[cut:], 3)
+    assert {courier: list(window) for courier, window in both.items() if window} == {
+        courier: list(window) for courier, window in one_by_one.items()
+    }
