@@ -31,7 +31,7 @@ def backlog(count: int, start: int = 0) -> list[Raw]:
                 body = {
                     **example,
                     "deliveryID": f"DE-{number}",
-                    "updatedAt": at.isoformat(),
+                    "updatedAt": at.isoformat().replace("+00:00", "Z"),
                     "failedCount": minute // 4,
                 }
                 records += raw_records("dash", msgspec.json.encode(body), at)
