@@ -94,8 +94,14 @@ def impersonal(details: Details) -> Details:
     return msgspec.structs.replace(details, **NOTHING_PERSONAL)
 
 
-EDITION: Final = 2
-"""The edition of the couriers' words by which records are read today."""
+EDITION: Final = 3
+"""The edition of the rules by which records are read today."""
+
+SAME_WORDS_SINCE: Final = 2
+"""The edition since which couriers' words mean what they mean today."""
+
+SAME_NAMES_SINCE: Final = 3
+"""The edition since which a record is named as today: by its bytes. Before, it was by its canonical JSON."""
 
 KEPT_OBSERVATIONS: Final = 5_000
 """Observations of its couriers that a shipment keeps, unless WAYBILL_SHIPMENT_MAX_OBSERVATIONS says otherwise: a
@@ -167,7 +173,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     received_at: datetime
     source: Source
     record_digest: bytes
-    """Of the record's canonical JSON. Never changes with our code."""
+    """The record's name: of its bytes; of a pulled entry, of its canonical JSON. Never changes with our code."""
     reading_digest: bytes
     """Of what the record says, without the time received and the source."""
     item: int = 1
@@ -185,11 +191,11 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The one status, otherwise closed to jumps, that a jump to this one passes last (703: LOST, 704: DAMAGED)."""
     details: Details = NO_DETAILS
     former_digest: bytes | None = None
-    """The record digest that an older edition of the rules gave the same record, where it gave another."""
+    """The record digest that an older edition of the rules gave the same record, where the shipment may know it so."""
     decision: Decision | None = None
     """Of an operator's record: what was decided."""
     edition: int = 1
-    """Of the couriers' words, by which its record was read. The first did not store its number."""
+    """Of the rules by which its record was read. The first did not store its number."""
 
     @property
     def takes_part(self) -> bool:

@@ -33,6 +33,8 @@ _ITEM: Final = re.compile("([0-9]{1,9})/([0-9]{1,9})", re.ASCII)
 _COORDINATES: Final = re.compile("([0-9]{1,10}):([0-9]{1,19})", re.ASCII)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 
+_SOURCES: Final[Mapping[str, Source]] = {str(source): source for source in Source}
+
 ITEM: Final = "item"
 """The header that says which of its webhook's items a record is."""
 
@@ -147,7 +149,10 @@ class NewRecord(msgspec.Struct, frozen=True):
 
 def header_texts(headers: AnyHeaders) -> dict[str, str]:
     """Return headers as texts, by name. Of repeated ones the last with a value counts; what is no UTF-8 is replaced."""
-    return {name: str(value, "utf-8", "replace") for name, value in headers if value is not None}
+    try:
+        return {name: value.decode() for name, value in headers if value is not None}
+    except UnicodeDecodeError:
+        return {name: value.decode(errors="replace") for name, value in headers if value is not None}
 
 
 def reread_headers(root: RawRecord, command_id: str) -> Headers:
@@ -190,20 +195,21 @@ def read_provenance(headers: AnyHeaders, timestamp_ms: int) -> Provenance:
 
     """
     texts = header_texts(headers)
-    if not texts.get("courier"):
+    courier = texts.get("courier")
+    if not courier:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the record has no courier header")
-    item, items = _item(texts)
+    item, items = _item(texts["item"]) if "item" in texts else (1, 1)
     return Provenance(
-        courier=texts["courier"],
+        courier=courier,
         received_at=_received_at(texts, timestamp_ms),
-        source=_source(texts, "source"),
-        account=_account(texts),
-        webhook_id=_name(texts, "webhook-id"),
+        source=_source(texts, "source") if "source" in texts else Source.PUSH,
+        account=_account(texts["account"]) if "account" in texts else None,
+        webhook_id=_name(texts, "webhook-id") if "webhook-id" in texts else None,
         item=item,
         items=items,
-        replay_of=_replay_of(texts),
-        root_source=_source(texts, "root-source"),
-        command_id=_name(texts, "command-id"),
+        replay_of=_replay_of(texts["replay-of"]) if "replay-of" in texts else None,
+        root_source=_source(texts, "root-source") if "root-source" in texts else Source.PUSH,
+        command_id=_name(texts, "command-id") if "command-id" in texts else None,
         content_type=texts.get("content-type"),
     )
 
@@ -218,40 +224,49 @@ def _received_at(texts: Mapping[str, str], timestamp_ms: int) -> datetime:
     return moment
 
 
-def _item(texts: Mapping[str, str]) -> tuple[int, int]:
-    match = _ITEM.fullmatch(texts.get("item", "1/1"))
+def _item(text: str) -> tuple[int, int]:
+    if text == "1/1":
+        return 1, 1
+    match = _ITEM.fullmatch(text)
     if match is None:
         raise _odd("item")
     return int(match[1]), int(match[2])
 
 
 def _source(texts: Mapping[str, str], name: str) -> Source:
-    try:
-        return Source(texts.get(name) or Source.PUSH)
-    except ValueError:
-        raise _odd(name) from None
+    text = texts.get(name)
+    if not text:
+        return Source.PUSH
+    source = _SOURCES.get(text)
+    if source is None:
+        raise _odd(name)
+    return source
 
 
-def _account(texts: Mapping[str, str]) -> str | None:
-    account = texts.get("account") or None
-    if account is not None and not ACCOUNT.fullmatch(account):
+def _account(account: str) -> str | None:
+    if not account:
+        return None
+    if not ACCOUNT.fullmatch(account):
         raise _odd("account")
     return account
 
 
-def _replay_of(texts: Mapping[str, str]) -> str | None:
-    root = texts.get("replay-of") or None
-    if root is not None:
-        try:
-            coordinates(root)
-        except ValueError:
-            raise _odd("replay-of") from None
+def _replay_of(root: str) -> str | None:
+    if not root:
+        return None
+    try:
+        coordinates(root)
+    except ValueError:
+        raise _odd("replay-of") from None
     return root
 
 
 def _name(texts: Mapping[str, str], name: str) -> str | None:
-    text = texts.get(name) or None
-    if text is not None and (len(text.encode()) > MAX_NAME_BYTES or _CONTROL.search(text)):
+    text = texts.get(name)
+    if not text:
+        return None
+    is_plain = len(text) <= MAX_NAME_BYTES and text.isascii() and text.isprintable()
+    if not is_plain and (len(text.encode()) > MAX_NAME_BYTES or _CONTROL.search(text)):
         raise _odd(name)
     return text
 

@@ -64,6 +64,11 @@ def is_skippable(body: bytes) -> bool:
     return True
 
 
+def is_plain(body: bytes) -> bool:
+    """Whether a JSON text is skippable, of ASCII alone and without escapes: all texts in it are storable."""
+    return b"\\" not in body and body.isascii() and is_skippable(body)
+
+
 def members(body: bytes) -> dict[str, bytes]:
     """Return an object's members, each value in its own bytes. A value may itself be unreadable.
 
@@ -108,9 +113,16 @@ def digest(value: Any) -> bytes:
     return hashlib.blake2b(canonical, digest_size=16).digest()
 
 
+def digest_of_bytes(body: bytes) -> bytes:
+    """Identify a text by its bytes: BLAKE2b (16 bytes)."""
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
 def clean(text: str) -> str:
     """Replace what no database takes: NUL and lone surrogates."""
-    return _UNSTORABLE.sub("\ufffd", text) if _UNSTORABLE.search(text) else text
+    if text.isascii() and "\x00" not in text:
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def unstorable(text: str) -> bool:

@@ -1,6 +1,6 @@
 """What two observations have in common: the raw record, or all that it says. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -25,6 +25,19 @@ def which_record(observation: Observation) -> tuple[object, ...]:
     """Return which raw record it is, whatever was read in it."""
     pushed = observation.source is not Source.PULL
     return (observation.received_at, pushed, observation.item, observation.record_digest)
+
+
+def with_former_name(
+    observation: Observation, records: Mapping[bytes, Observation], former_name: Callable[[], bytes | None]
+) -> Observation:
+    """Return an observation that was read again, with the former name of its record, if that is or was known by one."""
+    if observation.former_digest is not None:
+        return observation
+    known = records.get(observation.record_digest)
+    former = former_name() if known is None else known.former_digest
+    if former is None or (known is None and former not in records):
+        return observation
+    return msgspec.structs.replace(observation, former_digest=former)
 
 
 def under_its_former_name(records: Mapping[bytes, Observation], observation: Observation) -> Observation | None:

@@ -12,6 +12,11 @@ from schemas.couriers.base import Position
 from schemas.observation import Observation
 from schemas.vocabulary import AnomalyKind, EventType, Outcome, Service, Source, Status, Transition
 
+
+def no_name() -> None:
+    """Return that a record has had no other name."""
+
+
 NameAnomaly = Callable[[AnomalyKind], str]
 """Gives the id of the anomaly that the record at hand would become."""
 
@@ -65,11 +70,15 @@ class Application(msgspec.Struct, frozen=True, gc=False):
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """An observation that reaches its shipment. `again`: its record is read again with today's code."""
+    """An observation that reaches its shipment. `again`: its record is read again with today's code.
+
+    `former_name` gives the record digest that an older edition would have given, if another.
+    """
 
     observation: Observation
     name_anomaly: NameAnomaly
     again: bool = False
+    former_name: Callable[[], bytes | None] = no_name
 
 
 class Comparison(msgspec.Struct, frozen=True, gc=False):

@@ -8,7 +8,15 @@ import msgspec
 
 from processor.core.copies import copy_order, counts_before, under_its_former_name
 from processor.core.placing import anomaly_of, place, place_accepted, reorder
-from processor.core.state import NOTHING_PROVEN, Shipment, StoredObservation, forgotten, new_shipment, retired_shipment
+from processor.core.state import (
+    NOTHING_PROVEN,
+    Shipment,
+    StoredObservation,
+    forgotten,
+    is_formerly_named,
+    new_shipment,
+    retired_shipment,
+)
 from schemas.couriers import Courier
 from schemas.observation import Accept, Observation, impersonal
 
@@ -98,6 +106,7 @@ def assemble(shipment: Shipment) -> None:
     shipment.kept = {}
     shipment.proven = shipment.hinted = NOTHING_PROVEN
     shipment.weight = 0
+    shipment.formerly_named = any(map(is_formerly_named, shipment.records.values()))
     for observation in shipment.records.values():
         shipment.proven = shipment.proven.union(observation.proves)
         shipment.hinted = shipment.hinted.union(observation.hints)

@@ -42,9 +42,16 @@ def place(shipment: Shipment, reading: bytes) -> None:
 
 
 def place_accepted(shipment: Shipment, decision: Accept) -> None:
-    """Bring what a decision accepted up to date. It names a record as the edition did by which it was made."""
-    name = bytes.fromhex(decision.record)
-    for each in [each for each in shipment.records.values() if name in (each.record_digest, each.former_digest)]:
+    """Bring what a decision accepted up to date.
+
+    It names a record as the edition did by which it was made, and the anomaly, which is named as ever.
+    """
+    anomalies = shipment.anomalies
+    for each in [
+        each
+        for name, each in shipment.records.items()
+        if bytes.fromhex(decision.record) in (name, each.former_digest) or anomalies.get(name) == decision.anomaly_id
+    ]:
         place(shipment, each.reading_digest)
 
 

@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from processor.core.copies import with_former_name
 from processor.core.effects import Application, Arrival, Changed, Duplicate, Rejected, Unchanged
 from processor.core.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
 from processor.core.reading import Read, Reading, Unreadable
@@ -146,6 +147,8 @@ class Planner:
         observation = reading.observation
         shipment = self._shipment(observation)
         name, was_retired = shipment.shipment_id, shipment.retired
+        if reading.root is not None:
+            observation = with_former_name(observation, shipment.records, reading.former_name)
         if shipment.erased:
             observation = forgotten(observation)
         origin = self._origin(reading)
@@ -185,7 +188,8 @@ class Planner:
         def name_anomaly(kind: AnomalyKind) -> str:
             return anomaly_id(name, reading.place, self._incarnation, kind)
 
-        applied = apply(shipment, Arrival(observation, name_anomaly, again=root is not None), self._limit)
+        arrival = Arrival(observation, name_anomaly, root is not None, reading.former_name)
+        applied = apply(shipment, arrival, self._limit)
         if owner is not None and applied.effect == Rejected(AnomalyKind.HISTORY_LIMIT):
             return Application(Unchanged(), kept=False)  # it was refused so when it came, and is told once
         return applied

@@ -31,6 +31,12 @@ class Read(msgspec.Struct, frozen=True, gc=False):
         """Partition and offset of the record that was read: the root, where there is one."""
         return self.root or (self.record.partition, self.record.offset)
 
+    def former_name(self) -> bytes | None:
+        """Return the record digest that an older edition gave the record, if it gave another."""
+        if self.observation.decision is not None:
+            return None
+        return COURIERS[self.observation.courier].former_digest(self.record.value or b"")
+
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """A raw record that says nothing, and why."""

@@ -69,6 +69,8 @@ def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Applica
         learn(shipment, observation)
         return Application(Duplicate())
     decision = observation.decision
+    if shipment.formerly_named and decision is None and arrival.former_name() in shipment.records:
+        return Application(Duplicate(), kept=False)
     if decision is not None and not isinstance(decision, SetStatus):
         return apply_decision(shipment, arrival, decision)
     if full:

@@ -11,7 +11,18 @@ import msgspec
 from processor.core.fold import Entry, Snapshot
 from processor.core.timeline import Timeline
 from schemas.couriers import Courier
-from schemas.observation import EDITION, Accept, Decision, Dismiss, Erase, Observation, Retire, SetStatus, impersonal
+from schemas.observation import (
+    SAME_NAMES_SINCE,
+    SAME_WORDS_SINCE,
+    Accept,
+    Decision,
+    Dismiss,
+    Erase,
+    Observation,
+    Retire,
+    SetStatus,
+    impersonal,
+)
 from schemas.vocabulary import Service
 
 NOTHING_PROVEN: Final[frozenset[Service]] = frozenset()
@@ -49,6 +60,8 @@ class Shipment(msgspec.Struct, gc=False):
     """Its history was given up: only the snapshot is left."""
     held: int = 0
     """How many of its couriers' observations are stored. Decisions and newer readings of them are not counted."""
+    formerly_named: bool = False
+    """Whether some of its records may have the names that older editions gave them."""
     weight: int = 0
     """Roughly how many bytes its observations take."""
 
@@ -80,6 +93,7 @@ class Shipment(msgspec.Struct, gc=False):
         match decision:
             case Accept():
                 self.accepted.add(bytes.fromhex(decision.record))
+                self.accepted.update(name for name, each in self.anomalies.items() if each == decision.anomaly_id)
             case Dismiss():
                 self.dismissed.add(decision.anomaly_id)
             case Erase():
@@ -122,7 +136,12 @@ def retired_shipment(courier: Courier, shipment_id: str, version: int, snapshot:
 
 def is_outdated(shipment: Shipment) -> bool:
     """Return whether an older edition read one of its couriers' records: what it shows may be that edition's too."""
-    return any(each.edition < EDITION and each.decision is None for each in shipment.records.values())
+    return any(each.edition < SAME_WORDS_SINCE and each.decision is None for each in shipment.records.values())
+
+
+def is_formerly_named(observation: Observation) -> bool:
+    """Whether the observation's record has the name that an older edition gave it."""
+    return observation.edition < SAME_NAMES_SINCE and observation.decision is None
 
 
 def forgotten(observation: Observation) -> Observation:

@@ -142,6 +142,10 @@ class Courier(Protocol):
         """
         ...
 
+    def former_digest(self, value: bytes) -> bytes | None:
+        """Return the record digest that the first two editions of the rules gave a raw record; None: no other."""
+        ...
+
     def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
         """Decide the service from everything that a shipment's observations prove, and hint at."""
         ...
@@ -165,6 +169,8 @@ def check_reference(reference: object, name: str) -> str:
     """
     if not isinstance(reference, str) or not (reference := reference.strip()):
         raise UnreadableError(DeadLetterReason.NO_SHIPMENT, f"{name} is missing or no text")
+    if reference.isascii() and reference.isprintable() and len(reference) <= MAX_REFERENCE_BYTES:
+        return reference
     if unstorable(reference):
         raise UnreadableError(DeadLetterReason.UNSTORABLE, f"{name} holds a NUL or a lone surrogate")
     if len(reference.encode()) > MAX_REFERENCE_BYTES:

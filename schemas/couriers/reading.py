@@ -12,7 +12,7 @@ from schemas.couriers.base import Courier
 from schemas.observation import EDITION, Charges, Details, Driver, Observation, Stamp
 from schemas.records import Provenance
 from schemas.shipment_ids import shipment_id
-from schemas.times import believed, read_time
+from schemas.times import latest_believed, read_time
 from schemas.tolerant_json import clean, digest
 from schemas.vocabulary import Service, Status, TimeSource
 
@@ -44,6 +44,11 @@ MAX_COUNT: Final = 2**31 - 1
 """The largest failure count that the database holds."""
 
 
+def string(value: object) -> str | None:
+    """Return a text as it is."""
+    return value if isinstance(value, str) else None
+
+
 def text(value: object) -> str | None:
     """Return a text, storable and of bounded length. An empty one is None."""
     if not isinstance(value, str) or not value:
@@ -53,7 +58,12 @@ def text(value: object) -> str | None:
 
 def identifier(value: object) -> str | None:
     """Return an order number or AWB, without the white space around it. White space alone is None."""
-    found = text(value.strip()) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    value = value.strip()
+    if value.isascii() and value.isprintable() and len(value) <= MAX_IDENTIFIER_BYTES:
+        return value or None
+    found = text(value)
     return found if found and len(found.encode()) <= MAX_IDENTIFIER_BYTES else None
 
 
@@ -110,8 +120,13 @@ def first_reference(body: Mapping[str, Any], *names: str) -> Any:
 def driver(value: object) -> Driver | None:
     """Return a driver from an object with `name` and `phone`, or from a bare name."""
     if isinstance(value, str):
-        return Driver(name=text(value)) if value else None
-    found = Driver(name=text(members_of(value).get("name")), phone=text(members_of(value).get("phone")))
+        return named_driver(value, None)
+    return named_driver(members_of(value).get("name"), members_of(value).get("phone"))
+
+
+def named_driver(name: object, phone: object) -> Driver | None:
+    """Return a driver of whom a name or a telephone number is known."""
+    found = Driver(text(name), text(phone))
     return found if found.name or found.phone else None
 
 
@@ -132,6 +147,10 @@ def is_zero_date(value: object, zone: tzinfo) -> bool:
     return found is None or found[0] < YEAR_2000
 
 
+_COURIER: Final = TimeSource.COURIER  # a member of an enumeration takes longer to look up than a time to compare
+_ASSUMED_ZONE: Final = TimeSource.ASSUMED_ZONE
+
+
 class Clock(msgspec.Struct, frozen=True, gc=False):
     """The times of one message: as read, for its identity, and as believed, for its order."""
 
@@ -139,18 +158,20 @@ class Clock(msgspec.Struct, frozen=True, gc=False):
     believed: dict[str, Stamp]
 
 
-def clock(body: Mapping[str, Any], names: Iterable[str], received_at: datetime, zone: tzinfo) -> Clock:
+def clock(given: Mapping[str, object], received_at: datetime, zone: tzinfo) -> Clock:
     """Read the times that may count for a word, by the courier's field names."""
     read: dict[str, datetime | None] = {}
     stamps = {}
-    for name in names:
-        found = read_time(body.get(name), zone)
+    latest = latest_believed(received_at)
+    for name, value in given.items():
+        found = read_time(value, zone)
         if found is None:
             read[name] = None
             continue
-        moment, zoned = read[name], _ = found
-        if believed(moment, received_at):
-            stamps[name] = Stamp(moment, TimeSource.COURIER if zoned else TimeSource.ASSUMED_ZONE)
+        moment, zoned = found
+        read[name] = moment
+        if moment <= latest:
+            stamps[name] = Stamp(moment, _COURIER if zoned else _ASSUMED_ZONE)
     return Clock(read, stamps)
 
 
@@ -187,28 +208,29 @@ def observe(
     known again when it comes with other ones. They give way to `details`.
     """
     shown_word = clean(word[:MAX_TEXT])
-    return Observation(
-        shipment_id=shipment_id(courier.name, provenance.account, reference),
-        courier=courier.name,
-        account=provenance.account,
-        reference=reference,
-        word=shown_word,
-        status=status,
-        known=known,
-        received_at=provenance.received_at,
-        source=provenance.source,
-        record_digest=record_digest,
-        reading_digest=digest((reference, shown_word, status, times.read, count, proves, details)),
-        item=provenance.item,
-        count=count,
-        times=times.believed,
-        updated_at=updated_at,
-        proves=proves,
-        hints=hints,
-        jumps_through=jumps_through,
-        former_digest=former_digest,
-        details=_with_shared(details, shared) if shared else details,
-        edition=EDITION,
+    return Observation(  # by position, several times faster: one is made of every record
+        shipment_id(courier.name, provenance.account, reference),
+        courier.name,
+        provenance.account,
+        reference,
+        shown_word,
+        status,
+        known,
+        provenance.received_at,
+        provenance.source,
+        record_digest,
+        digest((reference, shown_word, status, times.read, count, proves, details)),
+        provenance.item,
+        count,
+        times.believed,
+        updated_at,
+        proves,
+        hints,
+        jumps_through,
+        _with_shared(details, shared) if shared else details,
+        former_digest,
+        None,
+        EDITION,
     )
 
 

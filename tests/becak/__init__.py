@@ -105,9 +105,13 @@ class Becak:
             status=STATES.get(word),
             known=word in STATES,
             record_digest=digest(ride),
-            times=clock(ride, ["at"], provenance.received_at, assumed_zone),
+            times=clock({"at": ride.get("at")}, provenance.received_at, assumed_zone),
             details=Details(order_id=text(ride.get("order")), reason=text(ride.get("why"))),
         )
+
+    def former_digest(self, value: bytes) -> bytes | None:
+        """None: Becak is newer than other digests."""
+        return None
 
     def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
         """Express."""

@@ -16,7 +16,7 @@ from schemas.couriers.reading import first_of, members_of
 from schemas.lifecycle import Lifecycle
 from schemas.observation import Observation, Stamp
 from schemas.records import Provenance, UnreadableError
-from schemas.tolerant_json import is_skippable, load
+from schemas.tolerant_json import digest, is_skippable, load
 from schemas.vocabulary import Service, Source, Status
 
 _THE_WAY_BACK: Final = (("PENDING_RETURN",), ("IN_RETURN",), ("RETURNED",), ("DISPOSED",))
@@ -91,6 +91,10 @@ class Dash:
     def read(self, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
         """Read one delivery envelope. Raises `UnreadableError`."""
         return envelope.read(self, value, provenance, assumed_zone)
+
+    def former_digest(self, value: bytes) -> bytes | None:
+        """Return the digest of the canonical JSON."""
+        return digest(load(value))
 
     def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
         """EXPRESS once proven, or where there are only hints at EXPRESS; else LOGISTIC."""

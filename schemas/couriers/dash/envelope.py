@@ -3,26 +3,36 @@
 Source: dash-webhooks.txt ("Event payload reference"); facts.md ("Dash") for what public integrations add.
 """
 
-from datetime import UTC, tzinfo
-from typing import Any, Final
+from collections.abc import Iterable
+from datetime import UTC, datetime, tzinfo
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
 
 from schemas.couriers.base import Courier, check_reference
 from schemas.couriers.reading import (
+    MAX_AMOUNT,
+    MAX_COUNT,
     MAX_PROOFS,
-    charges,
+    MAX_TEXT,
+    MAX_URL,
+    RUPIAH,
+    amount,
     clock,
     count,
     driver,
     identifier,
     members_of,
     observe,
+    string,
     text,
     url,
 )
-from schemas.observation import Details, Observation, Proof
+from schemas.observation import Charges, Details, Driver, Observation, Proof
 from schemas.records import Provenance, UnreadableError
 from schemas.times import read_time
-from schemas.tolerant_json import digest, load
+from schemas.tolerant_json import digest_of_bytes, is_plain, load
 from schemas.vocabulary import DeadLetterReason, Service, Status
 
 STATUSES: Final[dict[str, Status | None]] = {
@@ -72,8 +82,113 @@ OWN_TIMES: Final = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED
 REASONS: Final = {"FAILED": "failedReason", "CANCELLED": "cancelledReason"}
 
 
+_Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+_Url = Annotated[str, Meta(max_length=MAX_URL)]
+
+
+class Driving(msgspec.Struct, frozen=True, gc=False):
+    """The member `courier`: the driver."""
+
+    name: _Text | None = None
+    phone: _Text | None = None
+
+
+class Recipient(msgspec.Struct, frozen=True, gc=False):
+    """The member `recipient`."""
+
+    actualRecipientName: _Text | None = None
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """The member `quote`: what the delivery costs, in rupiah."""
+
+    amount: Annotated[int, Meta(ge=0, le=MAX_AMOUNT)] | None = None
+
+
+class Picture(msgspec.Struct, frozen=True, gc=False):
+    """An entry of `media`."""
+
+    type: _Text | None = None
+    url: _Url | None = None
+    createdAt: str | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """One delivery: what is looked at of it, under Dash's names and of the types that Dash documents.
+
+    Its texts are of bounded length and storable, but for the times; an empty one says nothing. Source:
+    dash-webhooks.txt, "Field reference".
+    """
+
+    deliveryID: str
+    status: str
+    providerOrderID: str | None = None
+    failedCount: Annotated[int, Meta(ge=0, le=MAX_COUNT)] = 0
+    courier: Driving | None = None
+    recipient: Recipient | None = None
+    quote: Quote | None = None
+    media: list[Picture] | None = None
+    trackingURL: _Url | None = None
+    failedReason: _Text | None = None
+    cancelledReason: _Text | None = None
+    updatedAt: str | None = None
+    pickupAt: str | None = None
+    completedAt: str | None = None
+    failedAt: str | None = None
+    cancelledAt: str | None = None
+
+
+_TIMES: Final = ("updatedAt", "pickupAt", *OWN_TIMES.values())
+_decode: Final = msgspec.json.Decoder(Delivery).decode
+
+
 def read(courier: Courier, value: bytes, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
     """Read one delivery envelope.
+
+    Raises:
+        UnreadableError: it is no object with a status, or names no delivery.
+
+    """
+    said = as_documented(value) or whatever_it_is(value)
+    word, reference = said.status, check_reference(said.deliveryID, "deliveryID")
+    status, proves = STATUSES.get(word), _proves(said)
+    given: dict[str, object] = {"updatedAt": said.updatedAt, "pickupAt": said.pickupAt}
+    own = OWN_TIMES.get(word)
+    times = clock({own: getattr(said, own), **given} if own else given, provenance.received_at, assumed_zone)
+    updated = times.believed.get("updatedAt")
+    return observe(
+        courier,
+        provenance,
+        reference=reference,
+        word=word,
+        status=status,
+        known=word in STATUSES,
+        record_digest=digest_of_bytes(value),
+        times=times,
+        details=_details(said),
+        proves=proves,
+        hints=_hints(word, proves),
+        count=said.failedCount,
+        updated_at=updated.at if updated else None,
+    )
+
+
+def as_documented(value: bytes) -> Delivery | None:
+    """Return a delivery whose members are of the documented types, and short: most are, and so they are read fast.
+
+    None: `whatever_it_is` may read it. Of a body that both read both give the same.
+    """
+    if not is_plain(value):
+        return None
+    try:
+        said = _decode(value)
+    except msgspec.DecodeError:
+        return None
+    return said if said.status else None
+
+
+def whatever_it_is(value: bytes) -> Delivery:
+    """Return a delivery from any JSON text. A member of another type than documented says nothing, or what it means.
 
     Raises:
         UnreadableError: it is no object with a status, or names no delivery.
@@ -83,24 +198,25 @@ def read(courier: Courier, value: bytes, provenance: Provenance, assumed_zone: t
     word = word_of(body)
     if word is None:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not an object with a status")
-    reference = check_reference(body.get("deliveryID"), "deliveryID")
-    names = [name for name in (OWN_TIMES.get(word), "updatedAt", "pickupAt") if name]
-    times = clock(body, names, provenance.received_at, assumed_zone)
-    updated = times.believed.get("updatedAt")
-    return observe(
-        courier,
-        provenance,
-        reference=reference,
-        word=word,
-        status=STATUSES.get(word),
-        known=word in STATUSES,
-        record_digest=digest(body),
-        times=times,
-        details=_details(word, body),
-        proves=(proves := _proves(word, body)),
-        hints=_hints(word, proves),
-        count=count(body.get("failedCount")),
-        updated_at=updated.at if updated else None,
+    driving = driver(body.get("courier"))
+    recipient, quote, media = members_of(body.get("recipient")), members_of(body.get("quote")), body.get("media")
+    return Delivery(
+        deliveryID=check_reference(body.get("deliveryID"), "deliveryID"),
+        status=word,
+        failedCount=count(body.get("failedCount")),
+        courier=Driving(driving.name, driving.phone) if driving else None,
+        recipient=Recipient(text(recipient.get("actualRecipientName"))),
+        quote=Quote(amount(quote.get("amount"))),
+        media=[
+            Picture(text(entry.get("type")), url(entry.get("url")), string(entry.get("createdAt")))
+            for entry in (media if isinstance(media, list) else ())
+            if isinstance(entry, dict)
+        ],
+        providerOrderID=identifier(body.get("providerOrderID")),
+        trackingURL=url(body.get("trackingURL")),
+        failedReason=text(body.get("failedReason")),
+        cancelledReason=text(body.get("cancelledReason")),
+        **{name: string(body.get(name)) for name in _TIMES},
     )
 
 
@@ -110,37 +226,40 @@ def word_of(body: object) -> str | None:
     return word if isinstance(word, str) and word else None
 
 
-def _details(word: str, body: dict[str, Any]) -> Details:
-    recipient = members_of(body.get("recipient"))
+def _details(said: Delivery) -> Details:
+    driving, recipient, quote, media = said.courier, said.recipient, said.quote, said.media
+    reason = REASONS.get(said.status)
     return Details(
-        order_id=identifier(body.get("providerOrderID")),
-        charges=charges(shipping=members_of(body.get("quote")).get("amount")),
-        driver=driver(body.get("courier")),
-        signed_by=text(recipient.get("actualRecipientName")),
-        tracking_url=url(body.get("trackingURL")),
-        reason=text(body.get(REASONS[word])) if word in REASONS else None,
-        proofs=tuple(_proof(entry, link) for entry in _media(body) if (link := url(entry.get("url"))))[:MAX_PROOFS],
+        order_id=identifier(said.providerOrderID) if said.providerOrderID else None,
+        charges=Charges(RUPIAH, quote.amount) if quote and quote.amount is not None else None,
+        driver=Driver(driving.name or None, driving.phone or None)
+        if driving and (driving.name or driving.phone)
+        else None,
+        signed_by=recipient.actualRecipientName or None if recipient else None,
+        tracking_url=said.trackingURL or None,
+        reason=getattr(said, reason) or None if reason else None,
+        proofs=_proofs(media) if media else (),
     )
 
 
-def _proof(entry: dict[str, Any], link: str) -> Proof:
-    taken = read_time(entry.get("createdAt"), UTC)
-    return Proof(type=text(entry.get("type")), url=link, occurred_at=taken[0] if taken else None)
+def _proofs(media: Iterable[Picture]) -> tuple[Proof, ...]:
+    found = [(picture, picture.url) for picture in media if picture.url][:MAX_PROOFS]
+    return tuple([Proof(picture.type or None, link, _moment(picture.createdAt)) for picture, link in found])
 
 
-def _media(body: dict[str, Any]) -> list[dict[str, Any]]:
-    media = body.get("media")
-    return [entry for entry in media if isinstance(entry, dict)] if isinstance(media, list) else []
+def _moment(taken_at: str | None) -> datetime | None:
+    taken = read_time(taken_at, UTC)
+    return taken[0] if taken else None
 
 
-def _proves(word: str, body: dict[str, Any]) -> tuple[Service, ...]:
+def _proves(said: Delivery) -> tuple[Service, ...]:
     """Which service a body gives away. dash-webhooks.txt, "LOGISTIC payloads omit trackingURL entirely"."""
+    word = said.status
     if word not in STATUSES:
         return ()
-    pickup_proof = any(entry.get("type") == "PICKUP_PROOF" for entry in _media(body))
-    express = word in EXPRESS_WORDS or pickup_proof or text(body.get("trackingURL")) is not None
-    logistic = word in LOGISTIC_WORDS
-    return (*([Service.EXPRESS] if express else ()), *([Service.LOGISTIC] if logistic else ()))
+    pictured = said.media and any(picture.type == "PICKUP_PROOF" for picture in said.media)
+    express = (Service.EXPRESS,) if pictured or said.trackingURL or word in EXPRESS_WORDS else ()
+    return (*express, Service.LOGISTIC) if word in LOGISTIC_WORDS else express
 
 
 def _hints(word: str, proves: tuple[Service, ...]) -> tuple[Service, ...]:

@@ -80,7 +80,11 @@ class KiriminAja:
         envelope = load(value)
         if isinstance(envelope, dict) and envelope.get("method") == pull.METHOD:
             return pull.read(self, envelope, provenance, assumed_zone)
-        return push.read(self, envelope, provenance, assumed_zone)
+        return push.read(self, value, envelope, provenance, assumed_zone)
+
+    def former_digest(self, value: bytes) -> bytes | None:
+        """Return the digest of the canonical JSON of an item; a pulled entry was named as today."""
+        return push.former_digest(value)
 
     def service(self, proven: frozenset[Service], hinted: frozenset[Service]) -> Service:
         """Instant once proven, else express."""

@@ -187,7 +187,9 @@ def read(courier: Courier, record: dict[str, Any], provenance: Provenance, assum
         status=status,
         known=word in CODES,
         record_digest=digest((METHOD, reference, entry, new)),
-        times=clock(_timed(entry, record, assumed_zone), [ENTRY_TIME], provenance.received_at, assumed_zone),
+        times=clock(
+            {ENTRY_TIME: _timed(entry, record, assumed_zone).get(ENTRY_TIME)}, provenance.received_at, assumed_zone
+        ),
         details=Details(
             driver=driver(entry.get("driver")),
             signed_by=text(entry.get("receiver")) if status in HANDED_OVER else None,

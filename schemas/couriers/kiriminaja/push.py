@@ -27,7 +27,7 @@ from schemas.couriers.reading import (
 )
 from schemas.observation import Carrier, Details, Observation
 from schemas.records import Provenance, UnreadableError
-from schemas.tolerant_json import digest, elements, is_skippable, load, members
+from schemas.tolerant_json import digest, digest_of_bytes, elements, is_skippable, load, members
 from schemas.vocabulary import DeadLetterReason, Service, Status
 
 REFERENCES: Final = ("order_id", "awb")
@@ -178,8 +178,8 @@ def split(body: bytes, envelope: Mapping[str, bytes]) -> list[WebhookItem]:
     ]
 
 
-def read(courier: Courier, envelope: object, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
-    """Read one item.
+def read(courier: Courier, value: bytes, envelope: object, provenance: Provenance, assumed_zone: tzinfo) -> Observation:
+    """Read one item. `envelope` is the record's value as JSON.
 
     Raises:
         UnreadableError: the record is no item, names no shipment or has no word.
@@ -202,11 +202,27 @@ def read(courier: Courier, envelope: object, provenance: Provenance, assumed_zon
         word=word,
         status=Status.RETURNING if returning else meanings.get(word),
         known=word in meanings,
-        record_digest=digest((method, item, package)),
-        times=clock(body, _times_of(word, item, instant_item=instant_item), provenance.received_at, assumed_zone),
+        record_digest=digest_of_bytes(value),
+        times=clock(
+            {name: body.get(name) for name in _times_of(word, item, instant_item=instant_item)},
+            provenance.received_at,
+            assumed_zone,
+        ),
         details=_details(body),
         proves=(Service.INSTANT,) if instant and word in meanings else (),
     )
+
+
+def former_digest(value: bytes) -> bytes | None:
+    """Return the digest by which the first editions named an item: of the canonical JSON of method, item and package.
+
+    A pulled entry, which is no item, is named as ever.
+    """
+    try:
+        item, package, method = _one_item(load(value))
+    except UnreadableError:
+        return None
+    return digest((method, item, package))
 
 
 def _times_of(word: str, item: object, *, instant_item: bool) -> list[str]:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from runtime.settings import load_settings
 from schemas.couriers import COURIERS
 from schemas.couriers.base import NotFound, WebhookItem
@@ -24,6 +26,11 @@ def read(courier: str, body: bytes | Any, received_at: datetime = RECEIVED) -> O
     value = body if isinstance(body, bytes) else json.dumps(body).encode()
     provenance = Provenance(courier=courier, received_at=received_at)
     return COURIERS[courier].read(value, provenance, ZONE_OF(courier, Source.PUSH))
+
+
+def said(observation: Observation) -> Observation:
+    """Return what a record says, however it is spelled: all but the digest of its bytes."""
+    return msgspec.structs.replace(observation, record_digest=b"")
 
 
 def refusal(courier: str, body: bytes | Any) -> str:
