@@ -98,7 +98,7 @@ class State(msgspec.Struct, frozen=True, gc=False):
     raw: RawCoordinates
 
 
-class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened to a shipment, on `shipment.events`. Details are the snapshot's after it."""
 
     id: str

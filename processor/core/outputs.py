@@ -89,45 +89,55 @@ def event_output(
     courier: Courier, origin: Origin, observation: Observation, snapshot: Snapshot, change: Changed, version: int
 ) -> Output:
     """Write the event of a change."""
-    details = snapshot.details
-    failed = snapshot.status is Status.FAILED
-    event = Event(
-        id=f"{observation.shipment_id}/{version}",
-        type=change.type,
-        shipment_id=observation.shipment_id,
-        version=version,
-        courier=observation.courier,
-        account=observation.account,
-        service=snapshot.service,
-        carrier=details.carrier,
-        courier_ref=observation.reference,
-        order_id=details.order_id,
-        awb=details.awb,
-        status=snapshot.status,
-        previous_status=change.previous,
-        phase=PHASES[snapshot.status],
-        final=courier.lifecycles[snapshot.service].is_final(snapshot.status),
-        transition=change.transition,
-        skipped=change.skipped,
-        courier_status=snapshot.courier_status,
-        failed_count=snapshot.failed_count,
-        attempt=max(snapshot.failed_count, 1) if failed else snapshot.failed_count + 1,
-        occurred_at=format_time(snapshot.occurred.at),
-        occurred_at_source=snapshot.occurred.source,
-        received_at=format_time(observation.received_at),
-        recorded_at=format_time(origin.recorded_at),
-        reason=details.reason,
-        description=details.description,
-        charges=details.charges,
-        personal=published_persons(details),
-        observed=_observed(observation, courier.occurred(observation, snapshot.service))
-        if change.late and observation.takes_part
-        else None,
-        resolves=_named(change.resolves),
-        source=origin.source(observation),
-        raw=origin.raw,
+    status, details, count = snapshot.status, snapshot.details, snapshot.failed_count
+    shipment_id, record = observation.shipment_id, origin.record
+    shows_webhook = change.late and observation.takes_part
+    event = Event(  # by position, several times faster
+        f"{shipment_id}/{version}",
+        change.type,
+        shipment_id,
+        version,
+        observation.courier,
+        observation.account,
+        snapshot.service,
+        details.carrier,
+        observation.reference,
+        details.order_id,
+        details.awb,
+        status,
+        change.previous,
+        PHASES[status],
+        courier.lifecycles[snapshot.service].is_final(status),
+        change.transition,
+        change.skipped,
+        snapshot.courier_status,
+        count,
+        max(count, 1) if status is Status.FAILED else count + 1,
+        format_time(snapshot.occurred.at),
+        snapshot.occurred.source,
+        format_time(observation.received_at),
+        format_time(origin.recorded_at),
+        details.reason,
+        details.description,
+        details.charges,
+        published_persons(details),
+        _observed(observation, courier.occurred(observation, snapshot.service)) if shows_webhook else None,
+        _named(change.resolves) if change.resolves else (),
+        origin.source(observation),
+        origin.raw,
     )
-    return _stored(Topic.EVENTS, origin, 0, observation.shipment_id, _encode(event), version, event=event)
+    return Output(
+        Topic.EVENTS,
+        record.partition,
+        record.offset,
+        0,
+        shipment_id.encode(),
+        _encode(event),
+        origin.recorded_at,
+        shipment_id,
+        version,
+        event=event,
+    )
 
 
 def anomaly_output(
@@ -148,7 +158,7 @@ def anomaly_output(
         source=origin.source(observation),
         raw=origin.raw,
     )
-    return _stored(Topic.ANOMALIES, origin, ordinal, observation.shipment_id, _encode(anomaly), anomaly=anomaly)
+    return _stored(Topic.ANOMALIES, origin, ordinal, observation.shipment_id, _encode(anomaly), anomaly)
 
 
 def chunk_end(sizes: Iterable[tuple[int, int, int]], outputs: int, bytes_: int) -> int | None:
@@ -217,9 +227,6 @@ def _stored(
     ordinal: int,
     shipment_id: str,
     value: bytes | None,
-    version: int | None = None,
-    *,
-    event: Event | None = None,
     anomaly: Anomaly | None = None,
 ) -> Output:
     record = origin.record
@@ -232,7 +239,5 @@ def _stored(
         value,
         origin.recorded_at,
         shipment_id,
-        version,
-        event=event,
         anomaly=anomaly,
     )

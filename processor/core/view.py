@@ -95,8 +95,13 @@ IDENTITY: Final = ("courier", "account", "courier_ref")
 """The fields of a view that say whose shipment it is. They follow from its id, and never change."""
 
 
+_NOBODY: Final = Personal(None, None, None, ())
+
+
 def published_persons(persons: Details | Persons) -> Personal:
     """Return personal data as events and states show it."""
+    if persons.driver is None and persons.signed_by is persons.tracking_url is None and not persons.proofs:
+        return _NOBODY
     return Personal(
         persons.driver,
         persons.signed_by,
