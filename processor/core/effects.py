@@ -8,6 +8,7 @@ import msgspec
 from processor.core.fold import Snapshot, Verdict, transition_of
 from processor.core.history import refuse
 from processor.core.state import Shipment
+from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import Observation
 from schemas.vocabulary import AnomalyKind, EventType, Outcome, Service, Source, Status, Transition
@@ -179,17 +180,7 @@ class Comparison(msgspec.Struct, frozen=True, gc=False):
         resolves = self._resolved()
         if not verdict.moved:
             return Changed(EventType.UPDATED, previous=verdict.before, resolves=resolves)
-        lifecycles, shown = self.shipment.courier.lifecycles, self.shown
-        from_final = shown is not None and lifecycles[shown.service].is_final(shown.status)
-        return Changed(
-            EventType.STATUS_CHANGED,
-            previous=verdict.before,
-            transition=transition_of(
-                lifecycles[self.shipment.service], verdict, snapshot.status, from_final=from_final
-            ),
-            skipped=verdict.passed,
-            resolves=resolves,
-        )
+        return moved_to(snapshot, self.shown, verdict, self.shipment.courier, resolves)
 
     def _resolved(self) -> tuple[str, ...]:
         """Return the anomalies whose observations count now and did not before.
@@ -202,16 +193,20 @@ class Comparison(msgspec.Struct, frozen=True, gc=False):
         return timeline.resolved()
 
 
+def moved_to(
+    snapshot: Snapshot, shown: Snapshot | None, verdict: Verdict, courier: Courier, resolves: tuple[str, ...] = ()
+) -> Changed:
+    """Return the event of a status that moved by an observation in its turn. `shown` is the snapshot before."""
+    lifecycles = courier.lifecycles
+    from_final = shown is not None and lifecycles[shown.service].is_final(shown.status)
+    transition = transition_of(lifecycles[snapshot.service], verdict, snapshot.status, from_final=from_final)
+    return Changed(EventType.STATUS_CHANGED, verdict.before, transition, verdict.passed, resolves=resolves)
+
+
 def compare(shipment: Shipment) -> Comparison:
     """Begin to watch what changes of a shipment: return it beside what it is now."""
     shipment.timeline.mark()
-    return Comparison(
-        shipment=shipment,
-        service=shipment.service,
-        snapshot=shipment.snapshot,
-        shown=shipment.shown,
-        in_conflict=len(shipment.proven) > 1,
-    )
+    return Comparison(shipment, shipment.service, shipment.snapshot, shipment.shown, len(shipment.proven) > 1)
 
 
 def conclude(comparison: Comparison, arrival: Arrival, effect: Effect, *, kept: bool = True) -> Application:

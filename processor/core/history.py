@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from processor.core.copies import copy_order, counts_before, under_its_former_name
+from processor.core.fold import Verdict
 from processor.core.placing import anomaly_of, place, place_accepted, reorder
 from processor.core.state import (
     NOTHING_PROVEN,
@@ -19,11 +20,13 @@ from processor.core.state import (
 )
 from schemas.couriers import Courier
 from schemas.observation import Accept, Observation, impersonal
+from schemas.vocabulary import Source
 
-BARE_WEIGHT: Final = 1_500
-"""Bytes that an observation takes beside its details, its entry and its verdict included."""
+BARE_WEIGHT: Final = 2_000
+"""Bytes that an observation takes beside its longest details, its entry and its verdict included."""
 
-_encode: Final = msgspec.json.Encoder().encode
+PICTURE_WEIGHT: Final = 250
+"""Bytes that a picture takes beside its link."""
 
 
 def rebuild(courier: Courier, shipment_id: str, version: int, history: Iterable[StoredObservation]) -> Shipment:
@@ -56,16 +59,15 @@ def learn(shipment: Shipment, observation: Observation, old: Observation | None 
         old = shipment.records.get(observation.record_digest)
     elif old.record_digest != observation.record_digest:
         _rename(shipment, old, observation)
-    shipment.records[observation.record_digest] = observation
-    shipment.weight += _weight(observation)
+    remember(shipment, observation)
     if old is not None:
         shipment.weight -= _weight(old)
         _let_go(shipment, old)
     _keep(shipment, observation)
-    _prove(shipment, observation, old)
+    evidence_changed = _prove(shipment, observation, old)
     if observation.decision is not None:
         shipment.heed(observation.decision)
-    if shipment.courier.service(shipment.proven, shipment.hinted) is not shipment.service:
+    if evidence_changed and shipment.courier.service(shipment.proven, shipment.hinted) is not shipment.service:
         reorder(shipment)
     else:
         place(shipment, observation.reading_digest)
@@ -74,6 +76,43 @@ def learn(shipment: Shipment, observation: Observation, old: Observation | None 
         if isinstance(observation.decision, Accept):
             place_accepted(shipment, observation.decision)
     shipment.snapshot = shipment.timeline.snapshot
+
+
+def follow(shipment: Shipment, observation: Observation) -> Verdict | None:
+    """Take what a pushed record says, which comes in its turn and counts; return its verdict. None: it may not be so.
+
+    Nearly every record comes so. Nothing that is known changes its place or its meaning then, and neither does what the
+    shipment is folded for.
+    """
+    if (
+        observation.status is None
+        or not observation.known
+        or observation.source is Source.PULL
+        or observation.decision is not None
+        or shipment.shown is not shipment.snapshot
+        or shipment.statuses_set
+        or shipment.accepted
+    ):
+        return None
+    proven, hinted = shipment.proven, shipment.hinted
+    if not (proven.issuperset(observation.proves) and hinted.issuperset(observation.hints)):
+        proven, hinted = proven.union(observation.proves), hinted.union(observation.hints)
+        if len(proven) > 1 or shipment.courier.service(proven, hinted) is not shipment.service:
+            return None
+    verdict = shipment.timeline.follow(observation)
+    if verdict is None:
+        return None
+    remember(shipment, observation)
+    shipment.kept[observation.reading_digest] = [observation]
+    shipment.proven, shipment.hinted = proven, hinted
+    shipment.snapshot = shipment.timeline.snapshot
+    return verdict
+
+
+def remember(shipment: Shipment, observation: Observation) -> None:
+    """Keep an observation under its record's name."""
+    shipment.records[observation.record_digest] = observation
+    shipment.weight += _weight(observation)
 
 
 def refuse(shipment: Shipment, observation: Observation, anomaly_id: str) -> None:
@@ -119,7 +158,10 @@ def assemble(shipment: Shipment) -> None:
 
 
 def _weight(observation: Observation) -> int:
-    return BARE_WEIGHT + len(_encode(observation.details))
+    details = observation.details
+    texts = len(details.tracking_url or "") + len(details.reason or "") + len(details.description or "")
+    pictures = sum([PICTURE_WEIGHT + len(proof.url) for proof in details.proofs]) if details.proofs else 0
+    return BARE_WEIGHT + texts + pictures
 
 
 def _rename(shipment: Shipment, old: Observation, observation: Observation) -> None:
@@ -147,11 +189,15 @@ def _let_go(shipment: Shipment, observation: Observation) -> None:
         del shipment.kept[observation.reading_digest]
 
 
-def _prove(shipment: Shipment, observation: Observation, old: Observation | None) -> None:
-    """Bring what speaks for a service up to date."""
+def _prove(shipment: Shipment, observation: Observation, old: Observation | None) -> bool:
+    """Bring what speaks for a service up to date; return whether that is something else now."""
+    proven, hinted = shipment.proven, shipment.hinted
     if old is not None and (old.proves, old.hints) != (observation.proves, observation.hints):
         shipment.proven = NOTHING_PROVEN.union(*(each.proves for each in shipment.records.values()))
         shipment.hinted = NOTHING_PROVEN.union(*(each.hints for each in shipment.records.values()))
-    elif observation.proves or observation.hints:
-        shipment.proven = shipment.proven.union(observation.proves)
-        shipment.hinted = shipment.hinted.union(observation.hints)
+    elif not (proven.issuperset(observation.proves) and hinted.issuperset(observation.hints)):
+        shipment.proven = proven.union(observation.proves)
+        shipment.hinted = hinted.union(observation.hints)
+    else:
+        return False
+    return True

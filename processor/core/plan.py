@@ -196,13 +196,7 @@ class Planner:
 
     def _origin(self, reading: Reading) -> Origin:
         root = reading.root if isinstance(reading, Read) else None
-        return Origin(
-            topic=self._raw_topic,
-            record=reading.record,
-            recorded_at=self._now,
-            incarnation=self._incarnation,
-            root=root,
-        )
+        return Origin(self._raw_topic, reading.record, self._now, self._incarnation, root)
 
     def _publish(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
@@ -271,13 +265,13 @@ def _repeated(reading: Read) -> ObservationRow:
 def _row(reading: Read, observation: Observation, applied: Application, version: int) -> ObservationRow:
     effect = applied.effect
     return ObservationRow(
-        record=reading.record,
-        observation=observation,
-        outcome=effect.outcome,
-        anomaly_kind=effect.kind if isinstance(effect, Rejected) else None,
-        version=version if isinstance(effect, Changed) else None,
-        kept=applied.kept,
-        root=reading.root,
-        command_id=reading.command_id,
-        stored=applied.kept or reading.root is None or effect.outcome not in _SILENT,
+        reading.record,
+        observation,
+        effect.outcome,
+        effect.kind if isinstance(effect, Rejected) else None,
+        version if isinstance(effect, Changed) else None,
+        applied.kept,
+        reading.root,
+        reading.command_id,
+        applied.kept or reading.root is None or effect.outcome not in _SILENT,
     )

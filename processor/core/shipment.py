@@ -7,11 +7,22 @@ import msgspec
 
 from processor.core.copies import counts_before, under_its_former_name, which_record
 from processor.core.decisions import apply_decision
-from processor.core.effects import Application, Arrival, Duplicate, Effect, Rejected, Unchanged, compare, conclude
-from processor.core.history import learn
+from processor.core.effects import (
+    Application,
+    Arrival,
+    Changed,
+    Duplicate,
+    Effect,
+    Rejected,
+    Unchanged,
+    compare,
+    conclude,
+    moved_to,
+)
+from processor.core.history import follow, learn
 from processor.core.state import Shipment, forgotten
 from schemas.observation import KEPT_OBSERVATIONS, Observation, SetStatus
-from schemas.vocabulary import AnomalyKind
+from schemas.vocabulary import AnomalyKind, EventType
 
 
 def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) -> Application:
@@ -75,12 +86,27 @@ def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Applica
         return apply_decision(shipment, arrival, decision)
     if full:
         return Application(Rejected(AnomalyKind.HISTORY_LIMIT), kept=False)
+    if not arrival.again and (followed := _follow(shipment, observation)):
+        return followed
     comparison = compare(shipment)
     learn(shipment, observation)
     effect: Effect = comparison.of_news(observation) if observation.known else Rejected(AnomalyKind.UNKNOWN_STATUS)
     if arrival.again:
         effect = comparison.of_rereading(effect)
     return conclude(comparison, arrival, effect)
+
+
+def _follow(shipment: Shipment, observation: Observation) -> Application | None:
+    """Apply an observation that comes in its turn: what `_apply_first` comes to, with nothing to compare."""
+    shown, verdict = shipment.shown, follow(shipment, observation)
+    if verdict is None:
+        return None
+    snapshot = shipment.snapshot
+    assert snapshot is not None
+    shipment.count_event()
+    if verdict.moved:
+        return Application(moved_to(snapshot, shown, verdict, shipment.courier))
+    return Application(Changed(EventType.UPDATED, verdict.before))
 
 
 def _apply_copy(shipment: Shipment, arrival: Arrival) -> Application:

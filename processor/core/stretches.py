@@ -95,13 +95,13 @@ class Rules:
             self.judge(run, entry)
         return run
 
-    def judge(self, run: Run, entry: Entry) -> None:
-        """Judge one entry more, behind those of a run."""
+    def judge(self, run: Run, entry: Entry) -> bool:
+        """Judge one entry more, behind those of a run; return whether it counts."""
         observation = entry.observation
         if observation.status is None:
             run.background = merge(run.background, observation.details, moved=False)
             run.verdicts.append(None)
-            return
+            return False
         run.now, verdict = advance(
             self._courier, self._service, run.now, observation, run.background, forced=entry.forced
         )
@@ -109,6 +109,7 @@ class Rules:
             run.last = len(run.verdicts)
             run.moved = run.moved or verdict.moved
         run.verdicts.append(verdict)
+        return verdict.accepted
 
     def added(self, stretch: Stretch) -> Sum:
         """Return what all entries up to a stretch's end come to."""
@@ -120,6 +121,6 @@ class Rules:
             return before
         if before.snapshot is not None:
             return Sum(joined(self._lifecycle, before.snapshot, run.now, moved=run.moved))
-        if before.background == NO_DETAILS:
+        if before.background is NO_DETAILS or before.background == NO_DETAILS:
             return Sum(run.now)
         return Sum(msgspec.structs.replace(run.now, details=merge(before.background, run.now.details, moved=True)))

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from processor.core.fold import Entry, Snapshot, Verdict, sort_key
+from processor.core.fold import Entry, Snapshot, Verdict, advance, sort_key
 from processor.core.stretches import NOTHING, Rules, Stretch, Sum
 from schemas.couriers import Courier
 from schemas.couriers.base import Position
@@ -31,8 +31,11 @@ class Timeline:
     """The entries of one shipment, in order, and their fold."""
 
     __slots__ = (
+        "_ahead",
         "_counted",
+        "_followed",
         "_keys",
+        "_last",
         "_last_before",
         "_moments",
         "_rules",
@@ -52,7 +55,10 @@ class Timeline:
         self._moments: Counter[tuple[Status | None, datetime]] | None = None
         self._counted: dict[str, bool] = {}
         self._touched: dict[int, Stretch] = {}
+        self._last: Position | None = None
         self._last_before: Position | None = None
+        self._followed: list[Entry] = []
+        self._ahead: Snapshot | None = None
         ordered = sorted(entries, key=_key)
         self._keys = {entry.observation.reading_digest: entry.key for entry in ordered}
         self._stretches = [Stretch(ordered[at : at + FULL]) for at in range(0, len(ordered), FULL)]
@@ -68,10 +74,11 @@ class Timeline:
 
     def __len__(self) -> int:
         """Return how many entries there are."""
-        return len(self._keys)
+        return len(self._keys) + len(self._followed)
 
     def __iter__(self) -> Iterator[Entry]:
         """Give the entries in order, each with its verdict."""
+        self._take_in()
         for stretch in self._stretches:
             for entry, verdict in stretch.judged:
                 yield _with_verdict(entry, verdict)
@@ -79,7 +86,7 @@ class Timeline:
     @property
     def snapshot(self) -> Snapshot | None:
         """What all entries add up to; None where none has a status."""
-        return self._sum.snapshot
+        return self._ahead if self._followed else self._sum.snapshot
 
     def place_of(self, observation: Observation) -> Position:
         """Return the place of a courier's observation among the entries."""
@@ -87,6 +94,7 @@ class Timeline:
 
     def holds(self, reading: bytes) -> bool:
         """Whether a reading, by its digest, has an entry."""
+        self._take_in()
         return reading in self._keys
 
     def has(self, entry: Entry) -> bool:
@@ -96,6 +104,7 @@ class Timeline:
 
     def newest_by(self, moment: datetime) -> Position:
         """Return the place of the last of the entries received by a moment; before everything if there is none."""
+        self._take_in()
         for stretch in reversed(self._stretches):
             for entry in reversed(stretch.entries):
                 if entry.observation.received_at <= moment:
@@ -104,6 +113,7 @@ class Timeline:
 
     def find(self, reading: bytes) -> Entry | None:
         """Return the entry of a reading, by its digest, with its verdict."""
+        self._take_in()
         key = self._keys.get(reading)
         if key is None:
             return None
@@ -113,6 +123,7 @@ class Timeline:
 
     def judged(self, reading: bytes) -> tuple[Position, Verdict | None]:
         """Return the place and the verdict of a reading that has an entry."""
+        self._take_in()
         key = self._keys[reading]
         stretch, place = self._find(key)
         assert stretch.run is not None
@@ -120,16 +131,18 @@ class Timeline:
 
     def at_the_time(self, observation: Observation) -> int:
         """Return how many entries have an observation's status and time."""
+        self._take_in()
         if self._moments is None:
             self._moments = Counter(self._moment(entry.observation) for entry in self)
         return self._moments[self._moment(observation)]
 
     def mark(self) -> None:
         """Begin to watch what changes."""
+        self._take_in()
         if self._counted or self._touched:
             self._counted.clear()
             self._touched.clear()
-        self._last_before = self._last()
+        self._last_before = self._last
 
     def mark_as(self, before: "Timeline") -> None:
         """Watch from where another order of the same observations stood."""
@@ -141,7 +154,7 @@ class Timeline:
 
     def resolved(self) -> tuple[str, ...]:
         """Return the anomalies whose entries count now and did not at the mark, in order."""
-        if all(self._counted.values()):
+        if not self._counted or all(self._counted.values()):
             return ()
         found = {
             entry.key: entry.anomaly
@@ -153,10 +166,26 @@ class Timeline:
 
     def is_last(self, key: Position) -> bool:
         """Whether the entry of this place is the last that counts, behind all that counted at the mark."""
-        return self._last() == key and (self._last_before is None or self._last_before < key)
+        return self._last == key and (self._last_before is None or self._last_before < key)
+
+    def follow(self, observation: Observation) -> Verdict | None:
+        """Take an observation that comes behind all entries and counts; return its verdict. None: it does not.
+
+        Nothing before it changes, so it is judged by itself, and becomes an entry when entries are next looked at.
+        """
+        key, end = self.place_of(observation), self._end()
+        if end is not None and key < end:
+            return None
+        snapshot, verdict = advance(self.courier, self.service, self.snapshot, observation, self._sum.background)
+        if not verdict.accepted:
+            return None
+        self._followed.append(Entry(key, observation))
+        self._ahead = snapshot
+        return verdict
 
     def insert(self, entry: Entry) -> None:
         """Put an entry in its place."""
+        self._take_in()
         self._keys[entry.observation.reading_digest] = entry.key
         self._note_moment(entry.observation, 1)
         if entry.anomaly is not None:
@@ -177,6 +206,7 @@ class Timeline:
 
     def remove(self, reading: bytes) -> Entry:
         """Take the entry of a reading out and return it."""
+        self._take_in()
         key = self._keys.pop(reading)
         at = self._at(key)
         stretch = self._stretches[at]
@@ -192,11 +222,27 @@ class Timeline:
 
     def refuse(self, reading: bytes, anomaly: str | None) -> None:
         """Note which anomaly refused an entry. Its verdict stays."""
+        self._take_in()
         key = self._keys[reading]
         stretch, place = self._find(key)
         old = stretch.entries[place]
         stretch.entries[place] = msgspec.structs.replace(old, anomaly=anomaly)
         stretch.refused += (anomaly is not None) - (old.anomaly is not None)
+
+    def _end(self) -> Position | None:
+        """Return the place of the last entry, whether it counts or not."""
+        if self._followed:
+            return self._followed[-1].key
+        return self._stretches[-1].entries[-1].key if self._stretches else None
+
+    def _take_in(self) -> None:
+        """Make entries of the observations that followed."""
+        if self._followed:
+            followed, self._followed, self._ahead = self._followed, [], None
+            for entry in followed:
+                self._keys[entry.observation.reading_digest] = entry.key
+                self._note_moment(entry.observation, 1)
+                self._append(entry)
 
     def _append(self, entry: Entry) -> None:
         """Judge an entry that comes last. How its stretch is judged from elsewhere is no longer known."""
@@ -212,7 +258,8 @@ class Timeline:
             stretch.runs.clear()
         stretch.entries.append(entry)
         stretch.refused += entry.anomaly is not None
-        self._rules.judge(run, entry)
+        if self._rules.judge(run, entry):
+            self._last = entry.key
         self._sum = self._rules.added(stretch)
         if entry.anomaly is not None:
             self._watch(stretch)
@@ -227,14 +274,16 @@ class Timeline:
         """Judge and add up anew from a stretch on, until nothing differs from before."""
         for stretch in islice(self._stretches, at, None):
             if stretch.run is not None and stretch.before == before:
-                return
+                break
             stretch.before = before
             basis = self._rules.basis(before)
             if stretch.run is None or stretch.run.basis != basis:
                 self._watch(stretch)
                 stretch.turn_to(stretch.runs.get(basis) or self._rules.judged(stretch.entries, basis))
             before = self._rules.added(stretch)
-        self._sum = before
+        else:
+            self._sum = before
+        self._last = self._find_last()
 
     def _watch(self, stretch: Stretch) -> None:
         """Remember which of a stretch's refused entries count, at first."""
@@ -245,7 +294,7 @@ class Timeline:
                     if entry.anomaly is not None:
                         self._counted.setdefault(entry.anomaly, verdict is not None and verdict.accepted)
 
-    def _last(self) -> Position | None:
+    def _find_last(self) -> Position | None:
         """Return the place of the last entry that counts."""
         for stretch in reversed(self._stretches):
             if stretch.run is not None and stretch.run.last >= 0:
