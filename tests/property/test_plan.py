@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from processor.core import shipment
 from processor.core.messages import messages
 from processor.core.reading import Reading
 from schemas.records import RawRecord
@@ -52,6 +54,17 @@ def test_batches_never_show(data: st.DataObject) -> None:
         for plan in plans:
             state.update(plan.shipments)
     assert states[0] == states[1]
+
+
+@given(log=logs(), in_order=st.booleans())
+def test_what_comes_in_its_turn_comes_to_the_same_as_when_it_is_compared(log: list[RawRecord], in_order: bool) -> None:
+    if in_order:
+        log = renumbered(sorted(log, key=lambda record: record.headers))  # by the time received, above all
+    readings = readings_of(log)
+    (quick,) = plan_in_batches(readings, [])
+    with patch.object(shipment, "follow", return_value=None):
+        (compared,) = plan_in_batches(readings, [])
+    assert quick == compared
 
 
 @given(data=st.data())
