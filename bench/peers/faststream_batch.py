@@ -51,7 +51,7 @@ async def main() -> None:
     async def handle(webhooks: list[Webhook], message: KafkaMessage) -> None:
         ids = [webhook.deliveryID for webhook in webhooks]
         newest = await database.fetch(UPSERT, ids, [webhook.status for webhook in webhooks])
-        versions: dict[str, int] = dict(newest)
+        versions: dict[str, int] = {row["id"]: row["version"] for row in newest}
         events: dict[int, list[KafkaPublishMessage]] = defaultdict(list)
         for webhook, record in zip(reversed(webhooks), reversed(message.raw_message), strict=True):
             event = {"id": webhook.deliveryID, "status": webhook.status, "version": versions[webhook.deliveryID]}
