@@ -27,9 +27,9 @@ class Records(Protocol):
 class RawRecords(msgspec.Struct, frozen=True):
     """One record of each piece of a webhook's body, in the body's order.
 
-    They are made anew at each iteration: those of the largest body take several times its bytes. `webhook` holds for
-    all of them but for each one's place. A record's timestamp is the time received, its key the shipment_id, or the
-    digest of its bytes when they name no shipment.
+    They are made anew at each iteration: those of the largest body take several times its bytes. `webhook` is what a
+    record alone has, and holds for all of several but for each one's place. A record's timestamp is the time received,
+    its key the shipment_id, or the digest of its bytes when they name no shipment.
     """
 
     pieces: Sequence[WebhookItem]
@@ -43,6 +43,9 @@ class RawRecords(msgspec.Struct, frozen=True):
         """Make them one by one."""
         timestamp_ms = milliseconds(self.webhook.received_at)
         shared = self.webhook.headers()
+        if len(self.pieces) == 1:  # as most webhooks have
+            yield NewRecord(_key(self.pieces[0], self.webhook), self.pieces[0].value, shared, timestamp_ms)
+            return
         place = next(at for at, (name, _) in enumerate(shared) if name == ITEM)
         for item, piece in enumerate(self.pieces, start=1):
             headers = [*shared]

@@ -153,6 +153,15 @@ class IngestMetrics:
             registry=registry,
         )
 
+        self._answered: dict[tuple[str, int], Counter] = {}
+
+    def answered(self, courier: str, code: int) -> Counter:
+        """Return what counts the answers of one courier and code. Finding it by its labels would take the longest."""
+        counter = self._answered.get((courier, code))
+        if counter is None:
+            counter = self._answered[courier, code] = self.requests.labels(courier, str(code))
+        return counter
+
     def begin(self, couriers: Iterable[str], codes: Sequence[int]) -> None:
         """Show what is counted by courier at 0: a rate over a label that comes into being misses its first."""
         for courier in couriers:

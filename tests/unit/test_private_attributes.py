@@ -10,6 +10,7 @@ import aiokafka.client
 import asyncpg
 import pytest
 from aiohttp import ClientSession, web
+from aiohttp.base_protocol import BaseProtocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
@@ -40,6 +41,7 @@ REACHED: Final[dict[type[Any], tuple[str, ...]]] = {
     TransactionManager: ("_transaction_waiter",),
     _DefaultRecordBatchPy: ("_buffer", "_maybe_uncompress"),
     ClientSession: ("_retry_connection",),
+    BaseProtocol: ("_drain_helper",),
     web.BaseRequest: ("_prepare_hook",),
     web.RequestHandler: ("_force_close", "_waiter"),
 }

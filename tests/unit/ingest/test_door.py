@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import re
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from itertools import product
 
@@ -243,6 +245,41 @@ async def test_an_error_of_our_own_shows_nothing_of_itself(
 def head(length: int, secret: str, *more: str) -> bytes:
     lines = ["POST /webhooks/dash HTTP/1.1", "Host: x", f"X-Dash-Secret: {secret}", f"Content-Length: {length}", *more]
     return "\r\n".join((*lines, "", "")).encode()
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "told"),
+    [
+        ("1.1", "", ""),
+        ("1.1", "Connection: close\r\n", "Connection: close\r\n"),
+        ("1.0", "", ""),
+        ("1.0", "Connection: keep-alive\r\n", "Connection: keep-alive\r\n"),
+    ],
+)
+async def test_the_head_of_an_answer_is_whole(version: str, connection: str, told: str, door: RunningDoor) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(
+        f"POST /webhooks/dash HTTP/{version}\r\nHost: x\r\nX-Dash-Secret: dash-new\r\n{connection}"
+        f"Content-Length: {len(DELIVERY)}\r\n\r\n".encode()
+        + DELIVERY
+    )
+    answered = (await reader.readuntil(b"\r\n\r\n")).decode()
+    assert re.fullmatch(
+        f"HTTP/{re.escape(version)} 200 OK\r\nContent-Type: application/json\r\nContent-Length: 85\r\n"
+        rf"Date: \w{{3}}, \d\d \w{{3}} \d{{4}} \d\d:\d\d:\d\d GMT\r\n{told}\r\n",
+        answered,
+    )
+    assert msgspec.json.decode(await reader.readexactly(85))["status"] == "accepted"
+    writer.close()
+
+
+async def test_webhook_ids_are_uuids_at_random(door: RunningDoor) -> None:
+    answers = [await door.post("/webhooks/dash", DELIVERY, DASH) for _ in range(40)]
+    ids = [msgspec.json.decode(answer.body)["webhook_id"] for answer in answers]
+    assert len(set(ids)) == 40
+    for each in map(uuid.UUID, ids):
+        assert (each.version, each.variant) == (4, uuid.RFC_4122)
+    assert [str(uuid.UUID(each)) for each in ids] == ids
 
 
 async def test_the_body_is_asked_for_only_with_good_credentials(door: RunningDoor) -> None:
