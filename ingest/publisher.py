@@ -6,8 +6,8 @@ for the others meanwhile. One whose brokers do not answer is given up: it asks o
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import takewhile
 from typing import Any, Final, Protocol
@@ -27,13 +27,14 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 
 from ingest.errors import DoubtfulError, RefusedError, UnavailableError
+from ingest.joining import Joining
 from ingest.records import Records
 from ingest.turns import RECORDS_A_TURN, by_partition
-from ingest.waits import Wait, forget, pauses, succeeded
+from ingest.waits import SUSPECT_SECONDS, Wait, Waits, forget, pauses, succeeded
 from runtime import kafka
 from runtime.errors import DeniedError, UnreachableError
 from runtime.kafka_denials import DENIALS
-from runtime.kafka_types import Producer
+from runtime.kafka_types import Batch, Producer
 from schemas.records import NewRecord
 
 CONNECT_SECONDS: Final = 5.0
@@ -44,9 +45,6 @@ PROBE_EVERY_SECONDS: Final = 2.0
 
 PROBE_SECONDS: Final = 2.0
 """How long they may take to answer."""
-
-SUSPECT_SECONDS: Final = 0.3
-"""A webhook that has waited so long has the brokers asked at once: usually Kafka takes a few milliseconds."""
 
 REPLACE_SECONDS: Final = 0.05
 """How long a spoiled producer is kept on, so that no partition that refuses has us make hundreds of them a second."""
@@ -71,6 +69,10 @@ DOUBTS: Final = (InvalidTimestampError, UnknownError)
 record or of the partition: such a record is tried again, many times."""
 
 log = structlog.get_logger(__name__)
+
+
+Sent = tuple[asyncio.Future[Any], int]
+"""A batch's acknowledgement, and how many records it has."""
 
 
 class Publisher(Protocol):
@@ -105,8 +107,8 @@ class KafkaPublisher:
         self._connected = asyncio.Event()
         self._stirred = asyncio.Event()
         """Set where there is reason to look at once whether the brokers are there."""
-        self._waits: set[Wait] = set()
-        """Of every send."""
+        self._waits = Waits(self._stirred.set)
+        self._joining = Joining(self._send)
 
     @property
     def connected(self) -> bool:
@@ -136,11 +138,12 @@ class KafkaPublisher:
 
     async def publish(self, records: Records) -> None:
         """Append records, each to its key's partition. See `Publisher`."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._connected.wait()
-        except TimeoutError as error:
-            raise UnavailableError("the brokers are away") from error
+        if not self.connected:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._connected.wait()
+            except TimeoutError as error:
+                raise UnavailableError("the brokers are away") from error
         partitions = self.partitions
         if not partitions:
             raise UnavailableError("the topic is not there")
@@ -156,9 +159,13 @@ class KafkaPublisher:
         taken. Which one shows when they are sent one by one.
         """
         seconds = self._timeout if within is None else within
-        tasks = [self._send(partition, records, seconds) for partition, records in groups.items()]
-        outcomes = [await tasks[0]] if len(tasks) == 1 else await asyncio.gather(*tasks)
-        return {partition: error for partition, error in zip(groups, outcomes, strict=True) if error is not None}
+        appended = [self._joining.append(partition, records, seconds) for partition, records in groups.items()]
+        failed: dict[int, UnavailableError] = {}
+        for partition, outcome in zip(groups, appended, strict=True):
+            error = await outcome
+            if error is not None:
+                failed[partition] = error
+        return failed
 
     async def keep_connected(self) -> None:
         """Hold a working producer until cancelled; then flush it."""
@@ -174,22 +181,22 @@ class KafkaPublisher:
             if self._retired:
                 await asyncio.wait(self._retired)
 
-    async def _send(self, partition: int, records: Sequence[NewRecord], seconds: float) -> UnavailableError | None:
-        sent: list[asyncio.Future[Any]] = []
+    async def _send(
+        self, partition: int, records: Sequence[NewRecord], began: float, seconds: float
+    ) -> UnavailableError | None:
+        """Append a partition's records in order. See `Send`."""
+        sent: list[Sent] = []
         producer: Producer | None = None
         try:
-            async with asyncio.timeout(seconds) as deadline:
-                with self._watched(Wait(deadline)) as wait:
-                    wait.producer = producer = await self._until_taken(partition)
-                    for turn in _turns(records):
-                        await self._enqueue(producer, partition, turn, sent)
-                        await asyncio.sleep(0)
-                        wait.extend(seconds)
-                    await asyncio.gather(*sent)
+            with Wait(self._waits, began, seconds) as wait:
+                wait.producer = producer = await self._until_taken(partition)
+                await self._hand_over(producer, partition, records, sent, wait)
+                for acknowledgement, _ in sent:
+                    await acknowledgement
         except (KafkaError, TimeoutError) as error:
-            acknowledged = sum(1 for _ in takewhile(succeeded, sent))
-            for future in sent:
-                forget(future)
+            acknowledged = sum(count for _, count in takewhile(lambda each: succeeded(each[0]), sent))
+            for acknowledgement, _ in sent:
+                forget(acknowledgement)
             if producer is not None and producer is self._producer:
                 if partition not in self._spoiled:
                     log.warning("publishing failed", topic=self._topic, partition=partition, error=repr(error))
@@ -211,35 +218,22 @@ class KafkaPublisher:
         assert self._producer is not None
         return self._producer
 
-    async def _enqueue(
-        self,
-        producer: Producer,
-        partition: int,
-        records: Iterable[NewRecord],
-        sent: list[asyncio.Future[Any]],
+    async def _hand_over(
+        self, producer: Producer, partition: int, records: Sequence[NewRecord], sent: list[Sent], wait: Wait
     ) -> None:
-        """Hand records over, waiting for room. `sent` gets the future of each one's acknowledgement."""
-        for record in records:
-            future = await producer.send(
-                self._topic,
-                value=record.value,
-                key=record.key,
-                partition=partition,
-                timestamp_ms=record.timestamp_ms,
-                headers=record.headers,
-            )
-            sent.append(future)
-
-    @contextmanager
-    def _watched(self, wait: Wait) -> Iterator[Wait]:
-        """Have the brokers looked at when this takes long, and end it at once when they are not there."""
-        suspicion = asyncio.get_running_loop().call_later(SUSPECT_SECONDS, self._stirred.set)
-        self._waits.add(wait)
-        try:
-            yield wait
-        finally:
-            suspicion.cancel()
-            self._waits.discard(wait)
+        """Hand records over in as few batches as take them, waiting for room. `sent` gets each batch."""
+        batch, first = producer.create_batch(), 0
+        for at, record in enumerate(records):
+            if not _append(batch, record):
+                batch.close()
+                sent.append((await producer.send_batch(batch, self._topic, partition=partition), at - first))
+                wait.extend()
+                batch, first = producer.create_batch(), at
+                _append(batch, record)  # an empty one takes any
+            if (at + 1) % RECORDS_A_TURN == 0:
+                await asyncio.sleep(0)
+        batch.close()
+        sent.append((await producer.send_batch(batch, self._topic, partition=partition), len(records) - first))
 
     def _take(self, producer: Producer) -> None:
         """Use a producer from now on. The one before may deliver what it has."""
@@ -254,7 +248,7 @@ class KafkaPublisher:
         producer, self._producer = self._producer, None
         self._connected.clear()
         if producer is not None:
-            self._end_waits(producer, None)
+            self._waits.end((producer, None))
             self._retire(producer)
 
     def _retire(self, producer: Producer) -> None:
@@ -264,12 +258,7 @@ class KafkaPublisher:
 
     async def _end(self, producer: Producer) -> None:
         await kafka.stop(producer, FLUSH_SECONDS)
-        self._end_waits(producer)
-
-    def _end_waits(self, *producers: Producer | None) -> None:
-        for wait in self._waits:
-            if wait.producer in producers:
-                wait.end()
+        self._waits.end((producer,))
 
     async def _until_worn(self, producer: Producer) -> None:
         """Return when another producer is to be made: because this one is spoiled, or its brokers are away."""
@@ -342,5 +331,6 @@ async def _answers(producer: Producer) -> bool:
         return False
 
 
-def _turns(records: Sequence[NewRecord]) -> Iterator[Sequence[NewRecord]]:
-    return (records[at : at + RECORDS_A_TURN] for at in range(0, len(records), RECORDS_A_TURN))
+def _append(batch: Batch, record: NewRecord) -> bool:
+    appended = batch.append(key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=record.headers)
+    return appended is not None

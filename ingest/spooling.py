@@ -113,11 +113,12 @@ class SpoolingPublisher:
             await self._spool.append(records)
             return
         groups = await by_partition(records, partitions)
-        await self._until_let_on(groups)
+        if self._held:
+            await self._until_let_on(groups)
         direct = {partition: group for partition, group in groups.items() if self._is_direct(partition)}
         failed = await self._kafka.send(direct) if direct else {}
-        left = [group for partition, group in groups.items() if partition not in direct or partition in failed]
-        if left:
+        if failed or len(direct) < len(groups):
+            left = (group for partition, group in groups.items() if partition not in direct or partition in failed)
             await self._spool.append(list(chain.from_iterable(left)))
 
     async def keep_draining(self) -> None:
@@ -150,10 +151,9 @@ class SpoolingPublisher:
 
     async def _until_let_on(self, partitions: Mapping[int, object]) -> None:
         held = [event.wait() for partition, event in self._held.items() if partition in partitions]
-        if held:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HANDOVER_SECONDS):
-                    await asyncio.gather(*held)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVER_SECONDS):
+                await asyncio.gather(*held)
 
     async def _drain(self) -> None:
         """Wait for something to drain, drain it all, and tidy up behind it. Raises SpoolError."""
