@@ -24,7 +24,7 @@ MOST_OFF: Final = timedelta(minutes=15)
 """How far the door's clock may be off from the brokers'. Synchronized ones are milliseconds apart, a virtual machine
 just woken some minutes; zones mistaken for each other are at least half an hour, and Kafka's own limit is one."""
 
-JUMP: Final = timedelta(minutes=1)
+JUMP_SECONDS: Final = 60.0
 """How far the clock may run apart from the steady one before it is compared at once."""
 
 CHECK_SECONDS: Final = 30.0
@@ -61,8 +61,8 @@ class ClockGuard:
         self._steady = steady
         self._ahead: timedelta | None = None
         """How far the clock is ahead of the brokers'; None while that is not known."""
-        self._compared: tuple[datetime, float] | None = None
-        """What both clocks said at the last comparison."""
+        self._apart: float | None = None
+        """How far the clock was ahead of the steady one at the last comparison, in seconds."""
         self._at_work = asyncio.Lock()
         self._told = False
         """Whether it was said that the clocks cannot be compared."""
@@ -102,7 +102,7 @@ class ClockGuard:
             self._told = True
             return
         finally:
-            self._compared = self._now(), self._steady()
+            self._apart = self._ahead_of_steady()
         self._told = False
         if was_right and not self.right:
             log.error(
@@ -116,10 +116,10 @@ class ClockGuard:
 
     def _jumped(self) -> bool:
         """Whether the clock has run apart from the steady one since the last comparison, or was never compared."""
-        if self._compared is None:
-            return True
-        moment, seconds = self._compared
-        return abs(self._now() - moment - timedelta(seconds=self._steady() - seconds)) > JUMP
+        return self._apart is None or abs(self._ahead_of_steady() - self._apart) > JUMP_SECONDS
+
+    def _ahead_of_steady(self) -> float:
+        return self._now().timestamp() - self._steady()
 
 
 @asynccontextmanager

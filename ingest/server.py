@@ -140,7 +140,8 @@ class _Protocol(web.RequestHandler):
         """Read on; a head must come in time and be of some size only."""
         super().data_received(data)
         if self._waiter is None or self._waiter.done() or self.transport is None:
-            self._head_is_here()
+            if self._head_timer is not None:
+                self._head_is_here()
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:

@@ -24,7 +24,7 @@ SPLIT_SECONDS: Final = 5.0
 
 def tokens(body: bytes) -> int:
     """Return at most how many values a JSON text has, in no time: its commas, brackets and braces."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{")
+    return len(body) - len(body.translate(None, b",[{"))
 
 
 class Splitter:
