@@ -38,7 +38,7 @@ create table cursors (
     constraint cursors_pkey PRIMARY KEY (raw_partition),
     constraint cursors_check CHECK (emitted <= next_offset),
     constraint cursors_check1 CHECK ((last_offset IS NULL) = (last_digest IS NULL))
-);
+) with (fillfactor=50);
 
 comment on table cursors is 'How far each partition of the raw topic is applied. Postgres leads; Kafka follows.';
 comment on column cursors.raw_partition is 'The partition.';
@@ -98,7 +98,7 @@ create table observations (
     constraint observations_pkey PRIMARY KEY (shipment_id, incarnation, raw_partition, raw_offset),
     constraint observations_check CHECK ((replay_of_partition IS NULL) = (replay_of_offset IS NULL)),
     constraint observations_outcome_check CHECK (outcome = ANY (ARRAY['event'::text, 'duplicate'::text, 'anomaly'::text, 'unchanged'::text]))
-);
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=500000, autovacuum_analyze_scale_factor=0.02);
 
 CREATE INDEX observations_at ON observations USING btree (incarnation, raw_partition, raw_offset);
 CREATE INDEX observations_by_time ON observations USING brin (recorded_at) WITH (autosummarize='on');
@@ -153,7 +153,7 @@ create table outputs (
     recorded_at timestamp with time zone not null,
     incarnation bigint not null default 0,
     constraint outputs_pkey PRIMARY KEY (raw_partition, incarnation, cause_offset, ordinal)
-);
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=500000, autovacuum_analyze_scale_factor=0.02);
 
 CREATE INDEX outputs_anomalies ON outputs USING btree (recorded_at) WHERE topic = 'shipment.anomalies'::text;
 CREATE INDEX outputs_anomalies_of_shipment ON outputs USING btree (shipment_id) WHERE topic = 'shipment.anomalies'::text;
@@ -279,17 +279,18 @@ create table shipments (
     erased_at timestamp with time zone,
     retired_at timestamp with time zone,
     awbs text[],
+    active_hour timestamp with time zone not null default '-infinity'::timestamp with time zone,
     constraint shipments_pkey PRIMARY KEY (shipment_id),
     constraint shipments_version_check CHECK (version > 0)
-);
+) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.02);
 
+CREATE INDEX shipments_ended_by_hour ON shipments USING btree (active_hour, shipment_id) WHERE final AND retired_at IS NULL;
 CREATE INDEX shipments_of_awb ON shipments USING btree (awb) WHERE awb IS NOT NULL;
 CREATE INDEX shipments_of_older_awb ON shipments USING gin (awbs) WHERE awbs IS NOT NULL;
 CREATE INDEX shipments_of_order ON shipments USING btree (order_id) WHERE order_id IS NOT NULL;
 CREATE INDEX shipments_of_reference ON shipments USING btree (courier_ref);
-CREATE INDEX shipments_retired ON shipments USING btree (updated_at) WHERE retired_at IS NOT NULL;
-CREATE INDEX shipments_silent ON shipments USING btree (updated_at, shipment_id) WHERE NOT final AND retired_at IS NULL;
-CREATE INDEX shipments_to_retire ON shipments USING btree (updated_at) WHERE final AND retired_at IS NULL;
+CREATE INDEX shipments_retired_by_hour ON shipments USING btree (active_hour) WHERE retired_at IS NOT NULL;
+CREATE INDEX shipments_under_way_by_hour ON shipments USING btree (active_hour, shipment_id) WHERE NOT final AND retired_at IS NULL;
 
 comment on table shipments is 'Each shipment''s newest snapshot: the fold of its observations.';
 comment on column shipments.shipment_id is '<courier>:<reference>, or <courier>.<account>:<reference>.';
@@ -316,5 +317,17 @@ comment on column shipments.updated_at is 'When the newest event was recorded.';
 comment on column shipments.erased_at is 'When its personal data was erased on request. None is taken in since.';
 comment on column shipments.retired_at is 'When its history was given up after long silence. Only this row is left.';
 comment on column shipments.awbs is 'Of a retired shipment: every AWB it had. Of others its observations tell.';
+comment on column shipments.active_hour is 'The hour of updated_at, kept by a trigger: silence is looked up by it. It is indexed, so it changes seldom.';
 
 alter table replay_positions add constraint replay_positions_job_fkey FOREIGN KEY (job) REFERENCES replay_jobs(job) ON DELETE CASCADE;
+
+CREATE OR REPLACE FUNCTION public.active_hour()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    new.active_hour := date_trunc('hour', new.updated_at, 'UTC');
+    return new;
+end
+$function$;
+CREATE TRIGGER active_hour BEFORE INSERT OR UPDATE OF updated_at ON shipments FOR EACH ROW EXECUTE FUNCTION active_hour();

@@ -16,7 +16,8 @@ select exists (
 select (
     select count(*) from (
         select from shipments left join reconcile_asks as asks using (shipment_id)
-        where not final and retired_at is null and updated_at > $3 and updated_at <= $4
+        where not final and retired_at is null and active_hour >= date_trunc('hour', $3::timestamptz, 'UTC')
+            and active_hour <= $4 and updated_at > $3 and updated_at <= $4
             and courier = $1 and account is not distinct from $2::text
             and (asks.asked_at is null or asks.asked_at < updated_at)
         limit $6
@@ -32,15 +33,15 @@ select (
 )
 
 -- name: page_of_silent
--- Who has fallen silent behind a moment, and was not asked since: begins anew.
-select shipment_id, courier, courier_ref, status, updated_at, asks.asked_at, 0 as fruitless, 0 as failures
+-- Who has fallen silent since a moment, and was not asked since: begins anew. Hour by hour, behind a given one.
+select shipment_id, courier, courier_ref, status, updated_at, active_hour, asks.asked_at, 0 as fruitless, 0 as failures
 from shipments left join reconcile_asks as asks using (shipment_id)
-where not final and retired_at is null and updated_at <= $3
+where not final and retired_at is null and active_hour <= $3 and updated_at <= $3 and updated_at >= $6
     and courier = $1 and account is not distinct from $2::text
     and (asks.asked_at is null or asks.asked_at < updated_at)
-    and (updated_at, shipment_id) > ($4, $5::text)
-order by updated_at, shipment_id
-limit $6
+    and (active_hour, shipment_id) > ($4, $5::text)
+order by active_hour, shipment_id
+limit $7
 
 -- name: page_of_rested
 -- Who was asked about and has rested, longest first.

@@ -81,15 +81,17 @@ class Store:
         """
         async for row in self._pages("page_of_rested", "next_ask_at", courier, now, LONG_AGO, now):
             yield _due(row)
-        async for row in self._pages("page_of_silent", "updated_at", courier, now, since):
+        hour = since.replace(minute=0, second=0, microsecond=0)
+        async for row in self._pages("page_of_silent", "active_hour", courier, now, hour, since):
             yield _due(row)
 
     async def _pages(
-        self, query: str, key: str, courier: str, now: datetime, since: datetime, *more: datetime
+        self, query: str, key: str, courier: str, now: datetime, first: datetime, *more: datetime
     ) -> AsyncGenerator[Any, None]:
+        """Give the rows of a query whose `key` is `first` or later, in its order."""
         chosen = self._selection
         which = (courier, chosen.account, now - chosen.stale_after)
-        behind: tuple[datetime, str] = (since, "")
+        behind: tuple[datetime, str] = (first, "")
         while True:
             async with self._pool.acquire() as connection:
                 rows = await connection.fetch(_Q[query], *which, *behind, *more, PAGE)

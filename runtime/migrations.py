@@ -3,16 +3,24 @@
 A file is one transaction, but for those that build indexes of tables that may be large: a transaction would hold the
 tables while it builds. Such a file begins with `-- outside a transaction`, and has nothing but statements `create index
 concurrently name …;` and `drop index concurrently if exists name;`. Interrupted, it goes on with the index it was at.
+
+A file that rewrites rows of a large table begins with `-- in batches` and has one statement, which is run again and
+again, each time in a transaction of its own: it takes the rows behind the key `$1` and returns the last one's, null
+when there were none. Interrupted, it begins anew, so what is rewritten must not be rewritten again.
+
+Nobody waits behind us for a table: a file that does not get its locks at once is tried again.
 """
 
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import pairwise
-from typing import Final
+from time import monotonic
+from typing import Final, TypeVar
 
 import asyncpg
 import msgspec
@@ -25,13 +33,21 @@ from runtime.settings import Settings
 LOCK_SECONDS: Final = 60
 """How long to wait for another process that migrates the same database."""
 
+LOCK_TIMEOUT: Final = "2s"
+"""How long a statement waits for a lock: all who come for the same table later wait behind it."""
+
 OUTSIDE: Final = "-- outside a transaction\n"
 """Begins a file of indexes that are built while others write."""
+
+BATCHES: Final = "-- in batches\n"
+"""Begins a file of one statement that rewrites rows, some at a time, while others write."""
 
 _BUILD: Final = re.compile(r"create (?:unique )?index concurrently (\w+) [^;]*", re.IGNORECASE)
 _DROP: Final = re.compile(r"drop index concurrently if exists \w+", re.IGNORECASE)
 _REMARK: Final = re.compile(r"^--.*$", re.MULTILINE)
 _POLL_SECONDS: Final = 0.2
+
+_T = TypeVar("_T")
 
 _FILE: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
@@ -188,12 +204,43 @@ async def _apply(connection: Connection, migration: Migration) -> None:
             for index, statement in migration.steps:
                 await _step(connection, index, statement)
             await _note(connection, migration)
-            return
-        async with connection.transaction():
-            await connection.execute(migration.sql)
+        elif migration.sql.startswith(BATCHES):
+            last: str | None = ""
+            while last is not None:
+                last = await _locking(partial(_rewrite, connection, migration.sql, last))
             await _note(connection, migration)
+        else:
+            await _locking(partial(_transact, connection, migration))
     except asyncpg.PostgresError as error:
         raise MigrationError(f"migration {migration} fails: {error}") from error
+
+
+async def _transact(connection: Connection, migration: Migration) -> None:
+    """Apply a file that is one transaction."""
+    async with connection.transaction():
+        await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+        await connection.execute(migration.sql)
+        await _note(connection, migration)
+
+
+async def _rewrite(connection: Connection, statement: str, last: str) -> str | None:
+    """Rewrite the rows behind a key, as many as the statement takes at once. Return the last one's key."""
+    async with connection.transaction():
+        await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+        key: str | None = await connection.fetchval(statement, last)
+    return key
+
+
+async def _locking(transaction: Callable[[], Awaitable[_T]]) -> _T:
+    """Try a transaction that takes locks until it gets them, for a minute."""
+    give_up = monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return await transaction()
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            if monotonic() > give_up:
+                raise
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _step(connection: Connection, index: str | None, statement: str) -> None:

@@ -1,22 +1,24 @@
 -- name: silent_shipments
-select shipment_id, courier, account, updated_at
+select shipment_id, courier, account, updated_at, active_hour
 from shipments
-where final and retired_at is null and updated_at < $1 and (updated_at, shipment_id) > ($2::timestamptz, $3)
-order by updated_at, shipment_id
+where final and retired_at is null and active_hour < $1 and updated_at < $1
+    and (active_hour, shipment_id) > ($2::timestamptz, $3)
+order by active_hour, shipment_id
 limit $4
 
 -- name: silent_unfinished
-select shipment_id, courier, account, updated_at
+select shipment_id, courier, account, updated_at, active_hour
 from shipments
-where not final and retired_at is null and updated_at < $1 and (updated_at, shipment_id) > ($2::timestamptz, $3)
-order by updated_at, shipment_id
+where not final and retired_at is null and active_hour < $1 and updated_at < $1
+    and (active_hour, shipment_id) > ($2::timestamptz, $3)
+order by active_hour, shipment_id
 limit $4
 
 -- name: count_silent_unfinished
-select count(*) from shipments where not final and retired_at is null and updated_at < $1
+select count(*) from shipments where not final and retired_at is null and active_hour < $1 and updated_at < $1
 
 -- name: count_silent
-select count(*) from shipments where final and retired_at is null and updated_at < $1
+select count(*) from shipments where final and retired_at is null and active_hour < $1 and updated_at < $1
 
 -- name: count_retired
 select count(*) from shipments where shipment_id = any ($1::text[]) and retired_at is not null

@@ -118,7 +118,7 @@ class Retention:
         return done
 
     async def _retire(self, done: Count, kind: _Kind, limit: int | None, rate: int | None, say: Say) -> Count:
-        """Have shipments of a kind retired, the longest silent first; add them to what is done."""
+        """Have shipments of a kind retired, hour by hour, the longest silent first; add them to what is done."""
         behind: tuple[datetime, str] = (_START, "")
         clock = asyncio.get_running_loop()
         due = clock.time()
@@ -128,7 +128,7 @@ class Retention:
                 rows = await connection.fetch(_Q[kind.query], kind.since, *behind, size)
             if not rows:
                 break
-            behind = rows[-1]["updated_at"], rows[-1]["shipment_id"]
+            behind = rows[-1]["active_hour"], rows[-1]["shipment_id"]
             await asyncio.sleep(max(0.0, due - clock.time()))
             due = clock.time() + (len(rows) / rate if rate else 0.0)
             retired = await self._retire_page(rows, kind)

@@ -43,12 +43,12 @@ where shipment_id = $1 and version is not null and topic = 'shipment.events'
 order by version
 
 -- name: newest_shipments
--- Those changed last, newest first; each kind has an index of its own in the order of change.
+-- Those changed last, newest first; each kind has an index of its own in the order of the hours of change.
 (
     select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
     from shipments
     where not final and retired_at is null and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
-    order by updated_at desc limit $3
+    order by active_hour desc, updated_at desc limit $3
 )
 union all
 (
@@ -56,7 +56,7 @@ union all
     from shipments
     where final and retired_at is null
     and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
-    order by updated_at desc limit $3
+    order by active_hour desc, updated_at desc limit $3
 )
 union all
 (
@@ -64,7 +64,7 @@ union all
     from shipments
     where retired_at is not null
     and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
-    order by updated_at desc limit $3
+    order by active_hour desc, updated_at desc limit $3
 )
 order by updated_at desc, shipment_id
 limit $3
@@ -73,7 +73,7 @@ limit $3
 -- Those under way of which nothing was heard since $4, silent longest first.
 select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
 from shipments
-where not final and retired_at is null and updated_at < $4
+where not final and retired_at is null and active_hour < $4 and updated_at < $4
 and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
-order by updated_at
+order by active_hour, updated_at
 limit $3

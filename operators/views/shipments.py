@@ -126,6 +126,7 @@ async def stale(
 
 def _snapshot(row: Any) -> dict[str, Any]:
     values = {name: _time(value) if isinstance(value, datetime) else value for name, value in row.items()}
+    del values["active_hour"]  # of use to indexes alone
     read = {name: msgspec.json.decode(values[name]) for name in _JSON_COLUMNS if values[name] is not None}
     return values | read
 

@@ -56,14 +56,22 @@ from pg_constraint join pg_class on pg_class.oid = conrelid
 where connamespace = 'public'::regnamespace and contype = 'f' order by relname, conname
 """
 
+_TRIGGERS: Final = """
+select trim(trailing E'\\n' from pg_get_functiondef(oid)) || ';' from pg_proc
+where pronamespace = 'public'::regnamespace and prorettype = 'trigger'::regtype
+union all (
+    select pg_get_triggerdef(pg_trigger.oid, true) || ';' from pg_trigger where not tgisinternal order by tgname
+)
+"""
+
 _ANYTHING_ELSE: Final = """
 select relkind::text || ' ' || relname as found from pg_class
 where relnamespace = 'public'::regnamespace and relkind not in ('r', 'i')
     and not exists (select from pg_depend where objid = pg_class.oid and deptype = 'i')
-union all select 'function ' || proname from pg_proc where pronamespace = 'public'::regnamespace
+union all select 'function ' || proname from pg_proc
+where pronamespace = 'public'::regnamespace and prorettype <> 'trigger'::regtype
 union all select 'type ' || typname from pg_type
 where typnamespace = 'public'::regnamespace and typtype in ('d', 'e', 'r', 'm')
-union all select 'trigger ' || tgname from pg_trigger where not tgisinternal
 union all select 'policy ' || polname from pg_policy
 union all select 'extension ' || extname from pg_extension where extname <> 'plpgsql'
 order by found
@@ -92,4 +100,5 @@ async def schema_text(connection: Any) -> str:
         parts.append("\n".join(await lines(_INDEXES, oid)))
         parts.append("\n".join(await lines(_REMARKS, oid)))
     parts.append("\n".join(await lines(_FOREIGN_KEYS)))
+    parts.append("\n".join(await lines(_TRIGGERS)))
     return "\n".join([HEAD, *(f"{part}\n" for part in parts if part)])

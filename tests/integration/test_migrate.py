@@ -11,7 +11,15 @@ import pytest_asyncio
 
 from cli.main import main
 from runtime.errors import SetupError
-from runtime.migrations import OUTSIDE, Migration, MigrationError, load_migrations, migrate, require_current_schema
+from runtime.migrations import (
+    BATCHES,
+    OUTSIDE,
+    Migration,
+    MigrationError,
+    load_migrations,
+    migrate,
+    require_current_schema,
+)
 from runtime.postgres import OPERATOR, OPERATOR_SESSION, SESSION, connect, open_pool
 from runtime.settings import Settings, load_settings
 
@@ -94,6 +102,71 @@ async def test_indexes_are_built_while_others_wait_to_migrate_and_write(settings
             await other.execute("INSERT INTO parcels VALUES ('and so does another')")
         await other.close()
     assert sorted(await asyncio.gather(*building), key=len) == [(), (), (INDEXES,)]
+
+
+NUMBERED = Migration(
+    2, "numbered", "create table numbered (name text primary key, weight integer, written integer not null default 0);"
+)
+WEIGHED = Migration(
+    3,
+    "weighed",
+    f"""{BATCHES}-- a remark
+    with page as (select name from numbered where name > $1 order by name limit 2), weighed as (
+        update numbered set weight = 1, written = written + 1 from page where numbered.name = page.name
+        and weight is null
+    )
+    select max(name) from page""",
+)
+
+
+async def test_rows_are_rewritten_some_at_a_time_while_others_hold_some(settings: Settings, database: Any) -> None:
+    await migrate(settings, (FIRST, NUMBERED))
+    await database.execute("insert into numbered select to_char(i, '00') from generate_series(1, 9) as i")
+    other = await asyncpg.connect(settings.database_url)
+    async with database.transaction():
+        await database.execute("update numbered set weight = 2 where name = ' 08'")
+        weighing = asyncio.create_task(migrate(settings, (FIRST, NUMBERED, WEIGHED)))
+        async with asyncio.timeout(20):
+            while await other.fetchval("select count(*) from numbered where weight = 1") < 6:
+                await asyncio.sleep(0.05)
+            await other.execute("update numbered set weight = 3 where name = ' 09'")
+    assert await weighing == (WEIGHED,)
+    rows = await other.fetch("select weight, written, count(*) from numbered group by 1, 2 order by 1")
+    assert [tuple(row) for row in rows] == [(1, 1, 7), (2, 0, 1), (3, 0, 1)], "each once, and only those that lack it"
+    await other.close()
+
+
+async def test_a_file_that_waits_for_a_table_lets_others_pass(settings: Settings, database: Any) -> None:
+    await migrate(settings, (FIRST,))
+    other = await asyncpg.connect(settings.database_url)
+    async with database.transaction():
+        await database.execute("insert into parcels values ('held open')")
+        waiting = asyncio.create_task(migrate(settings, (FIRST, SECOND)))
+        async with asyncio.timeout(20):
+            while not await other.fetchval("select exists (select from pg_locks where not granted)"):
+                await asyncio.sleep(0.05)
+            await other.execute("insert into parcels values ('waited behind it')")
+        assert not waiting.done()
+    assert await waiting == (SECOND,)
+    assert await other.fetchval("select count(*) from parcels") == 3
+    await other.close()
+
+
+async def test_what_the_version_before_stored_gets_its_hour(settings: Settings, database: Any) -> None:
+    before = tuple(each for each in load_migrations() if each.version < 9)
+    await migrate(settings, before)
+    shipment = """insert into shipments (shipment_id, courier, service, courier_ref, status, phase, final,
+        courier_status, failed_count, personal, occurred_at, occurred_at_source, version, updated_at)
+        select 'dash:' || i, 'dash', 'logistic', i, 'x', 'x', false, 'x', 0, '{}', now(), 'courier', 1,
+        timestamptz '2026-11-01 08:59:59+00' + i * interval '1 hour' from generate_series($1::integer, $2) as i"""
+    await database.execute(shipment, 1, 5_000)
+    await migrate(settings)
+    await database.execute(shipment, 5_001, 5_002)
+    await database.execute("update shipments set updated_at = '2026-11-09 07:30+00' where shipment_id = 'dash:7'")
+    hours = dict(await database.fetch("select shipment_id, active_hour::text from shipments"))
+    assert (hours["dash:1"], hours["dash:7"]) == ("2026-11-01 09:00:00+00", "2026-11-09 07:00:00+00")
+    right = "select count(*) from shipments where active_hour = date_trunc('hour', updated_at, 'UTC')"
+    assert await database.fetchval(right) == 5_002
 
 
 async def test_a_changed_file_and_a_newer_database_are_refused(settings: Settings) -> None:

@@ -181,7 +181,7 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "lock": ("",),
     "is_locked": ("",),
     "count_due": ("dash", None, LONG_AGO, MONTH_AGO, NOW, 10_000),
-    "page_of_silent": ("dash", None, MONTH_AGO, LONG_AGO, S, PAGE),
+    "page_of_silent": ("dash", None, MONTH_AGO, LONG_AGO, S, LONG_AGO, PAGE),
     "page_of_rested": ("dash", None, MONTH_AGO, LONG_AGO, S, NOW, PAGE),
     "one_shipment": (S, None),
     "claim": (S, NOW, NOW, NOW, 0, 0),
@@ -216,10 +216,11 @@ LARGE: Final = {"shipments", "observations", "outputs", "operator_log", "reconci
 
 FILL: Final = f"""
 insert into shipments (shipment_id, courier, service, courier_ref, order_id, awb, status, phase, final, courier_status,
-    failed_count, personal, occurred_at, occurred_at_source, version, updated_at, retired_at)
+    failed_count, personal, occurred_at, occurred_at_source, version, updated_at, active_hour, retired_at)
 select 'dash:' || i, 'dash', 'logistic', i, 'O-' || i, 'A-' || i,
     case when i % 20 = 0 then 'FAILED' else 'DELIVERED' end, 'x', i % 20 <> 0, 'x', 0,
     '{{}}', now(), 'courier', 1, now() - i * interval '1 day' / 1500,
+    date_trunc('hour', now() - i * interval '1 day' / 1500),
     case when i > 0.9 * {ROWS} and i % 20 <> 0 then now() end
 from generate_series(1, {ROWS}) as i;
 insert into observations (shipment_id, raw_partition, raw_offset, outcome, version, kept, reading, recorded_at)

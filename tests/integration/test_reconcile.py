@@ -279,7 +279,8 @@ async def test_pushed_and_pulled_in_any_order_give_the_same_rows(system: System,
     async with running(system):
         await until(system.caught_up)
     rows: dict[int, set[str]] = {number: set() for number in range(len(orders))}
-    for row in await system.rows("select to_jsonb(shipments) - 'version' - 'updated_at' as row from shipments"):
+    fields = "to_jsonb(shipments) - array['version', 'updated_at', 'active_hour']"
+    for row in await system.rows(f"select {fields} as row from shipments"):
         (number,) = {number for number in rows if named(row["row"], number, back=True) != row["row"]}
         rows[number].add(named(row["row"], number, back=True))
     assert len(rows[0]) == len(known)

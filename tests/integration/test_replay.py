@@ -124,7 +124,10 @@ async def _read(system: System, topic: Topic) -> dict[str, Any]:
 
 async def _rows(system: System) -> dict[str, dict[str, Any]]:
     """Return the shipments' rows, field by field."""
-    left_out = {"shipment_id", "courier", "account", "courier_ref", "updated_at", "erased_at", "retired_at", "personal"}
+    left_out = {
+        *("shipment_id", "courier", "account", "courier_ref", "personal"),
+        *("updated_at", "active_hour", "erased_at", "retired_at"),
+    }
     found = {}
     for row in await system.rows("select * from shipments"):
         fields = {name: value for name, value in row.items() if name not in left_out}

@@ -48,6 +48,8 @@ async def test_the_file_is_sql_that_makes_the_schema(empty_database_url: str) ->
         "alter table shipments drop constraint shipments_version_check",
         "alter table shipments set (fillfactor = 90)",
         "drop index shipments_of_awb",
+        "drop trigger active_hour on shipments",
+        "create or replace function active_hour() returns trigger language plpgsql as 'begin return new; end'",
         "comment on column shipments.awb is 'something else'",
         "alter table replay_positions drop constraint replay_positions_job_fkey",
     ],
