@@ -89,23 +89,27 @@ create table observations (
     anomaly_kind text,
     version bigint,
     kept boolean not null,
-    reading json not null,
+    reading json,
     recorded_at timestamp with time zone not null,
     incarnation bigint not null default 0,
     replay_of_partition integer,
     replay_of_offset bigint,
     command_id text,
-    constraint observations_pkey PRIMARY KEY (shipment_id, incarnation, raw_partition, raw_offset),
+    said bytea,
+    event bytea,
+    awb text,
+    constraint observations_pkey PRIMARY KEY (raw_partition, incarnation, raw_offset),
     constraint observations_check CHECK ((replay_of_partition IS NULL) = (replay_of_offset IS NULL)),
     constraint observations_outcome_check CHECK (outcome = ANY (ARRAY['event'::text, 'duplicate'::text, 'anomaly'::text, 'unchanged'::text]))
 ) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=500000, autovacuum_analyze_scale_factor=0.02);
 
-CREATE INDEX observations_at ON observations USING btree (incarnation, raw_partition, raw_offset);
 CREATE INDEX observations_by_time ON observations USING brin (recorded_at) WITH (autosummarize='on');
 CREATE INDEX observations_of_awb ON observations USING hash (((reading -> 'details'::text) ->> 'awb'::text));
+CREATE INDEX observations_of_other_awb ON observations USING hash (awb);
+CREATE INDEX observations_of_shipment ON observations USING btree (shipment_id);
 CREATE INDEX observations_read_again ON observations USING btree (replay_of_partition, replay_of_offset) WHERE replay_of_offset IS NOT NULL;
 
-comment on table observations is 'What each raw record said about its shipment, and what it led to. Only ever added to.';
+comment on table observations is 'What each raw record said about its shipment, what it led to, and the event it gave. Only ever added to.';
 comment on column observations.shipment_id is 'The shipment it is about.';
 comment on column observations.raw_partition is 'The raw record: its partition.';
 comment on column observations.raw_offset is 'The raw record: its offset.';
@@ -113,12 +117,15 @@ comment on column observations.outcome is 'What it led to when it was applied. F
 comment on column observations.anomaly_kind is 'Of an anomaly: illegal_transition or unknown_status.';
 comment on column observations.version is 'Of an event: its version.';
 comment on column observations.kept is 'It takes part in the fold or in telling repeats; false for a plain repeat.';
-comment on column observations.reading is 'The reading: word, status, times, details, digests.';
+comment on column observations.reading is 'What older versions stored: the reading. Else null.';
 comment on column observations.recorded_at is 'When it was applied.';
 comment on column observations.incarnation is 'The incarnation of the raw record''s coordinates.';
 comment on column observations.replay_of_partition is 'Of a record read again: the root record''s partition.';
 comment on column observations.replay_of_offset is 'Of a record read again: the root record''s offset.';
 comment on column observations.command_id is 'Of a record that a tool appended: what makes it apply once.';
+comment on column observations.said is 'The reading: word, status, times, details, digests, in the form of schemas/stored_observation.py.';
+comment on column observations.event is 'The event it gave, in the form of schemas/stored_event.py: its bytes follow from it. A claim publishes again from here.';
+comment on column observations.awb is 'The AWB it tells, where that was not the one its shipment''s row showed then.';
 
 create table operator_log (
     id bigint not null generated always as identity,
@@ -152,6 +159,7 @@ create table outputs (
     version bigint,
     recorded_at timestamp with time zone not null,
     incarnation bigint not null default 0,
+    anomaly_kind text,
     constraint outputs_pkey PRIMARY KEY (raw_partition, incarnation, cause_offset, ordinal)
 ) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=500000, autovacuum_analyze_scale_factor=0.02);
 
@@ -160,7 +168,7 @@ CREATE INDEX outputs_anomalies_of_shipment ON outputs USING btree (shipment_id) 
 CREATE INDEX outputs_dead_letters ON outputs USING btree (recorded_at) WHERE topic = 'courier.webhooks.raw.dlq'::text;
 CREATE INDEX outputs_of_shipment ON outputs USING btree (shipment_id, version) WHERE version IS NOT NULL;
 
-comment on table outputs is 'What each raw record published, to the byte. A claim publishes again from here.';
+comment on table outputs is 'What else each raw record published, to the byte: anomalies, dead letters, tombstones. A claim publishes again from here.';
 comment on column outputs.raw_partition is 'The partition, of the raw record and of the output.';
 comment on column outputs.cause_offset is 'The offset of the raw record being applied.';
 comment on column outputs.ordinal is 'The place among the record''s outputs.';
@@ -172,6 +180,7 @@ comment on column outputs.shipment_id is 'The shipment, if the output is about o
 comment on column outputs.version is 'Of an event: its version.';
 comment on column outputs.recorded_at is 'When it was recorded, by PostgreSQL''s clock.';
 comment on column outputs.incarnation is 'The incarnation of the raw record''s coordinates.';
+comment on column outputs.anomaly_kind is 'Of an anomaly: its kind. Null where an older version stored it.';
 
 create table reconcile_asks (
     shipment_id text not null,
@@ -316,8 +325,8 @@ comment on column shipments.version is 'Counts the shipment''s events, from 1, w
 comment on column shipments.updated_at is 'When the newest event was recorded.';
 comment on column shipments.erased_at is 'When its personal data was erased on request. None is taken in since.';
 comment on column shipments.retired_at is 'When its history was given up after long silence. Only this row is left.';
-comment on column shipments.awbs is 'Of a retired shipment: every AWB it had. Of others its observations tell.';
-comment on column shipments.active_hour is 'The hour of updated_at, kept by a trigger: silence is looked up by it. It is indexed, so it changes seldom.';
+comment on column shipments.awbs is 'The AWBs it had before the one shown. Of a retired shipment: every one.';
+comment on column shipments.active_hour is 'The hour of updated_at: silence is looked up by it. It is indexed, so it changes seldom. A trigger sees that it is right.';
 
 alter table replay_positions add constraint replay_positions_job_fkey FOREIGN KEY (job) REFERENCES replay_jobs(job) ON DELETE CASCADE;
 
@@ -330,4 +339,4 @@ begin
     return new;
 end
 $function$;
-CREATE TRIGGER active_hour BEFORE INSERT OR UPDATE OF updated_at ON shipments FOR EACH ROW EXECUTE FUNCTION active_hour();
+CREATE TRIGGER active_hour BEFORE INSERT OR UPDATE ON shipments FOR EACH ROW WHEN (new.active_hour <> date_trunc('hour'::text, new.updated_at, 'UTC'::text)) EXECUTE FUNCTION active_hour();

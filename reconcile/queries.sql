@@ -77,8 +77,8 @@ update reconcile_asks set next_ask_at = $2, fruitless = $3, failures = $4, outco
 
 -- name: known
 -- What a full history has refused of an answer is known, too: else it would come again with every ask.
-select reading from observations
-where shipment_id = $1 and (kept or (anomaly_kind = 'history_limit' and reading ->> 'source' = 'pull'))
+select shipment_id, kept, reading, said from observations
+where shipment_id = $1 and (kept or anomaly_kind = 'history_limit')
 
 -- name: forget_final
 -- What has ended is not asked about any more: goes through a page of the asks whose rest is over; tells where it ends.
@@ -93,51 +93,12 @@ with page as (
 select next_ask_at, shipment_id, count(*) over () as looked_at
 from page order by next_ask_at desc, shipment_id desc limit 1
 
--- name: told_how
--- Of each status that a shipment was seen in: whether a webhook told it, ever, or only an answer of the courier.
-with seen as (
-    select distinct shipment_id, reading ->> 'courier' as courier, reading ->> 'status' as status
-    from observations
-    where recorded_at >= $1 and recorded_at < $2 and kept
-        and reading ->> 'source' in ('push', 'pull') and reading ->> 'status' is not null
-)
-select courier, status, count(*) as shipments, count(*) filter (where not pushed) as only_by_pull
-from (
-    select courier, status, exists (
-        select from observations as told
-        where told.shipment_id = seen.shipment_id and told.kept
-            and told.reading ->> 'source' = 'push' and told.reading ->> 'status' = seen.status
-    ) as pushed
-    from seen
-) as told
-group by courier, status
-order by courier, status
+-- name: recorded
+-- What was recorded in a range, of what takes part or gave an event.
+select shipment_id, version, kept, reading, said, event,
+    coalesce(replay_of_partition, raw_partition) as root_partition, coalesce(replay_of_offset, raw_offset) as root_offset
+from observations
+where recorded_at >= $1 and recorded_at < $2 and (kept or outcome = 'event')
 
--- name: lateness
--- Of each webhook that says when it happened (its word's own time stands first): how long after that it came.
-select courier, count(*) as webhooks,
-    percentile_cont(array[0.5, 0.9, 0.99]) within group (order by late) as percentiles
-from (
-    select reading ->> 'courier' as courier, extract(epoch from
-        (reading ->> 'received_at')::timestamptz
-        - (select (value ->> 0)::timestamptz from json_each(reading -> 'times') limit 1)
-    )::double precision as late
-    from observations
-    where recorded_at >= $1 and recorded_at < $2 and kept and reading ->> 'source' = 'push'
-        and reading ->> 'times' is not null
-) as pushed
-where late is not null
-group by courier
-order by courier
-
--- name: healed
--- Shipments whose status an answer of the courier has moved.
-select reading ->> 'courier' as courier, count(distinct observations.shipment_id) as shipments
-from observations join outputs
-    on outputs.shipment_id = observations.shipment_id and outputs.version = observations.version
-where observations.recorded_at >= $1 and observations.recorded_at < $2 and observations.outcome = 'event'
-    and reading ->> 'source' = 'pull'
-    and convert_from(outputs.value, 'UTF8')::json ->> 'status'
-        is distinct from convert_from(outputs.value, 'UTF8')::json ->> 'previous_status'
-group by 1
-order by 1
+-- name: told_ever
+select shipment_id, reading, said from observations where shipment_id = any ($1::text[]) and kept

@@ -17,7 +17,9 @@ from runtime.holding import ANSWER_SECONDS, watched
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
-from schemas.observation import Observation, readable
+from schemas.observation import Observation
+from schemas.stored_observation import readable
+from schemas.vocabulary import Source
 
 PAGE: Final = 500
 """Shipments that wait to be asked about, held in memory for each courier."""
@@ -114,7 +116,12 @@ class Store:
         """
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_Q["known"], shipment_id)
-        return [each for row in rows if (each := readable(row["reading"])) is not None]
+        return [
+            each
+            for row in rows
+            if (each := readable(row["shipment_id"], row["reading"], row["said"])) is not None
+            and (row["kept"] or each.source is Source.PULL)
+        ]
 
 
 class AskLog:

@@ -206,15 +206,3 @@ class Observation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def received(self) -> Stamp:
         """The time received, as the last fallback of `occurred_at`."""
         return Stamp(self.received_at, TimeSource.RECEIVED)
-
-
-_read: Final = msgspec.json.Decoder(Observation).decode
-
-
-def readable(reading: str) -> Observation | None:
-    """Read a stored observation; None: it is of a form that this version cannot read."""
-    try:
-        found: Observation = _read(reading)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
-        return None
-    return found

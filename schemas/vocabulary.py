@@ -7,7 +7,13 @@ from enum import StrEnum
 from typing import Final
 
 
-class Status(StrEnum):
+class Word(StrEnum):
+    """A word that is hashed as the text it is: several times faster than other members of enumerations."""
+
+    __hash__ = str.__hash__
+
+
+class Status(Word):
     """Where a shipment stands, whoever carries it. The order written here is the rank of equal times."""
 
     CREATED = "CREATED"
@@ -32,7 +38,7 @@ class Status(StrEnum):
     DISPOSED = "DISPOSED"
 
 
-class Phase(StrEnum):
+class Phase(Word):
     """The coarse stage a status belongs to."""
 
     PRE_TRANSIT = "pre_transit"
@@ -71,7 +77,7 @@ PHASES: Final[dict[Status, Phase]] = {
 RANK: Final[dict[Status, int]] = {status: rank for rank, status in enumerate(Status)}
 
 
-class Service(StrEnum):
+class Service(Word):
     """What was ordered from the courier. It decides the transition table."""
 
     EXPRESS = "express"
@@ -79,7 +85,7 @@ class Service(StrEnum):
     INSTANT = "instant"
 
 
-class Source(StrEnum):
+class Source(Word):
     """How a raw record came to be."""
 
     PUSH = "push"
@@ -88,7 +94,7 @@ class Source(StrEnum):
     OPERATOR = "operator"
 
 
-class TimeSource(StrEnum):
+class TimeSource(Word):
     """Where an `occurred_at` comes from: the courier with its zone, with a zone assumed, or the door."""
 
     COURIER = "courier"
@@ -96,7 +102,7 @@ class TimeSource(StrEnum):
     RECEIVED = "received"
 
 
-class EventType(StrEnum):
+class EventType(Word):
     """What an event on `shipment.events` tells."""
 
     STATUS_CHANGED = "shipment.status_changed"
@@ -105,7 +111,7 @@ class EventType(StrEnum):
     CORRECTED = "shipment.corrected"
 
 
-class Transition(StrEnum):
+class Transition(Word):
     """How a status was reached."""
 
     INITIAL = "initial"
@@ -117,7 +123,7 @@ class Transition(StrEnum):
     CORRECTION = "correction"
 
 
-class AnomalyKind(StrEnum):
+class AnomalyKind(Word):
     """Why an observation could not simply be applied."""
 
     ILLEGAL_TRANSITION = "illegal_transition"
@@ -127,7 +133,7 @@ class AnomalyKind(StrEnum):
     HISTORY_LIMIT = "history_limit"
 
 
-class DeadLetterReason(StrEnum):
+class DeadLetterReason(Word):
     """Why a raw record gives no observation."""
 
     INVALID_JSON = "invalid_json"
@@ -140,7 +146,7 @@ class DeadLetterReason(StrEnum):
     """A decision that no operator's command wrote into the operators' log."""
 
 
-class Outcome(StrEnum):
+class Outcome(Word):
     """What an observation led to when it was applied. Fixed then; never recounted."""
 
     EVENT = "event"

@@ -14,17 +14,14 @@ from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError, UnstorableError
 from processor.core.plan import MAX_BATCH
 from processor.core.state import Shipment, is_outdated
-from processor.storage.rows import read_view
+from processor.storage.rows import read_event, read_view
 from processor.storage.shipments import LOADED_BYTES
 from processor.storage.store import Store
 from runtime.postgres import Connection
 from runtime.queries import load_queries
-from schemas.events import Event
 from schemas.vocabulary import AnomalyKind
 
 _Q: Final = load_queries("operators.audit")
-
-_decode_event: Final = msgspec.json.Decoder(Event).decode
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -151,8 +148,8 @@ async def _with_derived(connection: Connection, facts: Facts, observations: Sequ
 
 def _event(row: Any, comparing: Comparing) -> StoredEvent:
     try:
-        event = _decode_event(row["value"])
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+        event = read_event(row)
+    except StoredRowError:
         event = None
     here = row["raw_partition"], row["incarnation"]
     of_this_log = here == (comparing.partition, comparing.cursor.incarnation)

@@ -12,7 +12,12 @@ select shipment_id, incarnation, raw_partition, raw_offset, version, kept, anoma
 from observations where shipment_id = any ($1::text[])
 
 -- name: audit_events
-select shipment_id, version, incarnation, raw_partition, cause_offset, value
+select shipment_id, version, incarnation, raw_partition, raw_offset as cause_offset, null::bytea as value, recorded_at,
+    event, coalesce(replay_of_partition, raw_partition) as root_partition,
+    coalesce(replay_of_offset, raw_offset) as root_offset
+from observations where shipment_id = any ($1::text[]) and event is not null
+union all
+select shipment_id, version, incarnation, raw_partition, cause_offset, value, recorded_at, null, null, null
 from outputs where shipment_id = any ($1::text[]) and version is not null
 
 -- name: audit_tombstones
@@ -29,25 +34,33 @@ where exists (
     and cause_offset > moments.near - $5 and cause_offset < moments.near + $5
     and recorded_at = moments.at
 )
+or exists (
+    select from observations
+    where raw_partition = $1 and incarnation = $2
+    and raw_offset > moments.near - $5 and raw_offset < moments.near + $5
+    and recorded_at = moments.at and event is not null
+)
 
 -- name: audit_counts
--- One statement, so one moment.
-select cursors.records, cursors.rowless, observed.*, published.*
+-- One statement, so one moment. What older versions stored says the kind of an anomaly in its value alone.
+select cursors.records, cursors.rowless, observed.observations, observed.events, duplicates, anomalies, unchanged,
+    told + published.events as stored_events, stored_anomalies, dead_letters
 from cursors,
 lateral (
     select count(*) as observations,
         count(*) filter (where outcome = 'event') as events,
         count(*) filter (where outcome = 'duplicate') as duplicates,
         count(*) filter (where outcome = 'anomaly') as anomalies,
-        count(*) filter (where outcome = 'unchanged') as unchanged
+        count(*) filter (where outcome = 'unchanged') as unchanged,
+        count(*) filter (where event is not null) as told
     from observations
     where observations.incarnation = cursors.incarnation and observations.raw_partition = cursors.raw_partition
 ) as observed,
 lateral (
-    select count(*) filter (where topic = 'shipment.events') as stored_events,
+    select count(*) filter (where topic = 'shipment.events') as events,
         count(*) filter (
             where topic = 'shipment.anomalies'
-            and position(convert_to('"kind":"service_conflict"', 'UTF8') in value) = 0
+            and coalesce(anomaly_kind, convert_from(value, 'UTF8')::json ->> 'kind') <> 'service_conflict'
         ) as stored_anomalies,
         count(*) filter (where topic = 'courier.webhooks.raw.dlq') as dead_letters
     from outputs

@@ -15,6 +15,7 @@ from operators.shared.outcomes import outcomes
 from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
+from processor.storage.rows import read_event
 from runtime.appending import Appender
 from runtime.postgres import Pool
 from runtime.queries import load_queries
@@ -29,7 +30,6 @@ TOGETHER: Final = 200
 """Decisions that are appended before it is waited for them."""
 
 _Q: Final = load_queries("operators.decisions")
-_read_event: Final = msgspec.json.Decoder(Event).decode
 
 
 class EventSummary(msgspec.Struct, frozen=True):
@@ -82,8 +82,8 @@ async def decide(
     if applied is None:
         return DecisionOutcome(command_id)
     async with pool.acquire() as connection:
-        value = await connection.fetchval(_Q["event_of_record"], applied.partition, applied.offset)
-    return DecisionOutcome(command_id, applied.outcome, None if value is None else _told(_read_event(value)))
+        row = await connection.fetchrow(_Q["event_of_record"], applied.partition, applied.offset)
+    return DecisionOutcome(command_id, applied.outcome, None if row is None else _told(read_event(row)))
 
 
 async def decide_all(

@@ -18,7 +18,13 @@ where shipment_id = $1
 
 -- name: event_of_record
 -- The event that a raw record of the current log gave.
-select value
+select shipment_id, version, recorded_at, null::bytea as value, event,
+    coalesce(replay_of_partition, raw_partition) as root_partition, coalesce(replay_of_offset, raw_offset) as root_offset
+from observations
+join cursors using (raw_partition, incarnation)
+where raw_partition = $1 and raw_offset = $2 and event is not null
+union all
+select shipment_id, version, recorded_at, value, null, null, null
 from outputs
 join cursors using (raw_partition, incarnation)
 where raw_partition = $1 and cause_offset = $2 and topic = 'shipment.events'
@@ -26,7 +32,8 @@ where raw_partition = $1 and cause_offset = $2 and topic = 'shipment.events'
 -- name: stored_of_shipment
 select
     (select count(*) from observations where shipment_id = $1) as observations,
-    (select count(*) from outputs where shipment_id = $1 and version is not null) as events,
+    (select count(*) from observations where shipment_id = $1 and event is not null)
+        + (select count(*) from outputs where shipment_id = $1 and version is not null) as events,
     (select max(recorded_at) from observations where shipment_id = $1) as newest
 
 -- name: page_of_anomalies

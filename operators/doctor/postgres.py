@@ -11,7 +11,7 @@ from runtime.migrations import require_current_schema
 from runtime.postgres import OPERATOR, OPERATOR_SESSION, Connection, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import PREFIX, Settings
-from schemas.observation import readable
+from schemas.stored_observation import readable
 
 _READ: Final = ("shipments", "observations", "outputs", "cursors", "applied_commands", "schema_migrations")
 _WRITTEN: Final = ("replay_jobs", "replay_positions", "dead_letter_decisions")
@@ -117,7 +117,7 @@ def of_clocks(before: datetime, theirs: datetime, after: datetime) -> Finding:
 
 async def _zones(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
     rows = await connection.fetch(_Q["newest_readings"], READINGS)
-    said = [reading for row in rows if (reading := readable(row["reading"])) is not None]
+    said = [reading for row in rows if (reading := readable(*row)) is not None]
     found = list(shifted(said, settings.assumed_zone))
     for each in found:
         yield of_zone(each)

@@ -1,8 +1,8 @@
 -- name: newest_readings
 -- Some of each partition's newest, $1 in all, but ten of each at least.
-select reading
+select shipment_id, reading, said
 from cursors, lateral (
-    select reading from observations
+    select shipment_id, reading, said from observations
     where observations.incarnation = cursors.incarnation and observations.raw_partition = cursors.raw_partition
     order by raw_offset desc
     limit (select greatest(10, $1::bigint / count(*)) from cursors)

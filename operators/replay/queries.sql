@@ -71,30 +71,54 @@ group by outcome
 order by outcome
 
 -- name: incarnations_of_outputs
--- One step of the primary key for each.
+-- One step of the primary keys for each.
 with recursive found (incarnation) as (
-    (select incarnation from outputs where raw_partition = $1 order by incarnation limit 1)
+    select least(
+        (select min(incarnation) from observations where raw_partition = $1),
+        (select min(incarnation) from outputs where raw_partition = $1)
+    )
     union all
-    select (
-        select outputs.incarnation from outputs
-        where raw_partition = $1 and outputs.incarnation > found.incarnation
-        order by outputs.incarnation limit 1
+    select least(
+        (select min(incarnation) from observations where raw_partition = $1 and incarnation > found.incarnation),
+        (select min(incarnation) from outputs where raw_partition = $1 and incarnation > found.incarnation)
     )
     from found where found.incarnation is not null
 )
 select incarnation from found where incarnation is not null
 
 -- name: stored_page
--- Outputs behind a place, with the values of events only.
-select incarnation, cause_offset, ordinal, topic, key, case when topic = 'shipment.events' then value end as value,
-    shipment_id, version, recorded_at
-from outputs
-where raw_partition = $1 and incarnation = $2 and (cause_offset, ordinal) > ($3, $4) and cause_offset < $5
+-- Outputs behind a place, with the values of events only. An event beside its observation is the first of its cause.
+(
+    select incarnation, raw_offset as cause_offset, 0 as ordinal, 'shipment.events' as topic, null::bytea as key,
+        null::bytea as value, shipment_id, version, recorded_at, event,
+        coalesce(replay_of_partition, raw_partition) as root_partition,
+        coalesce(replay_of_offset, raw_offset) as root_offset
+    from observations
+    where raw_partition = $1 and incarnation = $2 and raw_offset >= $3 and raw_offset < $5
+        and (raw_offset > $3 or $4 < 0) and event is not null
+    order by raw_offset
+    limit $6
+)
+union all
+(
+    select incarnation, cause_offset, ordinal, topic, key, case when topic = 'shipment.events' then value end,
+        shipment_id, version, recorded_at, null, null, null
+    from outputs
+    where raw_partition = $1 and incarnation = $2 and (cause_offset, ordinal) > ($3, $4) and cause_offset < $5
+    order by cause_offset, ordinal
+    limit $6
+)
 order by cause_offset, ordinal
 limit $6
 
 -- name: stored_events_of_shipment
-select incarnation, cause_offset, ordinal, topic, key, value, shipment_id, version, recorded_at
+select incarnation, raw_offset as cause_offset, 0 as ordinal, 'shipment.events' as topic, null::bytea as key,
+    null::bytea as value, shipment_id, version, recorded_at, event,
+    coalesce(replay_of_partition, raw_partition) as root_partition, coalesce(replay_of_offset, raw_offset) as root_offset
+from observations
+where shipment_id = $1 and raw_partition = $2 and event is not null
+union all
+select incarnation, cause_offset, ordinal, topic, key, value, shipment_id, version, recorded_at, null, null, null
 from outputs
 where shipment_id = $1 and raw_partition = $2 and version is not null
 order by incarnation, cause_offset, ordinal

@@ -9,6 +9,7 @@ import msgspec
 from operators.replay.range import Selection, Stretch, within
 from processor.core.errors import StoredRowError
 from processor.core.outputs import Output
+from processor.storage.outputs import event_output
 from runtime.postgres import Pool, Row
 from runtime.queries import load_queries
 from schemas.topics import Topic
@@ -107,11 +108,13 @@ class StoredEvents:
         return not is_current or stretch.start <= row["cause_offset"] < stretch.end
 
     def _selected(self, row: Any) -> Output | None:
-        if row["topic"] != Topic.EVENTS or row["value"] is None:
+        if row["topic"] != Topic.EVENTS:
             return None
-        facts = _facts(row)
-        selection = self._selection
-        if not within(selection, facts.received_at) or selection.courier not in {None, facts.courier}:
+        if row["event"] is not None:
+            event = event_output(0, row)
+            assert event.event is not None
+            return event if self._wants(msgspec.convert(event.event, _Facts, from_attributes=True)) else None
+        if row["value"] is None or not self._wants(_facts(row)):
             return None
         return Output(
             Topic.EVENTS,
@@ -124,6 +127,10 @@ class StoredEvents:
             row["shipment_id"],
             row["version"],
         )
+
+    def _wants(self, facts: _Facts) -> bool:
+        selection = self._selection
+        return within(selection, facts.received_at) and selection.courier in {None, facts.courier}
 
 
 def _facts(row: Any) -> _Facts:

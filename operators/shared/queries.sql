@@ -19,6 +19,8 @@ from (
     union
     select shipment_id from shipments where awbs is not null and awbs @> array[$1]
     union
+    select shipment_id from observations where awb = $1
+    union
     select shipment_id from observations where reading -> 'details' ->> 'awb' = $1
     union
     (select shipment_id from observations where shipment_id = $1 limit 1)

@@ -23,23 +23,40 @@ limit $3
 -- name: age_of_unpublished
 -- Of the oldest output stored for a cause from an offset on.
 select clock_timestamp() - recorded_at
-from outputs
-where raw_partition = $1 and incarnation = $2 and cause_offset >= $3
-order by cause_offset, ordinal
+from (
+    (
+        select raw_offset as cause_offset, recorded_at from observations
+        where raw_partition = $1 and incarnation = $2 and raw_offset >= $3 and event is not null
+        order by raw_offset
+        limit 1
+    )
+    union all
+    (
+        select cause_offset, recorded_at from outputs
+        where raw_partition = $1 and incarnation = $2 and cause_offset >= $3
+        order by cause_offset
+        limit 1
+    )
+) as oldest
+order by cause_offset
 limit 1
 
 -- name: shipment_row
 select * from shipments where shipment_id = $1
 
 -- name: observations_of_shipment
-select shipment_id, incarnation, raw_partition, raw_offset, outcome, anomaly_kind, version, kept, reading, recorded_at,
+select shipment_id, incarnation, raw_partition, raw_offset, outcome, anomaly_kind, version, kept, reading, said, recorded_at,
     replay_of_partition, replay_of_offset
 from observations where shipment_id = $1
 order by recorded_at, incarnation, raw_partition, raw_offset
 
 -- name: events_of_shipment
-select value from outputs
-where shipment_id = $1 and version is not null and topic = 'shipment.events'
+select shipment_id, version, recorded_at, null::bytea as value, event,
+    coalesce(replay_of_partition, raw_partition) as root_partition, coalesce(replay_of_offset, raw_offset) as root_offset
+from observations where shipment_id = $1 and event is not null
+union all
+select shipment_id, version, recorded_at, value, null, null, null
+from outputs where shipment_id = $1 and version is not null and topic = 'shipment.events'
 order by version
 
 -- name: newest_shipments

@@ -10,13 +10,14 @@ from operators.shared.errors import OperatorError
 from operators.shared.personal import masked
 from processor.core.outputs import anomaly_id
 from processor.core.state import Shipment, new_shipment
-from processor.storage.rows import read_reading
+from processor.storage.rows import read_event, read_reading
 from processor.storage.store import Store
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.couriers import COURIERS
 from schemas.observation import Accept, Dismiss, Observation
 from schemas.shipment_ids import parse_shipment_id
+from schemas.stored_event import event_bytes
 from schemas.times import format_time
 from schemas.vocabulary import AnomalyKind
 
@@ -104,7 +105,7 @@ async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> 
         shipment_id,
         None if row is None else hide(_snapshot(row)),
         [_shown(each, folded) for each in observations],
-        [hide(msgspec.json.decode(each["value"])) for each in events],
+        [hide(_event(each)) for each in events],
     )
 
 
@@ -129,6 +130,13 @@ def _snapshot(row: Any) -> dict[str, Any]:
     del values["active_hour"]  # of use to indexes alone
     read = {name: msgspec.json.decode(values[name]) for name in _JSON_COLUMNS if values[name] is not None}
     return values | read
+
+
+def _event(row: Any) -> dict[str, Any]:
+    """Return an event as it was published."""
+    value = row["value"] if row["event"] is None else event_bytes(read_event(row))
+    event: dict[str, Any] = msgspec.json.decode(value)
+    return event
 
 
 def _listed(row: Any) -> Listed:

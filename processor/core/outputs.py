@@ -202,9 +202,14 @@ def tombstone(origin: Origin, shipment_id: str, ordinal: int) -> Output:
     return _stored(Topic.STATE, origin, ordinal, shipment_id, None)
 
 
+def impersonal_event(event: Event) -> Event:
+    """Return an event without personal data."""
+    return msgspec.structs.replace(event, **NOTHING_PERSONAL_SHOWN)
+
+
 def forgotten_event(value: bytes) -> bytes:
-    """Return a stored event without personal data."""
-    return _encode(msgspec.structs.replace(_decode_event(value), **NOTHING_PERSONAL_SHOWN))
+    """Return the bytes of an event without personal data."""
+    return _encode(impersonal_event(_decode_event(value)))
 
 
 def _named(anomalies: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ import msgspec
 from processor.core.cursor import Cursor
 from processor.core.errors import StoredRowError
 from processor.core.outputs import Output, chunk_end
+from processor.storage.rows import read_event
 from runtime.postgres import Connections
 from runtime.queries import load_queries
+from schemas.stored_event import event_bytes
 from schemas.topics import Topic
 
 STORED_CHUNK: Final = 2_000
@@ -32,6 +34,7 @@ OUTPUT_COLUMNS: Final = (
     "headers",
     "shipment_id",
     "version",
+    "anomaly_kind",
     "recorded_at",
 )
 
@@ -72,6 +75,7 @@ def output_record(output: Output, incarnation: int) -> tuple[Any, ...]:
         _pack_headers(output.headers) if output.headers else None,
         output.shipment_id,
         output.version,
+        output.anomaly and output.anomaly.kind,
         output.recorded_at,
     )
 
@@ -83,11 +87,35 @@ def read_output(partition: int, row: Any) -> Output:
         StoredRowError: it is of a form that this version cannot read.
 
     """
+    if row["event"] is not None:
+        return event_output(partition, row)
     try:
         return _output(partition, row)
     except (msgspec.DecodeError, UnicodeError, ValueError) as error:
         what = f"the output {partition}:{row['cause_offset']}/{row['ordinal']} of shipment {row['shipment_id']}"
         raise StoredRowError(what, error) from error
+
+
+def event_output(partition: int, row: Any) -> Output:
+    """Read an event that stands beside its observation.
+
+    Raises:
+        StoredRowError: it is of a form that this version cannot read.
+
+    """
+    event = read_event(row)
+    return Output(
+        Topic.EVENTS,
+        partition,
+        row["cause_offset"],
+        row["ordinal"],
+        row["shipment_id"].encode(),
+        event_bytes(event),
+        row["recorded_at"],
+        row["shipment_id"],
+        row["version"],
+        event=event,
+    )
 
 
 def _output(partition: int, row: Any) -> Output:

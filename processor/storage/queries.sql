@@ -70,22 +70,26 @@ from unnest($1::text[]) as wanted (shipment_id)
 left join lateral (
     select incarnation, raw_partition, raw_offset, coalesce(replay_of_partition, raw_partition) as root_partition,
         coalesce(replay_of_offset, raw_offset) as root_offset, replay_of_offset is not null as again, anomaly_kind,
-        reading
+        reading, said
     from observations
     where observations.shipment_id = wanted.shipment_id and kept
     order by incarnation, raw_partition, raw_offset
 ) as history on true
 
 -- name: upsert_shipments
--- Between the id and the version stand the fields of `View`, in their order.
+-- Between the id and the version stand the fields of `View`, in their order. An AWB that is shown no longer is kept.
 insert into shipments (
     shipment_id, courier, account, courier_ref, status, phase, final, courier_status, service, failed_count,
-    occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal, version, updated_at
+    occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal, version, updated_at,
+    active_hour
 )
-select * from unnest(
+select *, date_trunc('hour', updated_at, 'UTC') from unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[],
     $10::integer[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::json[], $16::json[], $17::text[],
     $18::text[], $19::json[], $20::bigint[], $21::timestamptz[]
+) as written (
+    shipment_id, courier, account, courier_ref, status, phase, final, courier_status, service, failed_count,
+    occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal, version, updated_at
 )
 on conflict (shipment_id) do update set
     status = excluded.status,
@@ -104,7 +108,13 @@ on conflict (shipment_id) do update set
     description = excluded.description,
     personal = excluded.personal,
     version = excluded.version,
-    updated_at = excluded.updated_at
+    updated_at = excluded.updated_at,
+    active_hour = excluded.active_hour,
+    awbs = case
+        when shipments.awb is distinct from excluded.awb and shipments.awb <> all (coalesce(shipments.awbs, '{}'))
+        then array_append(shipments.awbs, shipments.awb)
+        else shipments.awbs
+    end
 
 -- name: known_commands
 select command_id from applied_commands where command_id = any ($1::text[])
@@ -129,18 +139,22 @@ from root join observations
 on observations.replay_of_partition = root.raw_partition and observations.replay_of_offset = root.raw_offset
     and observations.incarnation >= root.incarnation
 
--- name: readings_of
-select shipment_id, incarnation, raw_partition, raw_offset, reading
+-- name: observations_of
+select shipment_id, incarnation, raw_partition, raw_offset, version, recorded_at, reading, said, event,
+    coalesce(replay_of_partition, raw_partition) as root_partition, coalesce(replay_of_offset, raw_offset) as root_offset
 from observations where shipment_id = any ($1::text[])
 
--- name: rewrite_readings
-update observations set reading = wanted.reading
-from unnest($1::text[], $2::bigint[], $3::integer[], $4::bigint[], $5::json[])
-    as wanted (shipment_id, incarnation, raw_partition, raw_offset, reading)
-where (observations.shipment_id, observations.incarnation, observations.raw_partition, observations.raw_offset)
-    = (wanted.shipment_id, wanted.incarnation, wanted.raw_partition, wanted.raw_offset)
+-- name: rewrite_observations
+-- What an older version stored is found by its AWB still.
+update observations
+set reading = null, said = wanted.said, event = wanted.event, awb = coalesce(awb, reading -> 'details' ->> 'awb')
+from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[])
+    as wanted (incarnation, raw_partition, raw_offset, said, event)
+where (observations.raw_partition, observations.incarnation, observations.raw_offset)
+    = (wanted.raw_partition, wanted.incarnation, wanted.raw_offset)
 
 -- name: events_of
+-- Those that do not stand beside their observations.
 select incarnation, raw_partition, cause_offset, ordinal, value
 from outputs where shipment_id = any ($1::text[]) and version is not null
 
@@ -155,9 +169,11 @@ where (outputs.raw_partition, outputs.incarnation, outputs.cause_offset, outputs
 update shipments set erased_at = $2 where shipment_id = any ($1::text[])
 
 -- name: retire_observations
--- Those of the cursor's own incarnation are counted on.
+-- Those of the cursor's own incarnation are counted on. One whose event is not known to be published stays.
 with gone as (
-    delete from observations where shipment_id = any ($1::text[]) and (incarnation, raw_offset) < ($3, $4)
+    delete from observations
+    where shipment_id = any ($1::text[]) and (incarnation, raw_offset) < ($3, $4)
+        and (event is null or (incarnation, raw_offset) < ($3, $5))
     returning incarnation
 )
 update cursors set rowless = rowless + (select count(*) from gone where gone.incarnation = $3)
@@ -173,25 +189,52 @@ where shipment_id = any ($1::text[]) and (version is not null or topic = 'shipme
 -- Before its observations go: what is found by its AWBs stays so.
 update shipments
 set retired_at = $2, personal = $3::json, description = null,
-    awbs = coalesce((
-        select array_agg(distinct reading -> 'details' ->> 'awb')
-        from observations
-        where observations.shipment_id = shipments.shipment_id and reading -> 'details' ->> 'awb' is not null
-    ), awbs)
+    awbs = nullif(array(
+        select unnest(shipments.awbs)
+        union
+        select shipments.awb where shipments.awb is not null
+        union
+        select told.awb
+        from observations, lateral (values (observations.awb), (reading -> 'details' ->> 'awb')) as told (awb)
+        where observations.shipment_id = shipments.shipment_id and told.awb is not null
+    ), '{}')
 where shipment_id = any ($1::text[])
 
 -- name: sizes_between
 -- How much each cause's outputs come to, without reading them: of what is stored apart, PostgreSQL knows the length.
-select cause_offset, count(*) as outputs,
-    sum(coalesce(octet_length(value), 0) + coalesce(octet_length(key), 0) + coalesce(octet_length(headers), 0))::bigint
-from outputs
-where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
+-- An event is published with the names of its values, some 700 bytes.
+select cause_offset, sum(outputs)::bigint as outputs, sum(bytes)::bigint as bytes
+from (
+    (
+        select raw_offset as cause_offset, 1 as outputs, octet_length(event) + 700 as bytes
+        from observations
+        where raw_partition = $1 and incarnation = $2 and raw_offset >= $3 and raw_offset < $4 and event is not null
+        order by raw_offset
+        limit $5
+    )
+    union all
+    (
+        select cause_offset, count(*),
+            sum(coalesce(octet_length(value), 0) + coalesce(octet_length(key), 0) + coalesce(octet_length(headers), 0))
+        from outputs
+        where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
+        group by cause_offset
+        order by cause_offset
+        limit $5
+    )
+) as stored
 group by cause_offset
 order by cause_offset
 limit $5
 
 -- name: outputs_between
-select topic, cause_offset, ordinal, key, value, headers, shipment_id, version, recorded_at
+select 'shipment.events' as topic, raw_offset as cause_offset, 0 as ordinal, null::bytea as key, null::bytea as value,
+    null::bytea as headers, shipment_id, version, recorded_at, event,
+    coalesce(replay_of_partition, raw_partition) as root_partition, coalesce(replay_of_offset, raw_offset) as root_offset
+from observations
+where raw_partition = $1 and incarnation = $2 and raw_offset >= $3 and raw_offset < $4 and event is not null
+union all
+select topic, cause_offset, ordinal, key, value, headers, shipment_id, version, recorded_at, null, null, null
 from outputs
 where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
 order by cause_offset, ordinal
@@ -234,12 +277,16 @@ returning raw_partition
 select shipment_id from shipments where shipment_id > $1 order by shipment_id limit $2
 
 -- name: newest_observations
-select distinct on (shipment_id) shipment_id, incarnation, raw_partition, raw_offset, reading
+select distinct on (shipment_id) shipment_id, incarnation, raw_partition, raw_offset, reading, said
 from observations
 where shipment_id = any ($1::text[])
 order by shipment_id, incarnation desc, recorded_at desc, raw_offset desc
 
 -- name: delete_outputs
+with forgotten as (
+    update observations set event = null
+    where raw_partition = $1 and incarnation = $2 and raw_offset >= $3 and raw_offset < $4 and event is not null
+)
 delete from outputs
 where raw_partition = $1 and incarnation = $2 and cause_offset >= $3 and cause_offset < $4
 

@@ -13,8 +13,12 @@ from processor.core.errors import StoredRowError
 from processor.core.fold import Snapshot
 from processor.core.plan import AppliedCommand, ObservationRow, Plan
 from processor.core.view import View, shown_values
-from schemas.events import State
+from schemas import stored_event
+from schemas.events import Event, State
 from schemas.observation import NO_DETAILS, Carrier, Charges, Details, Observation, Persons, Stamp
+from schemas.stored_event import EventRow, pack_event
+from schemas.stored_form import UNREADABLE
+from schemas.stored_observation import pack_observation, read_observation
 from schemas.times import read_time
 from schemas.vocabulary import Phase, Service, Status, TimeSource
 
@@ -30,7 +34,9 @@ OBSERVATION_COLUMNS: Final = (
     "anomaly_kind",
     "version",
     "kept",
-    "reading",
+    "said",
+    "event",
+    "awb",
     "recorded_at",
     "replay_of_partition",
     "replay_of_offset",
@@ -40,7 +46,7 @@ COMMAND_COLUMNS: Final = ("command_id", "raw_partition", "raw_offset", "outcome"
 
 
 _json: Final = msgspec.json.Encoder().encode
-_read_observation: Final = msgspec.json.Decoder(Observation).decode
+_decode_event: Final = msgspec.json.Decoder(Event).decode
 _JSON_DETAILS: Final = {
     "carrier": msgspec.json.Decoder(Carrier).decode,
     "charges": msgspec.json.Decoder(Charges).decode,
@@ -115,18 +121,28 @@ def read_view(row: Any) -> View:
     )
 
 
-def observation_record(row: ObservationRow, incarnation: int, now: datetime) -> tuple[Any, ...]:
-    """Return an observation's row, for `OBSERVATION_COLUMNS`."""
+def observation_record(
+    row: ObservationRow, event: Event | None, shown_awb: str | None, incarnation: int, now: datetime
+) -> tuple[Any, ...]:
+    """Return an observation's row, for `OBSERVATION_COLUMNS`.
+
+    `event` is the one that it gave and that is to be published; `shown_awb` the AWB that its shipment's row shows.
+    """
+    record, observation = row.record, row.observation
+    read = row.root or (record.partition, record.offset)
+    name, awb = observation.shipment_id, observation.details.awb
     return (
         incarnation,
-        row.observation.shipment_id,
-        row.record.partition,
-        row.record.offset,
+        name,
+        record.partition,
+        record.offset,
         row.outcome,
         row.anomaly_kind,
         row.version,
         row.kept,
-        json_text(row.observation if row.kept else _bare(row.observation)),
+        pack_observation(observation if row.kept else _bare(observation)),
+        event and pack_event(event, EventRow(name, event.version, *read), now),
+        awb if row.kept and awb != shown_awb else None,
         now,
         *(row.root or (None, None)),
         row.command_id,
@@ -146,9 +162,29 @@ def read_reading(row: Any) -> Observation:
 
     """
     try:
-        return _read_observation(row["reading"])
-    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
+        return read_observation(row["shipment_id"], row["reading"], row["said"])
+    except UNREADABLE as error:
         raise StoredRowError(record_name(row), error) from error
+
+
+def event_row(row: Any) -> EventRow:
+    """Return what a row says beside its event's stored form."""
+    return EventRow(row["shipment_id"], row["version"], row["root_partition"], row["root_offset"])
+
+
+def read_event(row: Any) -> Event:
+    """Read a stored event: of a row with its stored form, or, of an older version, with its bytes.
+
+    Raises:
+        StoredRowError: it is of a form that this version cannot read.
+
+    """
+    try:
+        if row["event"] is None:
+            return _decode_event(row["value"])
+        return stored_event.read_event(row["event"], event_row(row))
+    except (*UNREADABLE, TypeError) as error:
+        raise StoredRowError(f"the event {row['shipment_id']}/{row['version']}", error) from error
 
 
 def record_name(row: Any) -> str:

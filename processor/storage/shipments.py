@@ -76,7 +76,7 @@ async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[StoredObserva
                 if name is not None:
                     yield name, history
                 name, history = row["shipment_id"], []
-            if row["reading"] is not None:
+            if row["raw_offset"] is not None:
                 history.append(read_past(row))
     if name is not None:
         yield name, history

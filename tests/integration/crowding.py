@@ -12,6 +12,7 @@ from processor.protocol.crash_points import Step
 from processor.service import serve
 from schemas.partitioning import partition_of
 from schemas.records import RawRecord
+from schemas.stored_observation import read_observation
 from tests.integration.system import PARTITIONS, Raw, System, raw_records
 
 NEIGHBOURS: Final = 4
@@ -101,10 +102,10 @@ async def _applied(system: System) -> int:
 
 async def _delays(system: System) -> list[float]:
     rows = await system.rows(
-        "select extract(epoch from recorded_at - (reading ->> 'received_at')::timestamptz) from observations "
-        "where shipment_id like 'dash:N-%'"
+        "select shipment_id, reading, said, recorded_at from observations where shipment_id like 'dash:N-%'"
     )
-    return sorted(float(row[0]) for row in rows)
+    said = ((row["recorded_at"], read_observation(row["shipment_id"], row["reading"], row["said"])) for row in rows)
+    return sorted((recorded_at - each.received_at).total_seconds() for recorded_at, each in said)
 
 
 async def _watch(gaps: list[float]) -> None:

@@ -16,11 +16,13 @@ from operators.audit.run import audit
 from operators.shared.appending import decision_record
 from operators.shared.errors import OperatorError
 from processor.protocol.crash_points import Step
+from processor.storage.rows import event_row, read_event
 from runtime import kafka
 from runtime.kafka_records import raw_record
 from runtime.values import MASK
 from schemas.observation import Decision, Erase, Retire, SetStatus
 from schemas.records import reread_headers
+from schemas.stored_event import pack_event
 from schemas.topics import Topic
 from schemas.vocabulary import Status
 from tests.children import environ_with
@@ -284,6 +286,17 @@ async def _publish(lab: Lab, topic: Topic, partition: int, key: bytes, value: by
         await kafka.stop(producer)
 
 
+async def rename_event(lab: Lab) -> None:
+    where = "where shipment_id = 'dash:DE-4' and version = 7"
+    (row,) = await lab.system.rows(
+        "select shipment_id, version, event, recorded_at, raw_partition as root_partition, raw_offset as root_offset "
+        f"from observations {where}"
+    )
+    event = msgspec.structs.replace(read_event(row), id="dash:DE-4/8")
+    packed = pack_event(event, event_row(row), row["recorded_at"])
+    await lab.system.execute(f"update observations set event = '\\x{packed.hex()}' {where}")
+
+
 NOBODY: Final = '{"driver":null,"signed_by":null,"tracking_url":null,"proofs":[]}'
 
 DAMAGES: Final[Sequence[tuple[Damage, set[tuple[str | None, str, str]]]]] = (
@@ -297,24 +310,18 @@ DAMAGES: Final[Sequence[tuple[Damage, set[tuple[str | None, str, str]]]]] = (
     ),
     (
         sql("delete from observations where shipment_id = 'dash:DE-2' and version = 3"),
-        {("dash:DE-2", "observations", "event"), (None, "cursors", "records")},
+        {("dash:DE-2", "outputs", "version"), (None, "cursors", "records")},
     ),
     (
-        sql("delete from outputs where shipment_id = 'dash:DE-3' and version = 2"),
+        sql("update observations set event = null where shipment_id = 'dash:DE-3' and version = 2"),
         {("dash:DE-3", "outputs", "event")},
     ),
-    (
-        sql(
-            "update outputs set value = convert_to(replace(convert_from(value, 'UTF8'), 'DE-4/7', 'DE-4/8'), 'UTF8') "
-            "where shipment_id = 'dash:DE-4' and version = 7"
-        ),
-        {("dash:DE-4", "outputs", "id")},
-    ),
+    (rename_event, {("dash:DE-4", "outputs", "id")}),
     (overwrite_state, {("dash:DE-5", "shipment.state", "status")}),
     (forget_state, {("dash:DE-6", "shipment.state", "version")}),
     (sql("delete from shipments where shipment_id = 'dash:DE-7'"), {("dash:DE-7", "shipments", "row")}),
     (
-        sql("update observations set reading = '{}' where shipment_id = 'dash:DE-8' and version = 1"),
+        sql("update observations set said = 'none of ours' where shipment_id = 'dash:DE-8' and version = 1"),
         {("dash:DE-8", "observations", "history")},
     ),
     (

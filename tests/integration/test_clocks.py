@@ -39,7 +39,8 @@ async def test_outputs_stored_under_a_wrong_clock_are_published_as_of_now(
     system: System, monkeypatch: pytest.MonkeyPatch, off: str
 ) -> None:
     await _store_without_publishing(system, monkeypatch)
-    await system.execute(f"update outputs set recorded_at = recorded_at + interval '{off}'")
+    for table in ("observations", "outputs"):
+        await system.execute(f"update {table} set recorded_at = recorded_at + interval '{off}'")
     async with working_group(system):
         await until(system.caught_up)
     await assert_exactly_once(system)

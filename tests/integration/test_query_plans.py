@@ -68,13 +68,13 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
     "roots": (PARTS, OFFSETS),
     "advance_cursor": (P, 0, ROWS, ROWS + 1, ROWS, 0, b"", 1, 0),
     "upsert_shipments": SHIPMENT_COLUMNS,
-    "readings_of": (IDS,),
-    "rewrite_readings": (IDS, ZEROS, PARTS, OFFSETS, OBJECTS),
+    "observations_of": (IDS,),
+    "rewrite_observations": (ZEROS, PARTS, OFFSETS, [b""] * BATCH, [b""] * BATCH),
     "events_of": (IDS,),
     "rewrite_outputs": (ZEROS, PARTS, OFFSETS, ZEROS, [b""] * BATCH),
     "mark_erased": (IDS, NOW),
     "mark_retired": (IDS, NOW, "{}"),
-    "retire_observations": (IDS, P, 0, ROWS),
+    "retire_observations": (IDS, P, 0, ROWS, ROWS),
     "retire_outputs": (IDS, 0, ROWS),
     # health
     "standbys_waited_for": (2.0,),
@@ -188,9 +188,8 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "note_outcome": (S, NOW, 0, 0, "news"),
     "known": (S,),
     "forget_final": (NOW, LONG_AGO, S, PAGE),
-    "told_how": (LONG_AGO, LONG_AGO + timedelta(days=1)),
-    "lateness": (LONG_AGO, LONG_AGO + timedelta(days=1)),
-    "healed": (LONG_AGO, LONG_AGO + timedelta(days=1)),
+    "recorded": (LONG_AGO, LONG_AGO + timedelta(days=1)),
+    "told_ever": (IDS,),
     # looking at the server
     "settings_of_server": (),
     "session_settings": (["timezone"],),
@@ -223,9 +222,13 @@ select 'dash:' || i, 'dash', 'logistic', i, 'O-' || i, 'A-' || i,
     date_trunc('hour', now() - i * interval '1 day' / 1500),
     case when i > 0.9 * {ROWS} and i % 20 <> 0 then now() end
 from generate_series(1, {ROWS}) as i;
-insert into observations (shipment_id, raw_partition, raw_offset, outcome, version, kept, reading, recorded_at)
+insert into observations (
+    shipment_id, raw_partition, raw_offset, outcome, version, kept, reading, said, event, awb, recorded_at
+)
 select 'dash:' || i, i % 12, i, 'event', 1, true,
-    json_build_object('courier', 'dash', 'details', json_build_object('awb', 'A-' || i)), now()
+    case when i % 2 = 0 then json_build_object('courier', 'dash', 'details', json_build_object('awb', 'A-' || i)) end,
+    case when i % 2 = 1 then 'said'::bytea end, case when i % 2 = 1 then 'event'::bytea end,
+    case when i % 20 = 1 then 'B-' || i end, now()
 from generate_series(1, {ROWS}) as i;
 insert into reconcile_asks (shipment_id, asked_at, next_ask_at, fruitless, failures)
 select 'dash:' || i, now(), now() + i * interval '1 minute', 0, 0 from generate_series(1, {ROWS}) as i;

@@ -418,7 +418,7 @@ ALLOWED_IN_SQL: Final = [
     *[("waybill-retention", f"delete from {table} where false") for table in RETAINED],
     ("waybill-processor", "select detail from operator_log"),
     ("waybill-reconcile", "select shipment_id from shipments where not final"),
-    ("waybill-reconcile", "select reading from observations"),
+    ("waybill-reconcile", "select reading, said, event from observations"),
     ("waybill-reconcile", "delete from reconcile_asks"),
     (SUBSCRIBER, "select status, count(*) from shipments group by status"),
 ]

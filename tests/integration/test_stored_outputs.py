@@ -5,12 +5,17 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from processor.core.cursor import Cursor, Fingerprint
-from processor.core.plan import Plan
+from processor.core.cursor import Cursor, Fingerprint, Stream
+from processor.core.messages import messages
+from processor.core.plan import Plan, Planner
+from processor.core.reading import read
 from processor.storage import outputs as outputs_module
+from processor.storage.cursors import Cursors
 from processor.storage.store import Store
 from runtime.postgres import open_pool
+from schemas.records import RawRecord
 from tests.integration.recovering import OpenLab, one_more  # noqa: F401 - a fixture
+from tests.integration.system import START, Raw, lives, raw_records
 
 CHUNK = 4
 
@@ -88,6 +93,9 @@ async def test_retiring_deletes_no_output_that_is_not_known_to_be_published(one_
         values (0, 'raw', 1, 'group', 1, 5, 3, now());
         insert into outputs (raw_partition, cause_offset, ordinal, topic, value, shipment_id, version, recorded_at)
         select 0, n, 0, 'shipment.events', '', 'dash:X', n + 1, now() from generate_series(0, 4) n;
+        insert into observations (raw_partition, raw_offset, shipment_id, outcome, kept, said, event, recorded_at)
+        select 0, n, 'dash:X', 'event', true, 'said', case when n <> 4 then 'event'::bytea end, now()
+        from generate_series(0, 4) n;
         """
     )
     held = Cursor(raw_topic="raw", partitions=1, consumer_group="group", next_offset=5, emitted=3, epoch=1)
@@ -97,3 +105,33 @@ async def test_retiring_deletes_no_output_that_is_not_known_to_be_published(one_
         await Store(pool).apply(0, held, moved, retiring, datetime.now(UTC))
     kept = await lab.system.rows("select cause_offset from outputs order by cause_offset")
     assert [row["cause_offset"] for row in kept] == [3, 4]
+    kept = await lab.system.rows("select raw_offset from observations order by raw_offset")
+    assert [row["raw_offset"] for row in kept] == [3], "its event waits; nothing of the last one does"
+    assert [row["rowless"] for row in await lab.system.rows("select rowless from cursors")] == [4]
+
+
+async def test_events_beside_their_observations_are_published_in_their_place(one_more: OpenLab) -> None:  # noqa: F811
+    """With what stands in the other table: in the order of the causes, to the byte."""
+    lab = await one_more()
+    records = [
+        msgspec.structs.replace(record, offset=offset)
+        for offset, record in enumerate(map(raw_of, [*lives(3), *raw_records("dash", b"[1]", START), *lives(1, "Z")]))
+    ]
+    readings = [read(record, lab.system.settings.assumed_zone, 1) for record in records]
+    async with await open_pool(lab.system.settings, "test", 1) as pool:
+        store = Store(pool)
+        stream = Stream(raw_topic="raw", partitions=1, consumer_group="group")
+        cursor = await Cursors(lab.system.settings, pool).claim(0, stream, 0)
+        now = await store.now()
+        plan = Planner({}, "raw", now).add_all(readings)
+        moved = msgspec.structs.replace(cursor, next_offset=len(records), last=Fingerprint(0, b"x"))
+        await store.apply(0, cursor, moved, plan, now)
+        found = [output async for chunk in store.stored(0, moved, 0) for output in chunk.outputs]
+    assert [each.cause for each in found] == list(range(len(records)))
+    for stored, planned in zip(found, plan.outputs, strict=True):
+        assert (stored.topic, stored.key, stored.value) == (planned.topic, planned.key, planned.value)
+        assert [*messages(stored)] == [*messages(planned)]
+
+
+def raw_of(record: Raw) -> RawRecord:
+    return RawRecord(0, 0, record.key, record.value, tuple(record.headers), record.timestamp_ms)

@@ -7,6 +7,8 @@ import msgspec
 import pytest_asyncio
 
 from processor.protocol.crash_points import Step
+from schemas.observation import Dismiss
+from schemas.stored_observation import read_observation
 from schemas.topics import Topic
 from tests.integration.operating import assert_conserved
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
@@ -52,13 +54,12 @@ async def test_strange_records_have_one_fate_each_whatever_dies(system: System) 
 
 
 async def unreadable_reading(lab: Lab) -> None:
-    """A newer version stored a status that this one does not know."""
+    """A newer version stored a reading in a form that this one does not know."""
     await lab.system.append(lives(6))
     await lab.process()
     known = await lab.system.rows("select count(*) from observations where raw_partition = 1")
     await lab.system.execute(
-        "update observations set reading = replace(reading::text, '\"IN_DELIVERY\"', '\"TELEPORTED\"')::json "
-        "where shipment_id = 'dash:DE-0'"
+        "update observations set said = '\\x7f'::bytea || substring(said from 2) where shipment_id = 'dash:DE-0'"
     )
     await lab.system.append(lives(6))
     async with lab.running():
@@ -69,8 +70,7 @@ async def unreadable_reading(lab: Lab) -> None:
     code, said = await lab.waybill("shipment", "show", "dash:DE-0")
     assert code == 1, said
     await lab.system.execute(
-        "update observations set reading = replace(reading::text, '\"TELEPORTED\"', '\"IN_DELIVERY\"')::json "
-        "where shipment_id = 'dash:DE-0'"
+        "update observations set said = '\\x01'::bytea || substring(said from 2) where shipment_id = 'dash:DE-0'"
     )
     await lab.process()
 
@@ -81,32 +81,31 @@ async def unreadable_output(lab: Lab) -> None:
     async with lab.system.processor(Step.STORED, 1) as dying:
         assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL
     (unpublished,) = await lab.system.rows(
-        "select raw_partition, cause_offset, value from outputs where topic = 'shipment.events' "
-        "order by cause_offset desc limit 1"
+        "select raw_partition, raw_offset, event from observations where event is not null "
+        "order by raw_offset desc limit 1"
     )
-    partition, cause, value = unpublished
-    at = f"where raw_partition = {partition} and cause_offset = {cause} and topic = 'shipment.events'"
-    await lab.system.execute(f"update outputs set value = 'none of ours' {at}")
+    partition, cause, event = unpublished
+    at = f"where raw_partition = {partition} and raw_offset = {cause}"
+    await lab.system.execute(f"update observations set event = 'none of ours' {at}")
     async with lab.running():
         await lab.halted()
         await until(lambda: lab.is_applied(1 - partition))
-    mended = bytes(value).hex()
-    await lab.system.execute(f"update outputs set value = '\\x{mended}' {at}")
+    mended = bytes(event).hex()
+    await lab.system.execute(f"update observations set event = '\\x{mended}' {at}")
     await lab.process()
     await assert_exactly_once(lab.system)
 
 
 async def stored_before_a_check(lab: Lab) -> None:
-    """A decision of an older version is longer than today's may be."""
+    """A decision of an older version, in the form of its time, is longer than today's may be."""
     await lab.system.append(lives(2))
     await lab.process()
-    long = {"command": "dismiss", "shipment_id": "dash:DE-0", "by": "dewi", "reason": "r" * 9_000, "anomaly_id": "a"}
-    decision = msgspec.json.encode(long).decode()
-    await lab.system.execute(
-        "update observations set reading = "
-        f"(reading::jsonb || jsonb_build_object('status', null, 'decision', '{decision}'::jsonb))::json "
-        "where shipment_id = 'dash:DE-0' and version = 2"
-    )
+    where = "where shipment_id = 'dash:DE-0' and version = 2"
+    (row,) = await lab.system.rows(f"select shipment_id, reading, said from observations {where}")
+    long = Dismiss(shipment_id="dash:DE-0", by="dewi", reason="r" * 9_000, anomaly_id="a")
+    older = msgspec.structs.replace(read_observation(*row), status=None, decision=long)
+    reading = msgspec.json.encode(older).decode()
+    await lab.system.execute(f"update observations set said = null, reading = '{reading}' {where}")
     await lab.system.append(lives(2))
     await lab.process()
 

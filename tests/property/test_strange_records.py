@@ -16,12 +16,15 @@ from processor.core.outputs import dead_letter
 from processor.core.plan import Planner
 from processor.core.reading import Read, Unreadable, read
 from processor.storage import outputs, rows
+from processor.storage.batch import BatchRows
 from schemas.decisions import write_decision
-from schemas.observation import Erase, SetStatus
+from schemas.observation import Erase, Observation, SetStatus
 from schemas.records import AnyHeaders, Provenance, RawRecord, UnreadableError, reread_headers
+from schemas.stored_observation import pack_observation
 from schemas.topics import Topic
 from schemas.vocabulary import DeadLetterReason, Source, Status
 from tests.property.driving import NOW, RAW_TOPIC, zone_of
+from tests.stored import stored_outputs
 from tests.strategies import START, dash_body, encoded, odd_json
 
 LIMIT = 2 * 1_048_576 + 65_536
@@ -107,13 +110,14 @@ def test_every_record_has_one_fate_and_the_database_takes_it(records: list[RawRe
         _check_storable([reading.command_id or "", *(reading.root or ())] if isinstance(reading, Read) else [])
     planned = Planner({}, RAW_TOPIC, NOW).add_all(readings)
     assert len(planned.observations) + len(planned.dead_letters) == len(records)
-    _check_storable(rows.shipment_columns(planned, NOW))
-    _check_storable([rows.observation_record(row, 0, NOW) for row in planned.observations])
-    _check_storable([rows.command_record(command, NOW) for command in planned.commands])
+    batch = BatchRows.of(planned, 0, NOW)
+    said = msgspec.json.encode([row.observation for row in planned.observations])
+    _check_storable(said.decode())
+    _check_storable([batch.shipments, batch.observations, batch.outputs, batch.commands])
+    stored = stored_outputs(batch)
+    assert len(stored) == len(planned.outputs)
     for output in planned.outputs:
-        row = dict(zip(outputs.OUTPUT_COLUMNS, outputs.output_record(output, 0), strict=True))
-        _check_storable(list(row.values()))
-        again = outputs.read_output(0, row)
+        again = outputs.read_output(0, stored[output.cause, output.ordinal])
         assert list(again.headers) == list(output.headers)
         assert (again.key, again.value) == (output.key, output.value)
         for message in messages(again):
@@ -196,9 +200,11 @@ def test_a_fault_of_ours_is_the_records_dead_letter(monkeypatch: pytest.MonkeyPa
     assert isinstance(found.error.__cause__, KeyError)
 
 
+ROW = {"shipment_id": "dash:DE-1", "incarnation": 0, "raw_partition": 3, "raw_offset": 17}
+
+
 def decoded_rows(readings: Sequence[dict[str, Any]]) -> list[Any]:
-    base = {"shipment_id": "dash:DE-1", "incarnation": 0, "raw_partition": 3, "raw_offset": 17}
-    return [{**base, "reading": msgspec.json.encode(each).decode()} for each in readings]
+    return [{**ROW, "reading": msgspec.json.encode(each).decode(), "said": None} for each in readings]
 
 
 def stored(**changed: Any) -> dict[str, Any]:
@@ -240,6 +246,30 @@ def test_what_an_older_or_newer_version_stored_is_read(changed: dict[str, Any]) 
 )
 def test_what_cannot_be_read_without_losing_its_meaning_says_where_it_is(changed: dict[str, Any]) -> None:
     (row,) = decoded_rows([stored(**changed)])
+    _is_named(row)
+
+
+SAID = pack_observation(msgspec.convert(stored(), Observation))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        b"",
+        b"\x02" + SAID[1:],
+        SAID[:-3],
+        SAID[:1] + b"TELEPORTED",
+        SAID.replace(b"\xa6FAILED\x0a", b"\xa6FAILED\x7f"),
+        SAID.replace(b"\xa6FAILED\x0a", b"\xa6FAILED\xff"),
+    ],
+)
+def test_a_form_that_cannot_be_read_says_where_it_is(said: bytes | None) -> None:
+    assert said != SAID
+    _is_named({**ROW, "reading": None, "said": said})
+
+
+def _is_named(row: Any) -> None:
     with pytest.raises(StoredRowError) as caught:
         rows.read_reading(row)
     said = str(caught.value)

@@ -38,9 +38,13 @@ def columns(text: str) -> list[str]:
 def test_a_row_is_written_in_the_order_of_its_columns() -> None:
     insert = re.search(r"insert into shipments \((.*?)\)", QUERIES["upsert_shipments"], re.DOTALL)
     assert insert is not None
-    assert columns(insert[1]) == list(WRITTEN)
+    assert columns(insert[1]) == [*WRITTEN, "active_hour"]
+    given = re.search(r"as written \((.*?)\)", QUERIES["upsert_shipments"], re.DOTALL)
+    assert given is not None
+    assert columns(given[1]) == list(WRITTEN)
     changed = re.findall(r"^\s+(\w+) = excluded\.(\w+)", QUERIES["upsert_shipments"], re.MULTILINE)
-    assert changed == [(name, name) for name in WRITTEN if name not in {"shipment_id", *IDENTITY}]
+    written = [name for name in WRITTEN if name not in {"shipment_id", *IDENTITY}]
+    assert changed == [(name, name) for name in (*written, "active_hour")]
 
 
 @pytest.mark.parametrize(
