@@ -59,6 +59,7 @@ bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.door
 	$(BIN)/python -m bench.replay
+	$(BIN)/python -m bench.storage
 
 schemas: $(INSTALLED)
 	$(BIN)/python -m tests.generated
