@@ -33,6 +33,9 @@ RECORDS: Final = 660_000
 
 ROUNDS: Final = 3
 
+SECONDS: Final = 10.0
+"""How long a run is watched at least, from its engine's first commit on."""
+
 SECTION: Final = "comparison"
 
 WHOLE: Final = 3
@@ -74,7 +77,7 @@ async def run(engine: Engine, name: str, system: System, watcher: Watcher, end: 
         _empty_database(system.settings.database_url, name) as url,
         engine.start(Place(system, name, raw, events, url)) as running,
     ):
-        samples = await watcher.run(running.group, running.pids, engine.seconds, end, running.check)
+        samples = await watcher.run(running.group, running.pids, SECONDS, end, running.check)
         return Run(steady_middle(samples), resident_mb(running.pids))
 
 

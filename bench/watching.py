@@ -20,6 +20,12 @@ LOOK_SECONDS: Final = 0.2
 FIRST_COMMIT_SECONDS: Final = 90.0
 """How long an engine may take from its start to its first commit, on a busy machine."""
 
+COMMITS: Final = 5
+"""What a run needs at least: the first and the last lie outside its middle, which has two ends."""
+
+MOST_SECONDS: Final = 90.0
+"""How long a run goes on for want of commits."""
+
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process and of all its children, those that have ended too."""
@@ -45,6 +51,13 @@ def server_pids(stack: Stack) -> dict[str, int]:
     return {who: it.pid for who, it in servers.items() if isinstance(it, EmbeddedKafka | EmbeddedPostgres)}
 
 
+def is_enough(samples: Sequence[Sample], seconds: float) -> bool:
+    """Tell whether a run was watched for so many seconds and some commits, or for too long."""
+    watched = samples[-1].at - samples[0].at
+    commits = len({sample.committed for sample in samples})
+    return watched >= MOST_SECONDS or (watched >= seconds and commits >= COMMITS)
+
+
 class Watcher:
     """Looks at the offsets that groups commit."""
 
@@ -65,9 +78,10 @@ class Watcher:
     async def run(
         self, group: str, pids: Sequence[int], seconds: float, end: int, check: Callable[[], None]
     ) -> list[Sample]:
-        """Return what was seen from an engine's first commit on, for so many seconds or until all is committed.
+        """Return what was seen from an engine's first commit on, until all is committed or enough was seen.
 
-        `check` is called at each look; it raises when the engine has ended.
+        Enough are so many seconds, and some commits. `check` is called at each look; it raises when the engine has
+        ended.
 
         Raises:
             TimeoutError: nothing was committed in time.
@@ -75,7 +89,7 @@ class Watcher:
         """
         samples: list[Sample] = []
         deadline = monotonic() + FIRST_COMMIT_SECONDS
-        while not samples or (samples[-1].committed < end and samples[-1].at < samples[0].at + seconds):
+        while not samples or (samples[-1].committed < end and not is_enough(samples, seconds)):
             check()
             sample = await self._look(group, pids)
             if sample.committed or samples:

@@ -22,16 +22,10 @@ app = Application(
 
 def event(webhook: dict[str, Any], shipment: State) -> dict[str, Any]:
     """Return the event of a webhook, whose key is its shipment's."""
-    version = shipment.get("version", 0) + 1
-    previous = shipment.get("status")
-    shipment.set("version", version)
-    shipment.set("status", webhook["status"])
-    return {
-        "id": webhook["deliveryID"],
-        "status": webhook["status"],
-        "previous_status": previous,
-        "version": version,
-    }
+    last = shipment.get("last", {"status": None, "version": 0})
+    now = {"status": webhook["status"], "version": last["version"] + 1}
+    shipment.set("last", now)
+    return {"id": webhook["deliveryID"], "previous_status": last["status"], **now}
 
 
 webhooks = app.dataframe(app.topic(os.environ["RAW_TOPIC"], value_deserializer="json"))

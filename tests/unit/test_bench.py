@@ -11,7 +11,7 @@ from bench import compare, engines
 from bench.compare import Run, Wanted
 from bench.page import PAGE, marks, with_section
 from bench.steady import Sample, Steady, steady_middle
-from bench.watching import cpu_seconds
+from bench.watching import MOST_SECONDS, cpu_seconds, is_enough
 
 
 def samples(*seen: tuple[float, int]) -> list[Sample]:
@@ -40,6 +40,21 @@ def test_an_engine_that_commits_seldom_is_measured_from_commit_to_commit() -> No
 def test_a_run_without_two_commits_in_its_middle_is_refused(seen: list[tuple[float, int]]) -> None:
     with pytest.raises(ValueError, match="too short"):
         steady_middle(samples(*seen))
+
+
+@pytest.mark.parametrize(
+    ("seen", "enough"),
+    [
+        ([(second, second) for second in range(1, 10)], False),
+        ([(second, second) for second in range(1, 12)], True),
+        ([(second, second // 5) for second in range(5, 25)], False),
+        ([(second, second // 5) for second in range(5, 26)], True),
+        ([(second, 1) for second in range(int(MOST_SECONDS) + 1)], True),
+    ],
+    ids=["too short", "ten seconds", "too few commits", "five commits", "for want of commits"],
+)
+def test_a_run_is_watched_for_some_seconds_and_commits(seen: list[tuple[float, int]], enough: bool) -> None:
+    assert is_enough(samples(*seen), 10) is enough
 
 
 def test_the_processor_time_of_ended_children_counts() -> None:
