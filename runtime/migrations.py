@@ -27,7 +27,7 @@ import msgspec
 
 from runtime.errors import SetupError, UnreachableError
 from runtime.locks import LockNumber
-from runtime.postgres import CLOSE_SECONDS, Connection, connect
+from runtime.postgres import Connection, close, connect
 from runtime.settings import Settings
 
 LOCK_SECONDS: Final = 60
@@ -175,7 +175,7 @@ async def migrate(settings: Settings, known: tuple[Migration, ...] | None = None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise UnreachableError(f"migrating was interrupted: {error}") from error
     finally:
-        await connection.close(timeout=CLOSE_SECONDS)
+        await close(connection)
     return waiting
 
 

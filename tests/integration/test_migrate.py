@@ -49,6 +49,18 @@ async def test_each_migration_is_applied_once(settings: Settings, database: Any)
     assert [tuple(row) for row in rows] == [(1, "parcels", FIRST.checksum), (2, "weights", SECOND.checksum)]
 
 
+async def test_a_goodbye_that_gets_no_answer_takes_nothing_back(
+    settings: Settings, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unanswered(_connection: object, *, timeout: float) -> None:
+        raise TimeoutError(timeout)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "close", unanswered)
+        assert await migrate(settings, (FIRST,)) == (FIRST,)
+    assert await database.fetch("SELECT name FROM parcels") == [("one",)]
+
+
 async def test_two_at_once_apply_each_once(settings: Settings, database: Any) -> None:
     slow = Migration(1, "slow", "CREATE TABLE slow (); SELECT pg_sleep(0.3);")
     done = await asyncio.gather(*(migrate(settings, (slow,)) for _ in range(3)))
