@@ -202,7 +202,7 @@ class Process:
         return not await self.ready()
 
     async def exit_code(self) -> int:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             return await self.process.wait()
 
 
