@@ -1,10 +1,14 @@
 -- in batches
--- What is stored already gets its hour.
+-- What is stored already gets its hour. Who holds a row just now is writing it, and the trigger does the same: nobody waits
+-- for anybody.
 with page as (
     select shipment_id from shipments where shipment_id > $1 order by shipment_id limit 2000
+), free as (
+    select shipment_id from shipments
+    where shipment_id in (select shipment_id from page) and active_hour = '-infinity'
+    for no key update skip locked
 ), filled as (
     update shipments set active_hour = date_trunc('hour', updated_at, 'UTC')
-    from page
-    where shipments.shipment_id = page.shipment_id and active_hour = '-infinity'
+    from free where shipments.shipment_id = free.shipment_id
 )
 select max(shipment_id) from page

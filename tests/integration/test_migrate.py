@@ -172,6 +172,12 @@ async def test_what_the_version_before_stored_gets_its_hour(settings: Settings, 
         select 'dash:' || i, 'dash', 'logistic', i, 'x', 'x', false, 'x', 0, '{}', now(), 'courier', 1,
         timestamptz '2026-11-01 08:59:59+00' + i * interval '1 hour' from generate_series($1::integer, $2) as i"""
     await database.execute(shipment, 1, 5_000)
+    await migrate(settings, tuple(each for each in load_migrations() if each.version < 10))
+    other = await asyncpg.connect(settings.database_url)
+    async with other.transaction():
+        await other.execute("update shipments set version = 2 where shipment_id = 'dash:77'")
+        await migrate(settings, tuple(each for each in load_migrations() if each.version < 11))
+    await other.close()
     await migrate(settings)
     await database.execute(shipment, 5_001, 5_002)
     await database.execute("update shipments set updated_at = '2026-11-09 07:30+00' where shipment_id = 'dash:7'")
