@@ -177,10 +177,7 @@ class Comparison(msgspec.Struct, frozen=True, gc=False):
 
     def _in_order(self, snapshot: Snapshot, verdict: Verdict) -> Changed:
         """Return the event of an observation that came in its turn."""
-        resolves = self._resolved()
-        if not verdict.moved:
-            return Changed(EventType.UPDATED, previous=verdict.before, resolves=resolves)
-        return moved_to(snapshot, self.shown, verdict, self.shipment.courier, resolves)
+        return in_order(snapshot, self.shown, verdict, self.shipment.courier, self._resolved())
 
     def _resolved(self) -> tuple[str, ...]:
         """Return the anomalies whose observations count now and did not before.
@@ -193,10 +190,12 @@ class Comparison(msgspec.Struct, frozen=True, gc=False):
         return timeline.resolved()
 
 
-def moved_to(
+def in_order(
     snapshot: Snapshot, shown: Snapshot | None, verdict: Verdict, courier: Courier, resolves: tuple[str, ...] = ()
 ) -> Changed:
-    """Return the event of a status that moved by an observation in its turn. `shown` is the snapshot before."""
+    """Return the event of an observation that came in its turn. `shown` is the snapshot before."""
+    if not verdict.moved:
+        return Changed(EventType.UPDATED, verdict.before, resolves=resolves)
     lifecycles = courier.lifecycles
     from_final = shown is not None and lifecycles[shown.service].is_final(shown.status)
     transition = transition_of(lifecycles[snapshot.service], verdict, snapshot.status, from_final=from_final)

@@ -10,19 +10,18 @@ from processor.core.decisions import apply_decision
 from processor.core.effects import (
     Application,
     Arrival,
-    Changed,
     Duplicate,
     Effect,
     Rejected,
     Unchanged,
     compare,
     conclude,
-    moved_to,
+    in_order,
 )
 from processor.core.history import follow, learn
 from processor.core.state import Shipment, forgotten
 from schemas.observation import KEPT_OBSERVATIONS, Observation, SetStatus
-from schemas.vocabulary import AnomalyKind, EventType
+from schemas.vocabulary import AnomalyKind
 
 
 def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) -> Application:
@@ -104,9 +103,7 @@ def _follow(shipment: Shipment, observation: Observation) -> Application | None:
     snapshot = shipment.snapshot
     assert snapshot is not None
     shipment.count_event()
-    if verdict.moved:
-        return Application(moved_to(snapshot, shown, verdict, shipment.courier))
-    return Application(Changed(EventType.UPDATED, verdict.before))
+    return Application(in_order(snapshot, shown, verdict, shipment.courier))
 
 
 def _apply_copy(shipment: Shipment, arrival: Arrival) -> Application:
