@@ -190,7 +190,8 @@ class Timeline:
         self._note_moment(entry.observation, 1)
         if entry.anomaly is not None:
             self._counted.setdefault(entry.anomaly, False)
-        if not self._stretches or self._stretches[-1].entries[-1].key < entry.key:
+        end = self._end()
+        if end is None or end < entry.key:
             self._append(entry)
             return
         at = self._at(entry.key)
