@@ -59,7 +59,7 @@ def learn(shipment: Shipment, observation: Observation, old: Observation | None 
         old = shipment.records.get(observation.record_digest)
     elif old.record_digest != observation.record_digest:
         _rename(shipment, old, observation)
-    remember(shipment, observation)
+    _remember(shipment, observation)
     if old is not None:
         shipment.weight -= _weight(old)
         _let_go(shipment, old)
@@ -102,17 +102,11 @@ def follow(shipment: Shipment, observation: Observation) -> Verdict | None:
     verdict = shipment.timeline.follow(observation)
     if verdict is None:
         return None
-    remember(shipment, observation)
+    _remember(shipment, observation)
     shipment.kept[observation.reading_digest] = [observation]
     shipment.proven, shipment.hinted = proven, hinted
     shipment.snapshot = shipment.timeline.snapshot
     return verdict
-
-
-def remember(shipment: Shipment, observation: Observation) -> None:
-    """Keep an observation under its record's name."""
-    shipment.records[observation.record_digest] = observation
-    shipment.weight += _weight(observation)
 
 
 def refuse(shipment: Shipment, observation: Observation, anomaly_id: str) -> None:
@@ -170,6 +164,12 @@ def _rename(shipment: Shipment, old: Observation, observation: Observation) -> N
     anomaly = shipment.anomalies.pop(old.record_digest, None)
     if anomaly is not None:
         shipment.anomalies[observation.record_digest] = anomaly
+
+
+def _remember(shipment: Shipment, observation: Observation) -> None:
+    """Keep an observation under its record's name."""
+    shipment.records[observation.record_digest] = observation
+    shipment.weight += _weight(observation)
 
 
 def _keep(shipment: Shipment, observation: Observation) -> None:

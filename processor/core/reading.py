@@ -63,7 +63,7 @@ def read(record: RawRecord, zone_of: ZoneOf, partitions: int) -> Reading:
         raise  # no record's fault
     except Exception as error:  # noqa: BLE001 - whatever one record causes is that record's dead letter
         return Unreadable(record, UnforeseenError(error), command_of(record.headers))
-    return Read(record, observation, provenance.root if provenance.replay_of else None, provenance.command_id)
+    return Read(record, observation, provenance.root, provenance.command_id)
 
 
 def observe(value: bytes, provenance: Provenance, zone_of: ZoneOf) -> Observation:
