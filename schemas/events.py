@@ -160,12 +160,12 @@ def state_after(event: Event) -> State:
     return State(*_state_fields(event))
 
 
-def cloud_event_headers(topic: Topic, *, id_: str, type_: str, subject: str, time: str) -> Headers:
+def cloud_event_headers(topic: Topic, id_: bytes, type_: bytes, subject: bytes, time: bytes) -> Headers:
     """Return the CloudEvents 1.0 binary headers of an output."""
     return [
         *_CONSTANT_HEADERS[topic],
-        ("ce_id", id_.encode()),
-        ("ce_type", type_.encode()),
-        ("ce_subject", subject.encode()),
-        ("ce_time", time.encode()),
+        ("ce_id", id_),
+        ("ce_type", type_),
+        ("ce_subject", subject),
+        ("ce_time", time),
     ]

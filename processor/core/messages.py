@@ -25,8 +25,8 @@ _FRAME: Final = 10
 _ENVELOPE: Final = 200
 """Bytes for a batch's head and a record's lengths."""
 
-STATE_TYPE: Final = "shipment.state"
-ANOMALY_TYPE: Final = "shipment.anomaly"
+STATE_TYPE: Final = b"shipment.state"
+ANOMALY_TYPE: Final = b"shipment.anomaly"
 
 
 _T = TypeVar("_T")
@@ -78,19 +78,21 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
     match output.topic:
         case Topic.EVENTS:
             event = output.event or _stored_value(_decode_event, output)
-            told = _message(Topic.EVENTS, output, output.value, event, event.type, timestamp_ms)
+            id_, subject, time = event.id.encode(), event.shipment_id.encode(), event.occurred_at.encode()
+            headers = cloud_event_headers(Topic.EVENTS, id_, event.type.encode(), subject, time)
+            told = Message(Topic.EVENTS, output.key, output.value, headers, timestamp_ms)
             if not with_state:
                 return (told,)
-            state = _encode(state_after(event))
-            return told, _message(Topic.STATE, output, state, event, STATE_TYPE, timestamp_ms)
+            headers = cloud_event_headers(Topic.STATE, id_, STATE_TYPE, subject, time)
+            return told, Message(Topic.STATE, output.key, _encode(state_after(event)), headers, timestamp_ms)
         case Topic.ANOMALIES:
             anomaly = output.anomaly or _stored_value(_decode_anomaly, output)
             headers = cloud_event_headers(
                 Topic.ANOMALIES,
-                id_=anomaly.id,
-                type_=ANOMALY_TYPE,
-                subject=anomaly.shipment_id,
-                time=anomaly.observed.occurred_at,
+                anomaly.id.encode(),
+                ANOMALY_TYPE,
+                anomaly.shipment_id.encode(),
+                anomaly.observed.occurred_at.encode(),
             )
             return (Message(Topic.ANOMALIES, output.key, output.value, headers, timestamp_ms),)
         case _:
@@ -104,11 +106,6 @@ def _stored_value(decode: Callable[[bytes], _T], output: Output) -> _T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         what = f"the output {output.partition}:{output.cause}/{output.ordinal} of shipment {output.shipment_id}"
         raise StoredRowError(what, error) from error
-
-
-def _message(topic: Topic, output: Output, value: bytes, event: Event, type_: str, timestamp_ms: int) -> Message:
-    headers = cloud_event_headers(topic, id_=event.id, type_=type_, subject=event.shipment_id, time=event.occurred_at)
-    return Message(topic, output.key, value, headers, timestamp_ms)
 
 
 def publishable(message: Message, limit: int) -> Message:

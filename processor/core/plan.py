@@ -57,6 +57,11 @@ class ObservationRow(msgspec.Struct, frozen=True, gc=False):
     command_id: str | None = None
     stored: bool = True
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Partition and offset of the record that was read: the root, where there is one."""
+        return self.root or (self.record.partition, self.record.offset)
+
 
 class AppliedCommand(msgspec.Struct, frozen=True, gc=False):
     """A record that a tool appended, and what came of it: an outcome, or None for a dead letter."""
@@ -153,12 +158,12 @@ class Planner:
             observation = forgotten(observation)
         origin = self._origin(reading)
         applied = self._applied(reading, observation, shipment)
-        self._roots.note(reading.place, name, refused=applied.effect == _OTHER_SHIPMENT)
         outputs = _outputs(origin, observation, shipment, applied)
         if shipment.retired and (outputs or not was_retired):
             outputs.append(tombstone(origin, name, len(outputs)))
         self._publish(outputs)
         row = _row(reading, observation, applied, shipment.version)
+        self._roots.note(row)
         if row.version is not None:
             self.plan.changed[name] = observation
         if isinstance(observation.decision, Erase):
@@ -209,7 +214,7 @@ class _RootShipments:
 
     def __init__(self, known: Roots) -> None:
         self._known = dict(known)
-        self._noted: list[tuple[tuple[int, int], str, bool]] = []
+        self._noted: list[ObservationRow] = []
 
     def owner(self, root: tuple[int, int]) -> str | None:
         """Return the shipment that a root is about, if it is about one."""
@@ -219,14 +224,16 @@ class _RootShipments:
         """Whether it is known that a re-reading names this shipment instead."""
         return RootShipment(shipment_id, refused=True) in self._about(root)
 
-    def note(self, place: tuple[int, int], shipment_id: str, *, refused: bool) -> None:
+    def note(self, row: ObservationRow) -> None:
         """Remember what a record, or the root it reads again, is about."""
-        self._noted.append((place, shipment_id, refused))
+        self._noted.append(row)
 
     def _about(self, root: tuple[int, int]) -> Sequence[RootShipment]:
         """Sort in what was noted: most batches never ask."""
-        for place, shipment_id, refused in self._noted:
-            self._known[place] = (*self._known.get(place, ()), RootShipment(shipment_id, refused))
+        for row in self._noted:
+            place, refused = row.place, row.anomaly_kind is AnomalyKind.SHIPMENT_CHANGED
+            found = RootShipment(row.observation.shipment_id, refused)
+            self._known[place] = (*self._known.get(place, ()), found)
         self._noted.clear()
         return self._known.get(root, ())
 
