@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -33,7 +33,7 @@ _ITEM: Final = re.compile("([0-9]{1,9})/([0-9]{1,9})", re.ASCII)
 _COORDINATES: Final = re.compile("([0-9]{1,10}):([0-9]{1,19})", re.ASCII)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 
-_SOURCES: Final[Mapping[str, Source]] = {str(source): source for source in Source}
+_SOURCES: Final[Mapping[bytes, Source]] = {source.encode(): source for source in Source}
 
 ITEM: Final = "item"
 """The header that says which of its webhook's items a record is."""
@@ -58,7 +58,7 @@ class UnforeseenError(UnreadableError):
         self.__cause__ = cause
 
 
-class Provenance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Provenance(msgspec.Struct, frozen=True, gc=False):
     """Where a raw record comes from. `item` of `items` is its place in the webhook's body, from 1.
 
     A record with `replay_of`, the coordinates `<partition>:<offset>` of its root, is the root to be read again: all but
@@ -149,10 +149,18 @@ class NewRecord(msgspec.Struct, frozen=True):
 
 def header_texts(headers: AnyHeaders) -> dict[str, str]:
     """Return headers as texts, by name. Of repeated ones the last with a value counts; what is no UTF-8 is replaced."""
-    try:
-        return {name: value.decode() for name, value in headers if value is not None}
-    except UnicodeDecodeError:
-        return {name: value.decode(errors="replace") for name, value in headers if value is not None}
+    return {name: _text(value) for name, value in _header_values(headers).items()}
+
+
+def _header_values(headers: AnyHeaders) -> dict[str, bytes]:
+    found = dict(headers)
+    if None in found.values():
+        return {name: value for name, value in headers if value is not None}
+    return cast("dict[str, bytes]", found)
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
 
 
 def reread_headers(root: RawRecord, command_id: str) -> Headers:
@@ -180,7 +188,7 @@ _KNOWN: Final = frozenset(
 def command_of(headers: AnyHeaders) -> str | None:
     """Return the command id of a raw record's headers; None where they have none, or one that is odd."""
     try:
-        return _name(header_texts(headers), "command-id")
+        return _name("command-id", value) if (value := _header_values(headers).get("command-id")) else None
     except UnreadableError:
         return None
 
@@ -194,28 +202,28 @@ def read_provenance(headers: AnyHeaders, timestamp_ms: int) -> Provenance:
         UnreadableError: the courier is missing, or a header is not of its form.
 
     """
-    texts = header_texts(headers)
-    courier = texts.get("courier")
+    given = _header_values(headers).get
+    courier, item = given("courier"), given(ITEM)
     if not courier:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the record has no courier header")
-    item, items = _item(texts["item"]) if "item" in texts else (1, 1)
-    return Provenance(
-        courier=courier,
-        received_at=_received_at(texts, timestamp_ms),
-        source=_source(texts, "source") if "source" in texts else Source.PUSH,
-        account=_account(texts["account"]) if "account" in texts else None,
-        webhook_id=_name(texts, "webhook-id") if "webhook-id" in texts else None,
-        item=item,
-        items=items,
-        replay_of=_replay_of(texts["replay-of"]) if "replay-of" in texts else None,
-        root_source=_source(texts, "root-source") if "root-source" in texts else Source.PUSH,
-        command_id=_name(texts, "command-id") if "command-id" in texts else None,
-        content_type=texts.get("content-type"),
+    number, items = (1, 1) if item is None or item == b"1/1" else _item(_text(item))
+    return Provenance(  # by position, several times faster: one is made of every record
+        _text(courier),
+        _received_at(given("received-at"), timestamp_ms),
+        _source("source", value) if (value := given("source")) else Source.PUSH,
+        _account(_text(value)) if (value := given("account")) else None,
+        _name("webhook-id", value) if (value := given("webhook-id")) else None,
+        number,
+        items,
+        _replay_of(_text(value)) if (value := given("replay-of")) else None,
+        _source("root-source", value) if (value := given("root-source")) else Source.PUSH,
+        _name("command-id", value) if (value := given("command-id")) else None,
+        None if (value := given("content-type")) is None else _text(value),
     )
 
 
-def _received_at(texts: Mapping[str, str], timestamp_ms: int) -> datetime:
-    received = read_time(texts.get("received-at"), UTC)
+def _received_at(header: bytes | None, timestamp_ms: int) -> datetime:
+    received = read_time(_text(header), UTC) if header else None
     if received and EARLIEST <= received[0] < LATEST:
         return received[0]
     moment = moment_of(timestamp_ms)
@@ -225,35 +233,26 @@ def _received_at(texts: Mapping[str, str], timestamp_ms: int) -> datetime:
 
 
 def _item(text: str) -> tuple[int, int]:
-    if text == "1/1":
-        return 1, 1
     match = _ITEM.fullmatch(text)
     if match is None:
         raise _odd("item")
     return int(match[1]), int(match[2])
 
 
-def _source(texts: Mapping[str, str], name: str) -> Source:
-    text = texts.get(name)
-    if not text:
-        return Source.PUSH
-    source = _SOURCES.get(text)
+def _source(name: str, value: bytes) -> Source:
+    source = _SOURCES.get(value)
     if source is None:
         raise _odd(name)
     return source
 
 
-def _account(account: str) -> str | None:
-    if not account:
-        return None
+def _account(account: str) -> str:
     if not ACCOUNT.fullmatch(account):
         raise _odd("account")
     return account
 
 
-def _replay_of(root: str) -> str | None:
-    if not root:
-        return None
+def _replay_of(root: str) -> str:
     try:
         coordinates(root)
     except ValueError:
@@ -261,10 +260,8 @@ def _replay_of(root: str) -> str | None:
     return root
 
 
-def _name(texts: Mapping[str, str], name: str) -> str | None:
-    text = texts.get(name)
-    if not text:
-        return None
+def _name(name: str, value: bytes) -> str:
+    text = _text(value)
     is_plain = len(text) <= MAX_NAME_BYTES and text.isascii() and text.isprintable()
     if not is_plain and (len(text.encode()) > MAX_NAME_BYTES or _CONTROL.search(text)):
         raise _odd(name)

@@ -1,7 +1,6 @@
 """The form in which PostgreSQL keeps an event, and the way back to its very bytes, as they were published."""
 
 from datetime import datetime
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -34,11 +33,9 @@ from schemas.stored_form import (
     put_back,
     word_of,
 )
-from schemas.times import format_time
+from schemas.times import format_shared_time, format_time
 
 _encode: Final = msgspec.json.Encoder().encode
-_written: Final = lru_cache(maxsize=8)(format_time)
-"""Writes a time: the events of a batch share theirs."""
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -134,7 +131,7 @@ def pack_event(event: Event, row: EventRow, recorded_at: datetime) -> bytes:
             SOURCE_CODES[event.source],
             raw.topic,
             None if raw.offset == row.offset and raw.partition == row.partition else (raw.partition, raw.offset),
-            None if event.recorded_at == _written(recorded_at) else event.recorded_at,
+            None if event.recorded_at == format_shared_time(recorded_at) else event.recorded_at,
         )
     )
 

@@ -5,6 +5,7 @@ Waybill writes RFC 3339 in UTC with microseconds, always 27 characters.
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -14,7 +15,10 @@ _READABLE: Final = re.compile(
 )
 
 _USUAL_LENGTHS: Final = frozenset({20, 24, 27})
-"""Of `2026-11-27T10:00:00Z`, and of the same with milliseconds or microseconds."""
+"""Of `2026-11-27T10:00:00Z`, and of the same with milliseconds or microseconds: most times are written so."""
+
+_read_usual: Final = msgspec.json.Decoder(datetime).decode
+"""Reads RFC 3339 much faster than an expression does."""
 
 BELIEVED_AHEAD: Final = timedelta(days=1)
 """How far a courier's time may lie after the time received and still be believed: a clock or a zone is wrong
@@ -57,6 +61,10 @@ def format_time(moment: datetime) -> str:
     return quoted[1:-1] if len(quoted) == _QUOTED else f"{quoted[1:20]}.000000Z"
 
 
+format_shared_time: Final = lru_cache(maxsize=8)(format_time)
+"""Writes a time that many things share, as what one batch publishes shares when it was recorded."""
+
+
 def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | None:
     """Read a courier's time.
 
@@ -65,9 +73,11 @@ def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | No
     """
     if not isinstance(value, str):
         return None
-    usual = _read_usual(value)
-    if usual is not None:
-        return usual, True
+    if len(value) in _USUAL_LENGTHS and value[-1] == "Z" and value[10] == "T":
+        try:
+            return _read_usual(f'"{value}"'), True
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            pass
     try:
         match = _READABLE.fullmatch(value.strip())
         if match is None:
@@ -79,16 +89,6 @@ def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | No
             return moment.replace(tzinfo=assumed_zone).astimezone(UTC), False
         return moment.astimezone(UTC), True
     except (ValueError, OverflowError):
-        return None
-
-
-def _read_usual(text: str) -> datetime | None:
-    """Return a time that is written whole and in UTC, as most are. None: it may be written otherwise."""
-    if len(text) not in _USUAL_LENGTHS or text[-1] != "Z" or not text[4] == text[7] == "-" or text[10:14:3] != "T:":
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
         return None
 
 

@@ -152,10 +152,13 @@ def assemble(shipment: Shipment) -> None:
 
 
 def _weight(observation: Observation) -> int:
-    details = observation.details
-    texts = len(details.tracking_url or "") + len(details.reason or "") + len(details.description or "")
-    pictures = sum([PICTURE_WEIGHT + len(proof.url) for proof in details.proofs]) if details.proofs else 0
-    return BARE_WEIGHT + texts + pictures
+    details, weight = observation.details, BARE_WEIGHT
+    for text in (details.tracking_url, details.reason, details.description):
+        if text is not None:
+            weight += len(text)
+    for proof in details.proofs:
+        weight += PICTURE_WEIGHT + len(proof.url)
+    return weight
 
 
 def _rename(shipment: Shipment, old: Observation, observation: Observation) -> None:

@@ -18,7 +18,7 @@ from schemas.events import (
 )
 from schemas.observation import Observation, Stamp
 from schemas.records import RawRecord, SentHeaders, UnreadableError
-from schemas.times import format_time
+from schemas.times import format_shared_time, format_time
 from schemas.topics import Topic
 from schemas.vocabulary import PHASES, AnomalyKind, Source, Status
 
@@ -116,7 +116,7 @@ def event_output(
         format_time(snapshot.occurred.at),
         snapshot.occurred.source,
         format_time(observation.received_at),
-        format_time(origin.recorded_at),
+        format_shared_time(origin.recorded_at),
         details.reason,
         details.description,
         details.charges,
@@ -154,7 +154,7 @@ def anomaly_output(
         status=status,
         observed=_observed(observation, occurred),
         received_at=format_time(observation.received_at),
-        recorded_at=format_time(origin.recorded_at),
+        recorded_at=format_shared_time(origin.recorded_at),
         source=origin.source(observation),
         raw=origin.raw,
     )
@@ -183,7 +183,7 @@ def dead_letter(origin: Origin, error: UnreadableError) -> Output:
         ("dlq-topic", origin.topic),
         ("dlq-partition", str(record.partition)),
         ("dlq-offset", str(record.offset)),
-        ("dlq-at", format_time(origin.recorded_at)),
+        ("dlq-at", format_shared_time(origin.recorded_at)),
     )
     return Output(
         Topic.DEAD_LETTERS,

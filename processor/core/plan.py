@@ -17,6 +17,7 @@ from processor.core.reading import Read, Reading, Unreadable
 from processor.core.shipment import apply
 from processor.core.state import Shipment, forgotten, new_shipment
 from schemas.couriers import COURIERS
+from schemas.events import Event
 from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation
 from schemas.records import RawRecord
 from schemas.vocabulary import AnomalyKind, Outcome
@@ -56,6 +57,8 @@ class ObservationRow(msgspec.Struct, frozen=True, gc=False):
     root: tuple[int, int] | None = None
     command_id: str | None = None
     stored: bool = True
+    event: Event | None = None
+    """The one that it gave."""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -162,7 +165,8 @@ class Planner:
         if shipment.retired and (outputs or not was_retired):
             outputs.append(tombstone(origin, name, len(outputs)))
         self._publish(outputs)
-        row = _row(reading, observation, applied, shipment.version)
+        event = outputs[0].event if outputs else None
+        row = _row(reading, observation, applied, shipment.version, event)
         self._roots.note(row)
         if row.version is not None:
             self.plan.changed[name] = observation
@@ -269,7 +273,9 @@ def _repeated(reading: Read) -> ObservationRow:
     return _row(reading, reading.observation, Application(Duplicate(), kept=False), version=0)
 
 
-def _row(reading: Read, observation: Observation, applied: Application, version: int) -> ObservationRow:
+def _row(
+    reading: Read, observation: Observation, applied: Application, version: int, event: Event | None = None
+) -> ObservationRow:
     effect = applied.effect
     return ObservationRow(
         reading.record,
@@ -281,4 +287,5 @@ def _row(reading: Read, observation: Observation, applied: Application, version:
         reading.root,
         reading.command_id,
         applied.kept or reading.root is None or effect.outcome not in _SILENT,
+        event,
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from processor.core.cursor import Cursor
 from processor.core.errors import ClaimLostError
-from processor.core.plan import ObservationRow, Plan
+from processor.core.plan import Plan
 from processor.storage.erasure import erase, retire
 from processor.storage.outputs import OUTPUT_COLUMNS, output_record
 from processor.storage.rows import (
@@ -45,13 +45,9 @@ class BatchRows(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, plan: Plan, incarnation: int, now: datetime) -> Self:
         """Return the rows of a plan that is applied `now`."""
-        events = {output.cause: output.event for output in plan.outputs if output.topic is Topic.EVENTS}
         observations = [
-            observation_record(row, events.pop(row.record.offset, None), _shown_awb(plan, row), incarnation, now)
-            for row in plan.observations
-            if row.stored
+            observation_record(row, plan.shipments, incarnation, now) for row in plan.observations if row.stored
         ]
-        assert not events, "each event stands beside the observation that gave it"
         records = len(plan.observations) + len(plan.dead_letters)
         letters = sum(output.topic is Topic.DEAD_LETTERS for output in plan.outputs)
         return cls(
@@ -65,12 +61,6 @@ class BatchRows(msgspec.Struct, frozen=True):
             records - len(observations) - letters,
             now,
         )
-
-
-def _shown_awb(plan: Plan, row: ObservationRow) -> str | None:
-    """Return the AWB that an observation's shipment shows behind the batch."""
-    shipment = plan.shipments.get(row.observation.shipment_id)
-    return shipment.shown.details.awb if shipment and shipment.shown else None
 
 
 async def write_batch(connection: Connection, partition: int, held: Cursor, moved: Cursor, rows: BatchRows) -> None:

@@ -3,7 +3,7 @@
 `outputs.py` has those of `outputs`, `cursors.py` those of `cursors`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import msgspec
 from processor.core.errors import StoredRowError
 from processor.core.fold import Snapshot
 from processor.core.plan import AppliedCommand, ObservationRow, Plan
+from processor.core.state import Shipment
 from processor.core.view import View, shown_values
 from schemas import stored_event
 from schemas.events import Event, State
@@ -122,15 +123,11 @@ def read_view(row: Any) -> View:
 
 
 def observation_record(
-    row: ObservationRow, event: Event | None, shown_awb: str | None, incarnation: int, now: datetime
+    row: ObservationRow, shipments: Mapping[str, Shipment], incarnation: int, now: datetime
 ) -> tuple[Any, ...]:
-    """Return an observation's row, for `OBSERVATION_COLUMNS`.
-
-    `event` is the one that it gave and that is to be published; `shown_awb` the AWB that its shipment's row shows.
-    """
-    record, observation = row.record, row.observation
-    read = row.root or (record.partition, record.offset)
-    name, awb = observation.shipment_id, observation.details.awb
+    """Return an observation's row, for `OBSERVATION_COLUMNS`. `shipments` are as they are behind its batch."""
+    record, observation, event, root = row.record, row.observation, row.event, row.root
+    name, (partition, offset) = observation.shipment_id, row.place
     return (
         incarnation,
         name,
@@ -141,12 +138,22 @@ def observation_record(
         row.version,
         row.kept,
         pack_observation(observation if row.kept else _bare(observation)),
-        event and pack_event(event, EventRow(name, event.version, *read), now),
-        awb if row.kept and awb != shown_awb else None,
+        None if event is None else pack_event(event, EventRow(name, event.version, partition, offset), now),
+        _unshown_awb(observation, shipments) if row.kept else None,
         now,
-        *(row.root or (None, None)),
+        partition if root else None,
+        offset if root else None,
         row.command_id,
     )
+
+
+def _unshown_awb(observation: Observation, shipments: Mapping[str, Shipment]) -> str | None:
+    """Return the AWB that an observation gives, where its shipment's row shows another or none."""
+    awb = observation.details.awb
+    if awb is None:
+        return None
+    shipment = shipments.get(observation.shipment_id)
+    return awb if shipment is None or shipment.shown is None or shipment.shown.details.awb != awb else None
 
 
 def _bare(observation: Observation) -> Observation:

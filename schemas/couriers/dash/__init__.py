@@ -12,7 +12,7 @@ import msgspec
 from schemas.couriers.base import Credentials, Position, Tracking, WebhookItem, check_reference
 from schemas.couriers.dash import envelope, pull
 from schemas.couriers.dash.lifecycles import EXPRESS, LOGISTIC
-from schemas.couriers.reading import first_of, members_of
+from schemas.couriers.reading import members_of
 from schemas.lifecycle import Lifecycle
 from schemas.observation import Observation, Stamp
 from schemas.records import Provenance, UnreadableError
@@ -103,10 +103,10 @@ class Dash:
 
     def occurred(self, observation: Observation, service: Service) -> Stamp:
         """The word's own time, else `updatedAt`, else `pickupAt`, else the time received."""
-        own = envelope.OWN_TIMES.get(observation.word)
+        times, own = observation.times, envelope.OWN_TIMES.get(observation.word, "updatedAt")
         if observation.status is Status.PENDING_DELIVERY and service is Service.EXPRESS:
             own = "pickupAt"  # "package picked up (pickupAt + PICKUP_PROOF now set)"
-        return first_of(observation, (own, "updatedAt", "pickupAt"))
+        return times.get(own) or times.get("updatedAt") or times.get("pickupAt") or observation.received
 
     def position(self, observation: Observation, service: Service) -> Position:
         """The failure count first; a FAILED opens its count, because the failure itself raises it.
