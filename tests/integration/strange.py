@@ -1,6 +1,7 @@
 """Records that nobody of ours would append, each in the partition that it is meant for."""
 
 import asyncio
+from itertools import cycle
 from typing import Any, Final
 
 import msgspec
@@ -62,7 +63,13 @@ def decided(decision: Decision, command_id: str) -> AnyHeaders:
     return Provenance(courier=courier, received_at=START, source=Source.OPERATOR, command_id=command_id).headers()
 
 
-GZIP: Final = _DefaultRecordBatchBuilderPy.CODEC_GZIP
+CODECS: Final = (
+    _DefaultRecordBatchBuilderPy.CODEC_GZIP,
+    _DefaultRecordBatchBuilderPy.CODEC_SNAPPY,
+    _DefaultRecordBatchBuilderPy.CODEC_LZ4,
+    _DefaultRecordBatchBuilderPy.CODEC_ZSTD,
+)
+"""All that Kafka knows."""
 
 MANY: Final = [(f"x-{number}", b"v" * 20) for number in range(5_000)]
 
@@ -109,16 +116,16 @@ STRANGE: Final = [
 async def append(
     system: System, records: list[Strange], partition: int, topic: Topic = Topic.RAW
 ) -> list[tuple[Strange, int]]:
-    """Append records to a partition, one after the other, compressed; return each with its offset."""
+    """Append records to a partition, compressed by each codec in turn; return each with its offset."""
     producer = AIOKafkaProducer(
         bootstrap_servers=system.settings.kafka_bootstrap_servers, compression_type="gzip", acks="all"
     )
     await kafka.start(producer)
     try:
         sent: list[Any] = []
-        for each in records:
+        for each, codec in zip(records, cycle(CODECS), strict=False):
             batch = producer.create_batch()
-            batch._builder = _DefaultRecordBatchBuilderPy(2, GZIP, 0, -1, -1, 0, 2**30)
+            batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, 0, 2**30)
             batch.append(key=each.key, value=each.value, timestamp=each.timestamp_ms, headers=list(each.headers))
             batch.close()
             delivery = await producer.send_batch(batch, system.settings.topic(topic), partition=partition)

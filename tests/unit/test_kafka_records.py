@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.kafka_records import Records
-from tests.integration.strange import Name
+from tests.integration.strange import CODECS, Name
 
 
 def batch(names: list[bytes], compression: int = 0) -> bytes:
@@ -35,7 +35,7 @@ def test_consumers_read_so() -> None:
     assert aiokafka.consumer.fetcher.MemoryRecords is Records
 
 
-@given(st.lists(st.lists(st.binary(max_size=5), min_size=1, max_size=4), max_size=3), st.sampled_from([0, 1]))
+@given(st.lists(st.lists(st.binary(max_size=5), min_size=1, max_size=4), max_size=3), st.sampled_from([0, *CODECS]))
 def test_a_name_that_is_no_utf_8_is_written_out(batches: list[list[bytes]], compression: int) -> None:
     expected = [
         [(at, b"v%d" % at, ("a", name.decode(errors="backslashreplace"), "b")) for at, name in enumerate(names)]
