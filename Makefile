@@ -58,6 +58,7 @@ bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m bench.compare $(if $(WRITE),--write)
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.door
+	$(BIN)/python -m bench.compression $(if $(WRITE),--write)
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.storage
 
