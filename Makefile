@@ -59,6 +59,7 @@ bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.door
 	$(BIN)/python -m bench.compression $(if $(WRITE),--write)
+	$(BIN)/python -m bench.scale $(if $(WRITE),--write)
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.storage
 

@@ -9,18 +9,15 @@ import argparse
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
-import asyncpg
 import msgspec
 
 from bench import engines
 from bench.backlog import append_backlog
 from bench.engines import Engine, Place, Skipped
-from bench.machine import bench_stack, described
+from bench.machine import bench_stack, described, empty_database
 from bench.page import write_section
 from bench.steady import Spread, Steady, spread, steady_middle
 from bench.watching import Watcher, resident_mb, server_pids
@@ -53,28 +50,13 @@ Runs = Mapping[str, Sequence[Run]]
 """Each engine's runs by its name, one a round."""
 
 
-@asynccontextmanager
-async def _empty_database(url: str, name: str) -> AsyncIterator[str]:
-    """Give the address of an empty database beside the server's own. It is dropped at the end."""
-    server = await asyncpg.connect(url)
-    try:
-        await server.execute(f'create database "{name}"')
-        await server.execute("checkpoint")  # what an engine before left to be written is not this one's
-        try:
-            yield urlsplit(url)._replace(path=f"/{name}").geturl()
-        finally:
-            await server.execute(f'drop database "{name}" with (force)')
-    finally:
-        await server.close()
-
-
 async def run(engine: Engine, name: str, system: System, watcher: Watcher, end: int) -> Run:
     """Run an engine once on the whole backlog."""
     raw, events = system.settings.topic(Topic.RAW), f"{name}.events"
     async with kafka.admin_client(system.settings) as admin:
         await kafka_admin.create_topics(admin, [(events, system.settings.topic_partitions, 1, {})])
     async with (
-        _empty_database(system.settings.database_url, name) as url,
+        empty_database(system.settings.database_url, name) as url,
         engine.start(Place(system, name, raw, events, url)) as running,
     ):
         samples = await watcher.run(running.group, running.pids, SECONDS, end, running.check)

@@ -6,7 +6,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from urllib.parse import urlsplit
 
+import asyncpg
 import psutil
 
 from devstack import Stack, for_tests, services
@@ -37,3 +39,18 @@ async def bench_systems(*prefixes: str) -> AsyncIterator[list[System]]:
     """Start a broker and a database and make an empty system on them for each prefix. One of them may process."""
     async with bench_stack() as stack:
         yield [await open_system(stack.kafka_bootstrap_servers, stack.database_url, prefix) for prefix in prefixes]
+
+
+@asynccontextmanager
+async def empty_database(url: str, name: str) -> AsyncIterator[str]:
+    """Give the address of an empty database beside the server's own. It is dropped at the end."""
+    server = await asyncpg.connect(url)
+    try:
+        await server.execute(f'create database "{name}"')
+        await server.execute("checkpoint")  # what an engine before left to be written is not this one's
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            await server.execute(f'drop database "{name}" with (force)')
+    finally:
+        await server.close()
