@@ -56,8 +56,8 @@ chaos: $(INSTALLED)
 
 bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m bench.compare $(if $(WRITE),--write)
-	$(BIN)/python -m bench.latency
-	$(BIN)/python -m bench.door
+	$(BIN)/python -m bench.latency $(if $(WRITE),--write)
+	$(BIN)/python -m bench.door $(if $(WRITE),--write)
 	$(BIN)/python -m bench.compression $(if $(WRITE),--write)
 	$(BIN)/python -m bench.scale $(if $(WRITE),--write)
 	$(BIN)/python -m bench.replay

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from bench.backlog import backlog
 from bench.machine import bench_stack, described
-from bench.page import write_section
+from bench.page import markdown, write_section
 from bench.pure_path import NOW, fetched
 from bench.watching import cpu_seconds
 from devstack.kafka import EmbeddedKafka
@@ -156,14 +156,11 @@ def _append(batch: Any, message: Message) -> bool:
     return appended is not None
 
 
-async def main(count: int) -> list[str]:
+async def main(count: int) -> str:
     """Measure every codec in turn, in rounds; return a table of the medians."""
     records = varied(fetched(backlog(count)))
     sent = {"raw webhooks": raw_messages(records), "events and states": output_messages(records)}
-    lines = [
-        "| records | codec | bytes each | CPU, µs each: appending | reading | broker |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows: list[list[str]] = []
     async with bench_stack() as stack:
         broker = stack.kafka
         assert isinstance(broker, EmbeddedKafka), "bytes and time of a broker that is not ours are not seen"
@@ -179,9 +176,8 @@ async def main(count: int) -> list[str]:
             for codec, own in costs.items():
                 spent = [median(values) for values in zip(*map(msgspec.structs.astuple, own), strict=True)]
                 size = stored[f"{names[codec]}.0"] / len(messages)
-                told = " | ".join(f"{each:.1f}" for each in spent)
-                lines.append(f"| {what} | {codec or 'none'} | {size:,.0f} | {told} |")
-    return lines
+                rows.append([what, codec or "none", f"{size:,.0f}", *(f"{each:.1f}" for each in spent)])
+    return markdown(["records", "codec", "bytes each", "CPU, µs each: appending", "reading", "broker"], rows)
 
 
 if __name__ == "__main__":
@@ -189,7 +185,7 @@ if __name__ == "__main__":
     parser.add_argument("--records", type=int, default=RECORDS)
     parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
     chosen = parser.parse_args()
-    text = "\n".join([f"Measured on {described()}.", "", *asyncio.run(main(chosen.records))])
+    text = f"Measured on {described()}.\n\n{asyncio.run(main(chosen.records))}"
     print(text)
     if chosen.write:
         write_section(SECTION, text)

@@ -1,6 +1,6 @@
 """How many webhooks a second the door answers, against a bare aiohttp handler that awaits one send to Kafka.
 
-python -m bench.door [rounds] [seconds]
+python -m bench.door [--write]
 
 Both run as processes of their own with uvloop, on one broker and topic, with the same producer (`acks=all`,
 idempotent); the door with all it does, its spool on. A load generator, in a process of its own too, keeps
@@ -23,7 +23,8 @@ import psutil
 import uvloop
 from aiohttp import web
 
-from bench.machine import sample
+from bench.machine import described, sample
+from bench.page import markdown, write_section
 from devstack import for_tests, services
 from devstack.ports import HOST, free_ports
 from runtime import kafka
@@ -37,11 +38,34 @@ CONNECTIONS: Final = 64
 PARTITIONS: Final = 12
 """As `waybill topics apply` makes them."""
 
+ROUNDS: Final = 5
+
+SECONDS: Final = 5.0
+"""How long each run is measured."""
+
 WARM_SECONDS: Final = 1.0
 """Of each run; not counted."""
 
 NUMBER: Final = b"000000000000"
 """Stands in a body for the number that makes it another one."""
+
+
+BARE: Final = "bare"
+
+HEAD: Final = (
+    "webhooks of",
+    "bytes",
+    "server",
+    "requests/s",
+    "p50",
+    "p99",
+    "CPU, µs a request: server · broker",
+    "door / bare",
+)
+
+Rows = list[list[str]]
+
+SECTION: Final = "door"
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -201,31 +225,27 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def report(name: str, runs: list[Run]) -> None:
-    """Print the medians of a server's runs, and the spread of its rates."""
+def row(courier: str, size: int, server: str, runs: list[Run], ratio: str) -> list[str]:
+    """Return a line of the table: the medians of a server's runs, and the spread of its rates."""
     rates = sorted(run.rate for run in runs)
-    p50, p99, server, broker, generator = (
-        median(getattr(run, field) for run in runs) for field in ("p50", "p99", "server", "broker", "generator")
+    p50, p99, own, broker = (
+        median(getattr(run, field) for run in runs) for field in ("p50", "p99", "server", "broker")
     )
-    print(
-        f"  {name}: {median(rates):7,.0f} requests/s ({rates[0]:,.0f} to {rates[-1]:,.0f}), "
-        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms; CPU µs a request: {server:.0f} · broker {broker:.0f} · "
-        f"load {generator:.0f}, {median(rates) * generator / 1e6:.0%} of a core"
-    )
+    rate = f"{median(rates):,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f})"
+    return [courier, f"{size:,}", server, rate, f"{p50:.1f} ms", f"{p99:.1f} ms", f"{own:.0f} · {broker:.0f}", ratio]
 
 
-async def compare(name: str, load: Load, servers: Mapping[str, Any], broker: psutil.Process, rounds: int) -> None:
-    """Measure both servers in turn, and print what came of it."""
+async def compare(name: str, load: Load, servers: Mapping[str, Any], broker: psutil.Process, rounds: int) -> Rows:
+    """Measure both servers in turn; return a line for each."""
     runs: dict[str, list[Run]] = {server: [] for server in servers}
     for number in range(rounds):
         for server, (port, process) in servers.items():
             first = (number + 1) * 10**9
             runs[server].append(await measure(msgspec.structs.replace(load, port=port, first=first), process, broker))
-    print(f"{name}, bodies of {len(load.body):,} bytes, {CONNECTIONS} connections")
-    for server, measured in runs.items():
-        report(server, measured)
     ratios = sorted(door.rate / plain.rate for plain, door in zip(*runs.values(), strict=True))
-    print(f"  ratio: {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)
+    ratio = f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    size = len(load.body)
+    return [row(name, size, server, own, "" if server == BARE else ratio) for server, own in runs.items()]
 
 
 def bodies() -> dict[str, bytes]:
@@ -238,7 +258,9 @@ def bodies() -> dict[str, bytes]:
     }
 
 
-async def main(rounds: int, seconds: float) -> None:
+async def main(rounds: int, seconds: float) -> str:
+    """Measure each courier's webhooks; return a table."""
+    rows: Rows = []
     secret = token_hex(16)
     shown = {"dash": f"X-Dash-Secret: {secret}", "kiriminaja": f"Authorization: Bearer {secret}"}
     bare_port, door_port = free_ports(2)
@@ -258,10 +280,11 @@ async def main(rounds: int, seconds: float) -> None:
                 serving(bare_port, system.environ, "-m", "bench.door", "bare", str(bare_port)) as plain,
                 serving(door_port, system.environ, "-c", ingest) as door,
             ):
-                servers = {"bare": (bare_port, plain), "door": (door_port, door)}
+                servers = {BARE: (bare_port, plain), "door": (door_port, door)}
                 for courier, body in bodies().items():
                     load = Load(0, f"/webhooks/{courier}", shown[courier], body, seconds, 0)
-                    await compare(courier, load, servers, _broker(), rounds)
+                    rows += await compare(courier, load, servers, _broker(), rounds)
+    return markdown(HEAD, rows)
 
 
 def _broker() -> psutil.Process:
@@ -278,4 +301,7 @@ if __name__ == "__main__":
             load = msgspec.json.decode(sys.stdin.buffer.read(), type=Load)
             sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(generate(load))))
         case given:
-            asyncio.run(main(int(given[0]) if given else 5, float(given[1]) if given[1:] else 5.0))
+            text = f"Measured on {described()}.\n\n{asyncio.run(main(ROUNDS, SECONDS))}"
+            print(text)
+            if given == ["--write"]:
+                write_section(SECTION, text)

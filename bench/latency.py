@@ -1,8 +1,9 @@
-"""How long a webhook takes from the courier's request to the committed event, at a steady rate through the door.
+"""How long a webhook takes from the courier's request to the committed event, at steady rates through the door.
 
-python -m bench.latency [requests a second] [seconds]
+python -m bench.latency [--write]
 """
 
+import argparse
 import asyncio
 import sys
 from collections.abc import AsyncIterator
@@ -10,17 +11,25 @@ from contextlib import asynccontextmanager
 from secrets import token_hex
 from statistics import quantiles
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
-from bench.machine import bench_systems, sample
+from bench.machine import bench_systems, described, sample
+from bench.page import markdown, write_section
 from devstack.ports import free_ports
 from runtime import kafka
 from schemas.topics import Topic
 from tests.integration.system import System
 from tests.waiting import until
+
+RATES: Final = (25, 500)
+"""Webhooks a second: two million a day, and a rush."""
+
+SECONDS: Final = 20
+
+SECTION: Final = "latency"
 
 
 @asynccontextmanager
@@ -39,24 +48,34 @@ async def door(system: System) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def main(rate: float, seconds: float) -> None:
+async def main() -> str:
+    """Measure each rate in turn; return a table."""
     secret = token_hex(16)
+    rows = []
     async with bench_systems("bench.") as (system,):
         system.environ["WAYBILL_DASH_SECRETS"] = secret
         async with system.processor(), door(system) as url, aiohttp.ClientSession() as client:
-            reader = kafka.new_reader(system.settings, "bench", system.settings.topic(Topic.EVENTS))
-            await kafka.start(reader)
-            sent: dict[str, float] = {}
-            took: dict[str, float] = {}
-            listening = asyncio.create_task(_listen(reader, sent, took))
-            try:
-                await _send(client, url, secret, sent, took, rate, seconds)
-            finally:
-                listening.cancel()
-                await kafka.stop(reader)
+            for rate in RATES:
+                took = await delays(system, client, url, secret, rate)
+                cuts = [f"{cut * 1000:.0f} ms" for cut in quantiles(took, n=100)]
+                rows.append([f"{rate}", f"{len(took):,}", cuts[49], cuts[98], f"{max(took) * 1000:.0f} ms"])
+    return markdown(["requests/s", "webhooks", "p50", "p99", "longest"], rows)
+
+
+async def delays(system: System, client: aiohttp.ClientSession, url: str, secret: str, rate: int) -> list[float]:
+    """Return the seconds that each webhook took, but for the first one."""
+    reader = kafka.new_reader(system.settings, "bench", system.settings.topic(Topic.EVENTS))
+    await kafka.start(reader)
+    sent: dict[str, float] = {}
+    took: dict[str, float] = {}
+    listening = asyncio.create_task(_listen(reader, sent, took))
+    try:
+        await _send(client, url, secret, sent, took, rate)
+    finally:
+        listening.cancel()
+        await kafka.stop(reader)
     _, *warm = took.values()
-    cuts = quantiles(sorted(warm), n=100)
-    print(f"{rate:.0f} requests/s: p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms ({len(warm)} webhooks)")
+    return warm
 
 
 async def _send(
@@ -65,13 +84,12 @@ async def _send(
     secret: str,
     sent: dict[str, float],
     took: dict[str, float],
-    rate: float,
-    seconds: float,
+    rate: int,
 ) -> None:
     example = msgspec.json.decode(sample("dash/logistic/verified.json"))
 
     async def post(number: int) -> bool:
-        name = f"DE-{number}"
+        name = f"DE-{rate}-{number}"
         sent[name] = monotonic()
         body = msgspec.json.encode({**example, "deliveryID": name})
         try:
@@ -84,7 +102,7 @@ async def _send(
     await until(lambda: _seen(took, 1))
     started = monotonic()
     async with asyncio.TaskGroup() as posts:
-        for number in range(int(rate * seconds)):
+        for number in range(rate * SECONDS):
             await asyncio.sleep(max(0.0, started + number / rate - monotonic()))
             posts.create_task(post(number))
     await until(lambda: _seen(took, len(sent)))
@@ -97,8 +115,15 @@ async def _seen(took: dict[str, float], count: int) -> bool:
 async def _listen(reader: Any, sent: dict[str, float], took: dict[str, float]) -> None:
     async for record in reader:
         name = msgspec.json.decode(record.value)["courier_ref"]
-        took[name] = monotonic() - sent[name]
+        if name in sent:
+            took[name] = monotonic() - sent[name]
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*(float(argument) for argument in (sys.argv[1:] or ["25", "20"]))))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
+    chosen = parser.parse_args()
+    text = f"Measured on {described()}.\n\n{asyncio.run(main())}"
+    print(text)
+    if chosen.write:
+        write_section(SECTION, text)

@@ -1,6 +1,7 @@
 """`docs/performance.md`: sections that benches write, each between two marks of its own."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,3 +30,8 @@ def with_section(page: str, name: str, text: str) -> str:
 def write_section(name: str, text: str) -> None:
     """Write a section of the page anew."""
     PAGE.write_text(with_section(PAGE.read_text(), name, text))
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))

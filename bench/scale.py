@@ -20,7 +20,7 @@ import msgspec
 
 from bench.backlog import append_backlog
 from bench.machine import bench_stack, described, empty_database
-from bench.page import write_section
+from bench.page import markdown, write_section
 from bench.steady import Steady, steady_middle
 from bench.watching import Watcher, cpu_seconds, server_pids
 from devstack import Stack
@@ -137,7 +137,7 @@ def _check_nothing() -> None:
 
 def table(found: Sequence[Seen]) -> str:
     """Write what was seen as a table in Markdown."""
-    return _markdown(
+    return markdown(
         HEAD,
         [
             [
@@ -156,7 +156,7 @@ def table(found: Sequence[Seen]) -> str:
 
 def model(steady: Steady) -> str:
     """Write what rates take, with servers on machines of their own, from what a record costs each of them here."""
-    return _markdown(
+    return markdown(
         ["records/s", "processors", "Kafka, cores", "PostgreSQL, cores", "PostgreSQL grows by, a day"],
         [
             [
@@ -167,11 +167,6 @@ def model(steady: Steady) -> str:
             for rate in RATES
         ],
     )
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 async def main(layouts: Sequence[Layout], records: int) -> list[Seen]:
