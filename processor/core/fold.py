@@ -6,6 +6,7 @@ earlier observation arrives. `processor/core/timeline.py` keeps the fold of a gr
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -21,6 +22,10 @@ _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 _NO_TIME: Final = Stamp(_OLDEST, TimeSource.RECEIVED)
 _UNDER_WAY: Final = frozenset({Status.PENDING_PICKUP, Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
 _SETBACKS: Final = frozenset({Status.FAILED, Status.LOST})
+
+
+MOVES: Final = 4_096
+"""Moves whose names are kept: more than all lifecycles have between their statuses."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -181,6 +186,7 @@ def _forced(verdict: Verdict, snapshot: Snapshot, observation: Observation) -> V
     return Verdict(accepted=True, before=snapshot.status, moved=moves, forced=True)
 
 
+@lru_cache(maxsize=MOVES)
 def transition_of(lifecycle: Lifecycle, verdict: Verdict, status: Status, *, from_final: bool) -> Transition:
     """Name the move that led to a status. `from_final`: the status before was shown as final."""
     if verdict.before is None:

@@ -32,6 +32,8 @@ def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) 
     keeps. Beyond it nothing of them changes it any more; what operators decide does, and so does a newer reading of
     what is kept.
     """
+    if (followed := _follow(shipment, arrival, limit)) is not None:
+        return followed
     if shipment.erased:
         arrival = msgspec.structs.replace(arrival, observation=forgotten(arrival.observation))
     if shipment.retired:
@@ -50,6 +52,29 @@ def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) 
     if applied.kept and observation.decision is None and not (again and known is not None):
         shipment.held += 1
     return applied
+
+
+def _follow(shipment: Shipment, arrival: Arrival, limit: int) -> Application | None:
+    """Apply what comes in its turn, as nearly everything does: there is nothing to compare. None: it may not be so."""
+    observation = arrival.observation
+    if (
+        arrival.again
+        or observation.record_digest in shipment.records
+        or observation.reading_digest in shipment.kept
+        or shipment.held >= limit
+        or shipment.formerly_named
+        or shipment.erased
+        or shipment.retired
+    ):
+        return None
+    shown, verdict = shipment.shown, follow(shipment, observation)
+    if verdict is None:
+        return None
+    snapshot = shipment.snapshot
+    assert snapshot is not None
+    shipment.held += 1
+    shipment.count_event()
+    return Application(in_order(snapshot, shown, verdict, shipment.courier))
 
 
 def _known(shipment: Shipment, arrival: Arrival) -> Observation | None:
@@ -85,25 +110,12 @@ def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Applica
         return apply_decision(shipment, arrival, decision)
     if full:
         return Application(Rejected(AnomalyKind.HISTORY_LIMIT), kept=False)
-    if not arrival.again and (followed := _follow(shipment, observation)):
-        return followed
     comparison = compare(shipment)
     learn(shipment, observation)
     effect: Effect = comparison.of_news(observation) if observation.known else Rejected(AnomalyKind.UNKNOWN_STATUS)
     if arrival.again:
         effect = comparison.of_rereading(effect)
     return conclude(comparison, arrival, effect)
-
-
-def _follow(shipment: Shipment, observation: Observation) -> Application | None:
-    """Apply an observation that comes in its turn: what `_apply_first` comes to, with nothing to compare."""
-    shown, verdict = shipment.shown, follow(shipment, observation)
-    if verdict is None:
-        return None
-    snapshot = shipment.snapshot
-    assert snapshot is not None
-    shipment.count_event()
-    return Application(in_order(snapshot, shown, verdict, shipment.courier))
 
 
 def _apply_copy(shipment: Shipment, arrival: Arrival) -> Application:
