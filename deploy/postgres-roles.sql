@@ -30,7 +30,8 @@ declare
     -- Without `personal`. Named one by one, so that a new column is nobody's until it stands here.
     impersonal constant text := 'select (shipment_id, courier, account, service, courier_ref, order_id, awb, status, '
         'phase, final, courier_status, failed_count, carrier, charges, reason, description, occurred_at, '
-        'occurred_at_source, version, updated_at, active_hour, erased_at, retired_at, awbs)';
+        'occurred_at_source, version, updated_at, active_hour, resting_status, '
+        'erased_at, retired_at, awbs)';
     roles constant text[] := array[
         'waybill_processor', 'waybill_operator', 'waybill_retention', 'waybill_reconcile', 'waybill_subscriber'
     ];

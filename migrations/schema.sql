@@ -138,6 +138,7 @@ create table operator_log (
 
 CREATE INDEX operator_log_by_time ON operator_log USING btree (logged_at);
 CREATE INDEX operator_log_of_command ON operator_log USING btree ((detail ->> 'command_id'::text));
+CREATE INDEX operator_log_of_operator ON operator_log USING btree (operator, logged_at);
 CREATE INDEX operator_log_of_shipment ON operator_log USING gin ((detail::jsonb) jsonb_path_ops);
 
 comment on table operator_log is 'Who changed what, and who looked at personal data. Only ever added to.';
@@ -289,6 +290,7 @@ create table shipments (
     retired_at timestamp with time zone,
     awbs text[],
     active_hour timestamp with time zone not null default '-infinity'::timestamp with time zone,
+    resting_status text,
     constraint shipments_pkey PRIMARY KEY (shipment_id),
     constraint shipments_version_check CHECK (version > 0)
 ) with (fillfactor=50, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.02);
@@ -298,7 +300,7 @@ CREATE INDEX shipments_of_awb ON shipments USING btree (awb) WHERE awb IS NOT NU
 CREATE INDEX shipments_of_older_awb ON shipments USING gin (awbs) WHERE awbs IS NOT NULL;
 CREATE INDEX shipments_of_order ON shipments USING btree (order_id) WHERE order_id IS NOT NULL;
 CREATE INDEX shipments_of_reference ON shipments USING btree (courier_ref);
-CREATE INDEX shipments_retired_by_hour ON shipments USING btree (active_hour) WHERE retired_at IS NOT NULL;
+CREATE INDEX shipments_resting ON shipments USING btree (courier, resting_status, active_hour) WHERE resting_status IS NOT NULL;
 CREATE INDEX shipments_under_way_by_hour ON shipments USING btree (active_hour, shipment_id) WHERE NOT final AND retired_at IS NULL;
 
 comment on table shipments is 'Each shipment''s newest snapshot: the fold of its observations.';
@@ -327,16 +329,22 @@ comment on column shipments.erased_at is 'When its personal data was erased on r
 comment on column shipments.retired_at is 'When its history was given up after long silence. Only this row is left.';
 comment on column shipments.awbs is 'The AWBs it had before the one shown. Of a retired shipment: every one.';
 comment on column shipments.active_hour is 'The hour of updated_at: silence is looked up by it. It is indexed, so it changes seldom. A trigger sees that it is right.';
+comment on column shipments.resting_status is 'The status of one that is final or retired, else null: those are looked up by it. A trigger sees that it is right.';
 
 alter table replay_positions add constraint replay_positions_job_fkey FOREIGN KEY (job) REFERENCES replay_jobs(job) ON DELETE CASCADE;
 
-CREATE OR REPLACE FUNCTION public.active_hour()
+CREATE OR REPLACE FUNCTION public.shipments_found_by()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
 begin
     new.active_hour := date_trunc('hour', new.updated_at, 'UTC');
+    new.resting_status := case when new.final or new.retired_at is not null then new.status end;
     return new;
 end
 $function$;
-CREATE TRIGGER active_hour BEFORE INSERT OR UPDATE ON shipments FOR EACH ROW WHEN (new.active_hour <> date_trunc('hour'::text, new.updated_at, 'UTC'::text)) EXECUTE FUNCTION active_hour();
+CREATE TRIGGER shipments_found_by BEFORE INSERT OR UPDATE ON shipments FOR EACH ROW WHEN (new.active_hour <> date_trunc('hour'::text, new.updated_at, 'UTC'::text) OR new.resting_status IS DISTINCT FROM
+        CASE
+            WHEN new.final OR new.retired_at IS NOT NULL THEN new.status
+            ELSE NULL::text
+        END) EXECUTE FUNCTION shipments_found_by();

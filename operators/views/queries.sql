@@ -3,7 +3,7 @@
 select id, operator, command, detail, logged_at
 from operator_log
 where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
-order by id desc
+order by logged_at desc, id desc
 limit $3
 
 -- name: page_of_log_of_shipment
@@ -17,7 +17,7 @@ and (
     or detail::jsonb @> jsonb_build_object('range', jsonb_build_object('shipment', $4::text))
     or detail::jsonb @> jsonb_build_object('show_personal', array[$4::text])
 )
-order by id desc
+order by logged_at desc, id desc
 limit $3
 
 -- name: age_of_unpublished
@@ -60,28 +60,24 @@ from outputs where shipment_id = $1 and version is not null and topic = 'shipmen
 order by version
 
 -- name: newest_shipments
--- Those changed last, newest first; each kind has an index of its own in the order of the hours of change.
+-- Those of these statuses and couriers that changed last, newest first. Those under way, and those that have ended by
+-- courier and status, have each an index in the order of the hours of change.
 (
     select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
     from shipments
-    where not final and retired_at is null and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+    where not final and retired_at is null and status = any ($1::text[]) and courier = any ($2::text[])
     order by active_hour desc, updated_at desc limit $3
 )
 union all
 (
-    select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
-    from shipments
-    where final and retired_at is null
-    and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
-    order by active_hour desc, updated_at desc limit $3
-)
-union all
-(
-    select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
-    from shipments
-    where retired_at is not null
-    and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
-    order by active_hour desc, updated_at desc limit $3
+    select ended.*
+    from unnest($1) as wanted (status), unnest($2) as given (courier), lateral (
+        select shipment_id, shipments.courier, service, shipments.status, version, final, occurred_at, updated_at,
+            erased_at, retired_at
+        from shipments
+        where shipments.courier = given.courier and resting_status = wanted.status
+        order by active_hour desc, updated_at desc limit $3
+    ) as ended
 )
 order by updated_at desc, shipment_id
 limit $3
@@ -91,6 +87,6 @@ limit $3
 select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
 from shipments
 where not final and retired_at is null and active_hour < $4 and updated_at < $4
-and ($1::text[] is null or status = any ($1)) and ($2::text is null or courier = $2)
+and status = any ($1::text[]) and courier = any ($2::text[])
 order by active_hour, updated_at
 limit $3

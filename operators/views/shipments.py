@@ -19,7 +19,7 @@ from schemas.observation import Accept, Dismiss, Observation
 from schemas.shipment_ids import parse_shipment_id
 from schemas.stored_event import event_bytes
 from schemas.times import format_time
-from schemas.vocabulary import AnomalyKind
+from schemas.vocabulary import AnomalyKind, Status
 
 _Q: Final = load_queries("operators.views")
 _JSON_COLUMNS: Final = ("carrier", "charges", "personal")
@@ -113,7 +113,7 @@ async def newest(
     connection: Connection, statuses: Sequence[str] | None, courier: str | None, limit: int
 ) -> list[Listed]:
     """Return the shipments that changed last, the newest last."""
-    rows = await connection.fetch(_Q["newest_shipments"], statuses, courier, limit)
+    rows = await connection.fetch(_Q["newest_shipments"], *_wanted(statuses, courier), limit)
     return [_listed(row) for row in reversed(rows)]
 
 
@@ -121,13 +121,18 @@ async def stale(
     connection: Connection, statuses: Sequence[str] | None, courier: str | None, limit: int, since: datetime
 ) -> list[Listed]:
     """Return the shipments under way that have had no event since then, the one silent longest first."""
-    rows = await connection.fetch(_Q["stale_shipments"], statuses, courier, limit, since)
+    rows = await connection.fetch(_Q["stale_shipments"], *_wanted(statuses, courier), limit, since)
     return [_listed(row) for row in rows]
+
+
+def _wanted(statuses: Sequence[str] | None, courier: str | None) -> tuple[list[str], list[str]]:
+    """Return which statuses and couriers are meant, each once; all where none is named."""
+    return sorted(set(statuses or Status)), list(COURIERS) if courier is None else [courier]
 
 
 def _snapshot(row: Any) -> dict[str, Any]:
     values = {name: _time(value) if isinstance(value, datetime) else value for name, value in row.items()}
-    del values["active_hour"]  # of use to indexes alone
+    del values["active_hour"], values["resting_status"]  # of use to indexes alone
     read = {name: msgspec.json.decode(values[name]) for name in _JSON_COLUMNS if values[name] is not None}
     return values | read
 

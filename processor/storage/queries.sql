@@ -81,9 +81,9 @@ left join lateral (
 insert into shipments (
     shipment_id, courier, account, courier_ref, status, phase, final, courier_status, service, failed_count,
     occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal, version, updated_at,
-    active_hour
+    active_hour, resting_status
 )
-select *, date_trunc('hour', updated_at, 'UTC') from unnest(
+select *, date_trunc('hour', updated_at, 'UTC'), case when final then status end from unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[],
     $10::integer[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::json[], $16::json[], $17::text[],
     $18::text[], $19::json[], $20::bigint[], $21::timestamptz[]
@@ -110,6 +110,7 @@ on conflict (shipment_id) do update set
     version = excluded.version,
     updated_at = excluded.updated_at,
     active_hour = excluded.active_hour,
+    resting_status = excluded.resting_status,
     awbs = case
         when shipments.awb is distinct from excluded.awb and shipments.awb <> all (coalesce(shipments.awbs, '{}'))
         then array_append(shipments.awbs, shipments.awb)
@@ -188,7 +189,7 @@ where shipment_id = any ($1::text[]) and (version is not null or topic = 'shipme
 -- name: mark_retired
 -- Before its observations go: what is found by its AWBs stays so.
 update shipments
-set retired_at = $2, personal = $3::json, description = null,
+set retired_at = $2, resting_status = status, personal = $3::json, description = null,
     awbs = nullif(array(
         select unnest(shipments.awbs)
         union

@@ -187,6 +187,30 @@ async def test_what_the_version_before_stored_gets_its_hour(settings: Settings, 
     assert await database.fetchval(right) == 5_002
 
 
+async def test_what_has_ended_gets_its_resting_status(settings: Settings, database: Any) -> None:
+    await migrate(settings, tuple(each for each in load_migrations() if each.version < 16))
+    shipment = """insert into shipments (shipment_id, courier, service, courier_ref, status, phase, final,
+        courier_status, failed_count, personal, occurred_at, occurred_at_source, version, updated_at, retired_at)
+        select 'dash:' || i, 'dash', 'logistic', i, 'STATUS' || i % 4, 'x', i % 4 = 1, 'x', 0, '{}', now(), 'courier',
+        1, now(), case when i % 4 = 2 then now() end from generate_series($1::integer, $2) as i"""
+    await database.execute(shipment, 1, 2_500)
+    await migrate(settings, tuple(each for each in load_migrations() if each.version < 17))
+    other = await asyncpg.connect(settings.database_url)
+    async with other.transaction():
+        await other.execute("update shipments set version = 2 where shipment_id = 'dash:77'")  # gets its own by this
+        await migrate(settings, tuple(each for each in load_migrations() if each.version < 18))
+    await other.close()
+    await migrate(settings)
+    await database.execute(shipment, 2_501, 2_504)
+    await database.execute("update shipments set final = true where shipment_id = 'dash:4'")
+    await database.execute("update shipments set final = false where shipment_id = 'dash:5'")
+    await database.execute("update shipments set retired_at = now() where shipment_id = 'dash:7'")
+    found = dict(await database.fetch("select shipment_id, resting_status from shipments"))
+    changed = {"dash:4": "STATUS0", "dash:5": None, "dash:7": "STATUS3"}
+    rests = {1: "STATUS1", 2: "STATUS2"}
+    assert found == {f"dash:{number}": rests.get(number % 4) for number in range(1, 2_505)} | changed
+
+
 async def test_a_changed_file_and_a_newer_database_are_refused(settings: Settings) -> None:
     await migrate(settings, (FIRST, SECOND))
     with pytest.raises(MigrationError, match="was changed"):

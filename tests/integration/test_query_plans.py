@@ -21,6 +21,8 @@ from operators.doctor.postgres import PRIVILEGES
 from runtime import migrations
 from runtime.queries import load_queries
 from runtime.settings import load_settings
+from schemas.couriers import COURIERS
+from schemas.vocabulary import Status
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -174,8 +176,8 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "shipment_row": (S,),
     "observations_of_shipment": (S,),
     "events_of_shipment": (S,),
-    "newest_shipments": (["FAILED"], "dash", 100),
-    "stale_shipments": (None, None, 100, NOW - timedelta(days=3)),
+    "newest_shipments": (["FAILED"], ["dash"], 100),
+    "stale_shipments": (list(Status), list(COURIERS), 100, NOW - timedelta(days=3)),
     "newest_readings": (2000,),
     # reconcile
     "lock": ("",),

@@ -38,13 +38,13 @@ def columns(text: str) -> list[str]:
 def test_a_row_is_written_in_the_order_of_its_columns() -> None:
     insert = re.search(r"insert into shipments \((.*?)\)", QUERIES["upsert_shipments"], re.DOTALL)
     assert insert is not None
-    assert columns(insert[1]) == [*WRITTEN, "active_hour"]
+    assert columns(insert[1]) == [*WRITTEN, "active_hour", "resting_status"]
     given = re.search(r"as written \((.*?)\)", QUERIES["upsert_shipments"], re.DOTALL)
     assert given is not None
     assert columns(given[1]) == list(WRITTEN)
     changed = re.findall(r"^\s+(\w+) = excluded\.(\w+)", QUERIES["upsert_shipments"], re.MULTILINE)
     written = [name for name in WRITTEN if name not in {"shipment_id", *IDENTITY}]
-    assert changed == [(name, name) for name in (*written, "active_hour")]
+    assert changed == [(name, name) for name in (*written, "active_hour", "resting_status")]
 
 
 @pytest.mark.parametrize(
@@ -143,5 +143,5 @@ def test_a_retired_row_has_nothing_personal_left() -> None:
     """The statement names the columns itself."""
     emptied = re.search(r"set (.*?)\n\s+awbs", QUERIES["mark_retired"], re.DOTALL)
     assert emptied is not None
-    names = set(re.findall(r"(\w+) =", emptied[1])) - {"retired_at"}
+    names = set(re.findall(r"(\w+) =", emptied[1])) - {"retired_at", "resting_status"}
     assert names == {"personal"} | (set(PERSONAL) - set(Persons.__struct_fields__))
