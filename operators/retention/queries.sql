@@ -15,10 +15,24 @@ order by active_hour, shipment_id
 limit $4
 
 -- name: count_silent_unfinished
-select count(*) from shipments where not final and retired_at is null and active_hour < $1 and updated_at < $1
+-- Those of whole hours are counted in the index alone.
+select (
+    select count(*) from shipments
+    where not final and retired_at is null and active_hour < date_trunc('hour', $1::timestamptz, 'UTC')
+) + (
+    select count(*) from shipments
+    where not final and retired_at is null and active_hour = date_trunc('hour', $1, 'UTC') and updated_at < $1
+)
 
 -- name: count_silent
-select count(*) from shipments where final and retired_at is null and active_hour < $1 and updated_at < $1
+-- Those of whole hours are counted in the index alone.
+select (
+    select count(*) from shipments
+    where final and retired_at is null and active_hour < date_trunc('hour', $1::timestamptz, 'UTC')
+) + (
+    select count(*) from shipments
+    where final and retired_at is null and active_hour = date_trunc('hour', $1, 'UTC') and updated_at < $1
+)
 
 -- name: count_retired
 select count(*) from shipments where shipment_id = any ($1::text[]) and retired_at is not null

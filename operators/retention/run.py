@@ -29,6 +29,10 @@ PAGE: Final = 500
 WALK: Final = 2_000
 """Shipments, or command ids, looked at in one statement while walking through a whole table."""
 
+COUNT_SECONDS: Final = 600.0
+"""How long silent shipments may take to be counted: a second for each few million, minutes where their pages have to be
+read because no vacuum has been there. It only reads."""
+
 LOCK: Final = LockNumber.RETENTION
 """One run of retention at a time."""
 
@@ -52,8 +56,7 @@ class Count(msgspec.Struct, frozen=True):
 async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> Count:
     """Count what would go."""
     async with pool.acquire() as connection:
-        silent = await connection.fetchval(_Q["count_silent"], old.silent_since)
-        silent += await connection.fetchval(_Q["count_silent_unfinished"], old.unfinished_since)
+        silent = await _silent(connection, old)
         letters = await connection.fetchval(
             _Q["count_old_dead_letters"], oldest.partitions, oldest.written, old.dead_letters
         )
@@ -73,6 +76,16 @@ async def survey(pool: Pool, old: Limits, oldest: Oldest, limit: int | None) -> 
         commands=commands,
         jobs=jobs,
     )
+
+
+async def _silent(connection: Connection, old: Limits) -> int:
+    """Count the shipments that would be retired."""
+    kinds = {"count_silent": old.silent_since, "count_silent_unfinished": old.unfinished_since}
+    async with connection.transaction(readonly=True):
+        await connection.execute("set local transaction_timeout = 0")
+        return sum(
+            [await connection.fetchval(_Q[query], since, timeout=COUNT_SECONDS) for query, since in kinds.items()]
+        )
 
 
 class _Kind(msgspec.Struct, frozen=True):
