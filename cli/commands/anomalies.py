@@ -45,6 +45,9 @@ from schemas.vocabulary import AnomalyKind
 AT_ONCE: Final = 1_000
 """Anomalies that are decided about in one run unless told otherwise: some seconds of a processor's work."""
 
+LIMIT: Final = 100
+"""How many anomalies are listed unless told otherwise: a few screens."""
+
 SHOWN: Final = 20
 """Kinds and words that are listed before it is asked."""
 
@@ -55,7 +58,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
     listed = verbs.add_parser("list", help="the open ones, newest first")
     listed.add_argument("--all", action="store_true", help="also those that are settled, accepted or dismissed")
-    _offer_filters(listed)
+    _offer_filters(listed, LIMIT)
     listed.add_argument("--shipment", metavar="S", help="of one shipment: its id, reference, order or AWB")
     offer_json(listed)
     listed.set_defaults(command=partial(operate, _list))
@@ -80,7 +83,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
         decide.set_defaults(command=_decide, verb=verb)
 
 
-def _offer_filters(parser: argparse.ArgumentParser) -> None:
+def _offer_filters(parser: argparse.ArgumentParser, limit: int | None = None) -> None:
     kinds = [str(kind) for kind in AnomalyKind]
     parser.add_argument("--kind", action="append", default=[], choices=kinds, help="may be repeated")
     parser.add_argument("--courier", action="append", default=[], choices=tuple(COURIERS), help="may be repeated")
@@ -88,7 +91,8 @@ def _offer_filters(parser: argparse.ArgumentParser) -> None:
         "--courier-status", action="append", default=[], metavar="W", help="the courier's word; may be repeated"
     )
     parser.add_argument("--since", type=moment, metavar="TIME", help="only since then (a time, or 2h, 3d ago)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="at most N, the newest")
+    usual = f" (default: {limit})" if limit else ""
+    parser.add_argument("--limit", type=positive, default=limit, metavar="N", help=f"at most N, the newest{usual}")
 
 
 def _wanted(arguments: argparse.Namespace, shipment: str | None = None) -> Wanted:
@@ -115,6 +119,8 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
                     found.append(each)
                 if len(found) == arguments.limit:
                     break
+    if len(found) == arguments.limit:
+        complain(f"there may be more: --limit {arguments.limit}")
     if arguments.json:
         say_json([_shown(each) for each in found])
         return DONE

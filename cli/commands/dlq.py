@@ -5,7 +5,7 @@ from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,9 @@ from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
 from schemas.vocabulary import DeadLetterReason
+
+LIMIT: Final = 100
+"""How many letters are listed unless told otherwise: a few screens."""
 
 HIDDEN_BODY = "not shown, it may hold personal data: --show-personal"
 
@@ -57,7 +60,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     listed = verbs.add_parser("list", help="those that are open, or redriven and not applied yet; newest first")
-    _offer_filters(listed)
+    _offer_filters(listed, limit=LIMIT)
     listed.add_argument("--all", action="store_true", help="also those that are mended or dropped")
     offer_json(listed)
     listed.set_defaults(command=partial(operate, _list))
@@ -93,7 +96,7 @@ def _offer_letters(parser: argparse.ArgumentParser, words: str = "") -> None:
     offer_json(parser)
 
 
-def _offer_filters(parser: argparse.ArgumentParser, words: str = "") -> None:
+def _offer_filters(parser: argparse.ArgumentParser, words: str = "", limit: int | None = None) -> None:
     parser.add_argument(
         "--reason",
         action="append",
@@ -105,7 +108,8 @@ def _offer_filters(parser: argparse.ArgumentParser, words: str = "") -> None:
         "--courier", action="append", default=[], choices=tuple(COURIERS), help="only this courier's; may be repeated"
     )
     parser.add_argument("--since", type=moment, metavar="TIME", help="only those dead since (a time, or 2h, 3d ago)")
-    parser.add_argument("--limit", type=positive, metavar="N", help="at most N")
+    usual = f" (default: {limit})" if limit else ""
+    parser.add_argument("--limit", type=positive, default=limit, metavar="N", help=f"at most N, the newest{usual}")
 
 
 def _reason(text: str) -> str:
@@ -141,6 +145,8 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
                 found.append(_shown(letter))
             if len(found) == arguments.limit:
                 break
+    if len(found) == arguments.limit:
+        complain(f"there may be more: --limit {arguments.limit}")
     if arguments.json:
         say_json(found)
         return DONE

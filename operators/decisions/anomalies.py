@@ -13,7 +13,7 @@ from processor.core.errors import StoredRowError
 from processor.core.state import Shipment
 from processor.storage.shipments import LOADED_BYTES
 from processor.storage.store import Store
-from runtime.postgres import Pool
+from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.events import Anomaly
 from schemas.observation import Accept, Dismiss
@@ -133,11 +133,9 @@ def shipment_of(anomaly_id: str) -> str:
 async def anomalies(pool: Pool, wanted: Wanted) -> AsyncGenerator[Standing, None]:
     """Return anomalies, newest first."""
     before: tuple[Any, ...] = (_END, 0, 0, 0, 0)
-    query = _Q["anomalies_of_shipment" if wanted.shipment_id else "page_of_anomalies"]
-    scope = (wanted.shipment_id,) if wanted.shipment_id else ()
     while True:
         async with pool.acquire() as connection:
-            rows = await connection.fetch(query, *scope, wanted.since, *before, PAGE)
+            rows = await _page(connection, wanted, before)
         for each in await _standing(pool, rows, wanted):
             yield each
         if len(rows) < PAGE:
@@ -146,6 +144,17 @@ async def anomalies(pool: Pool, wanted: Wanted) -> AsyncGenerator[Standing, None
         before = tuple(
             last[each] for each in ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
         )
+
+
+async def _page(connection: Connection, wanted: Wanted, before: tuple[Any, ...]) -> list[Any]:
+    """Return the newest anomalies before a given one, narrowed as far as columns tell."""
+    if wanted.shipment_id:
+        rows = await connection.fetch(_Q["anomalies_of_shipment"], wanted.shipment_id, wanted.since, *before, PAGE)
+    else:
+        rows = await connection.fetch(
+            _Q["page_of_anomalies"], wanted.since, *before, PAGE, wanted.kinds, wanted.couriers
+        )
+    return list(rows)
 
 
 async def find(pool: Pool, anomaly_id: str) -> Standing:

@@ -37,11 +37,14 @@ select
     (select max(recorded_at) from observations where shipment_id = $1) as newest
 
 -- name: page_of_anomalies
--- Newest first, those recorded at $1 or later, behind a given one.
+-- Newest first, those recorded at $1 or later, behind a given one; of these kinds and couriers, where any are given. What
+-- older versions stored says its kind in its value alone.
 select incarnation, raw_partition, cause_offset, ordinal, value, recorded_at
 from outputs
 where topic = 'shipment.anomalies'
 and ($1::timestamptz is null or recorded_at >= $1)
+and ($8::text[] = '{}' or coalesce(anomaly_kind = any ($8), true))
+and ($9::text[] = '{}' or substring(shipment_id from '^[^.:]*') = any ($9))
 and (recorded_at, incarnation, raw_partition, cause_offset, ordinal)
     < ($2::timestamptz, $3::bigint, $4::integer, $5::bigint, $6::integer)
 order by recorded_at desc, incarnation desc, raw_partition desc, cause_offset desc, ordinal desc

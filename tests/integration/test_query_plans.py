@@ -117,7 +117,7 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "shipment_to_decide": (S,),
     "event_of_record": (P, 15),
     "stored_of_shipment": (S,),
-    "page_of_anomalies": (MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
+    "page_of_anomalies": (MONTH_AGO, NOW, 0, P, 5, 0, PAGE, ["illegal_transition"], ["dash"]),
     "anomalies_of_shipment": (S, MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
     "taken_in": (PARTS, OFFSETS),
     # retention
