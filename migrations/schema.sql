@@ -9,7 +9,7 @@ create table applied_commands (
     applied_at timestamp with time zone not null,
     constraint applied_commands_pkey PRIMARY KEY (command_id),
     constraint applied_commands_outcome_check CHECK (outcome = ANY (ARRAY['event'::text, 'duplicate'::text, 'anomaly'::text, 'unchanged'::text, 'dead_letter'::text]))
-);
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=100000, autovacuum_analyze_scale_factor=0.02);
 
 comment on table applied_commands is 'Records that tools appended and what came of them. Each command id applies once.';
 comment on column applied_commands.command_id is '<job>/<partition>:<offset> of a record read again; else a random name.';
@@ -101,7 +101,7 @@ create table observations (
     constraint observations_pkey PRIMARY KEY (raw_partition, incarnation, raw_offset),
     constraint observations_check CHECK ((replay_of_partition IS NULL) = (replay_of_offset IS NULL)),
     constraint observations_outcome_check CHECK (outcome = ANY (ARRAY['event'::text, 'duplicate'::text, 'anomaly'::text, 'unchanged'::text]))
-) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=500000, autovacuum_analyze_scale_factor=0.02);
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=500000, autovacuum_analyze_scale_factor=0.02, autovacuum_freeze_min_age=0);
 
 CREATE INDEX observations_by_time ON observations USING brin (recorded_at) WITH (autosummarize='on');
 CREATE INDEX observations_of_awb ON observations USING hash (((reading -> 'details'::text) ->> 'awb'::text));
@@ -134,7 +134,7 @@ create table operator_log (
     detail json not null,
     logged_at timestamp with time zone not null default now(),
     constraint operator_log_pkey PRIMARY KEY (id)
-);
+) with (autovacuum_freeze_min_age=0, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=100000, autovacuum_analyze_scale_factor=0.02);
 
 CREATE INDEX operator_log_by_time ON operator_log USING btree (logged_at);
 CREATE INDEX operator_log_of_command ON operator_log USING btree ((detail ->> 'command_id'::text));
@@ -162,7 +162,7 @@ create table outputs (
     incarnation bigint not null default 0,
     anomaly_kind text,
     constraint outputs_pkey PRIMARY KEY (raw_partition, incarnation, cause_offset, ordinal)
-) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=500000, autovacuum_analyze_scale_factor=0.02);
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_analyze_scale_factor=0.02, autovacuum_freeze_min_age=0, autovacuum_vacuum_insert_threshold=50000);
 
 CREATE INDEX outputs_anomalies ON outputs USING btree (recorded_at) WHERE topic = 'shipment.anomalies'::text;
 CREATE INDEX outputs_anomalies_of_shipment ON outputs USING btree (shipment_id) WHERE topic = 'shipment.anomalies'::text;
@@ -192,7 +192,7 @@ create table reconcile_asks (
     outcome text,
     constraint reconcile_asks_pkey PRIMARY KEY (shipment_id),
     constraint reconcile_asks_outcome_check CHECK (outcome = ANY (ARRAY['news'::text, 'no_news'::text, 'not_found'::text, 'throttled'::text, 'failed'::text, 'refused'::text]))
-);
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.02, autovacuum_analyze_scale_factor=0.02);
 
 CREATE INDEX reconcile_asks_due ON reconcile_asks USING btree (next_ask_at, shipment_id);
 

@@ -48,6 +48,7 @@ async def test_the_file_is_sql_that_makes_the_schema(empty_database_url: str) ->
         "alter table shipments drop constraint shipments_version_check",
         "alter table shipments set (fillfactor = 90)",
         "drop index shipments_of_awb",
+        "alter table observations reset (autovacuum_freeze_min_age)",
         "drop trigger shipments_found_by on shipments",
         "create or replace function shipments_found_by() returns trigger language plpgsql as 'begin return new; end'",
         "comment on column shipments.awb is 'something else'",
