@@ -62,6 +62,7 @@ bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m bench.scale $(if $(WRITE),--write)
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.storage
+	$(BIN)/python -m bench.growth $(if $(WRITE),--write)
 
 schemas: $(INSTALLED)
 	$(BIN)/python -m tests.generated

@@ -1,5 +1,6 @@
 """Backlogs of raw records, made of the couriers' own examples."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -17,10 +18,10 @@ SLICE: Final = 60_000
 """Records made and appended at once: the bench itself must stay small too."""
 
 
-def backlog(count: int, start: int = 0) -> list[Raw]:
+def backlog(count: int, start: int = 0, numbered: Callable[[int], str] = str) -> list[Raw]:
     """Make raw records of LOGISTIC parcels, six webhooks each, from the courier's own examples.
 
-    `start` is how many records came before.
+    `start` is how many records came before, `numbered` makes a parcel's name of its number.
     """
     examples = [msgspec.json.decode(sample(f"dash/logistic/{word}.json")) for word in WORDS]
     records = []
@@ -30,7 +31,7 @@ def backlog(count: int, start: int = 0) -> list[Raw]:
             for number in range(first, first + WINDOW):
                 body = {
                     **example,
-                    "deliveryID": f"DE-{number}",
+                    "deliveryID": f"DE-{numbered(number)}",
                     "updatedAt": at.isoformat().replace("+00:00", "Z"),
                     "failedCount": minute // 4,
                 }
@@ -38,11 +39,11 @@ def backlog(count: int, start: int = 0) -> list[Raw]:
     return records
 
 
-async def append_backlog(system: System, count: int) -> int:
+async def append_backlog(system: System, count: int, start: int = 0, numbered: Callable[[int], str] = str) -> int:
     """Append a backlog of at least `count` records. Return how many they are."""
     appended = 0
     while appended < count:
-        records = backlog(min(SLICE, count - appended), appended)
+        records = backlog(min(SLICE, count - appended), start + appended, numbered)
         await system.append(records)
         appended += len(records)
     return appended

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -28,9 +29,9 @@ def described() -> str:
 
 
 @asynccontextmanager
-async def bench_stack() -> AsyncIterator[Stack]:
-    """Start a broker and a database."""
-    async with services(for_tests(os.environ), None, lambda line: print(line, file=sys.stderr)) as stack:
+async def bench_stack(data_dir: Path | None = None) -> AsyncIterator[Stack]:
+    """Start a broker and a database. Where their data does not fit into memory, it is kept in a directory."""
+    async with services(for_tests(os.environ), data_dir, lambda line: print(line, file=sys.stderr)) as stack:
         yield stack
 
 

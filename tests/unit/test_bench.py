@@ -3,15 +3,22 @@
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import psutil
 import pytest
 
-from bench import compare, engines
+from bench import compare, engines, growth, growth_told
 from bench.compare import Run, Wanted
+from bench.filling import DIGITS, HOURS, ID, ORDER, Filling, digits, life
+from bench.growing import Dead, Pace, pace
+from bench.growth_told import Grown, Memory
 from bench.page import PAGE, marks, with_section
 from bench.steady import Sample, Steady, steady_middle
 from bench.watching import MOST_SECONDS, cpu_seconds, is_enough
+from runtime.settings import load_settings
+from schemas.stored_event import EventRow, read_event
+from schemas.stored_observation import read_observation
 
 
 def samples(*seen: tuple[float, int]) -> list[Sample]:
@@ -114,5 +121,73 @@ def test_a_section_is_written_between_its_marks_alone() -> None:
         with_section(page, "scale", "new")
 
 
-def test_the_page_has_the_comparisons_section() -> None:
-    assert with_section(PAGE.read_text(), compare.SECTION, "new") != PAGE.read_text()
+@pytest.mark.parametrize("section", [compare.SECTION, growth.SECTION])
+def test_the_page_has_the_sections(section: str) -> None:
+    assert with_section(PAGE.read_text(), section, "new") != PAGE.read_text()
+
+
+def test_the_pace_of_a_run_is_told_of_its_first_and_its_last_tenth() -> None:
+    steady = [(10 + second, 50 * second) for second in range(21)]
+    assert pace(steady) == Pace(1_000, 50, 50, 50)
+    slower = [(second, 100 * second) for second in range(10)] + [(19, 1_000)]
+    found = pace(slower)
+    assert found.first == pytest.approx(100)
+    assert found.last == pytest.approx(10)
+    assert pace([(0, 0), (1, 2_000)]).last == pytest.approx(2_000), "seen once"
+
+
+def grown(slowest: float) -> Grown:
+    return Grown(
+        1_000_000,
+        100,
+        {"shipments": 1_340, "observations": 3_740},
+        [(Steady(20_000, {}), Steady(19_000, {})), (Steady(22_000, {}), Steady(17_600, {}))],
+        Memory(400_000, 150, 153, 160),
+        {"`lag`": (100, 120), "`doctor`": (290, slowest)},
+        400,
+        [30, 31, 32],
+        Pace(1_000_000, 4_000, 4_100, 3_900),
+        Pace(50_000, 900, 1_000, 700),
+        Dead(1_000_000, 90, 2.4, 1.08, 9),
+    )
+
+
+def test_what_is_told_of_growth_says_what_holds() -> None:
+    text = growth_told.told(grown(299))
+    assert "| records/s of one processor | 21,000 (20,000 to 22,000) | 18,300 (17,600 to 19,000) |" in text
+    assert "| `doctor`, ms | 290 | 299 |" in text
+    assert "5,080 bytes a shipment (`shipments` 1,340, `observations` 3,740)" in text
+    assert "50,000 shipments at 900 a second: 1,000 in the first tenth, 700 in the last." in text
+    assert "at most 2.4 dead rows for 100 live ones, `shipments` grows by 8%; 9 vacuums" in text
+    assert [str(each).rpartition(": ")[2] for each in growth_told.wanted(grown(301))] == [
+        "does not hold",
+        "does not hold",
+        "holds",
+        "does not hold",
+        "holds",
+        "holds",
+    ]
+
+
+def test_parcels_have_digits_of_their_own() -> None:
+    found = {digits(number) for number in range(0, 10_000_000, 997)}
+    assert len(found) == 10_000_000 // 997 + 1
+    assert {len(each) for each in found} == {DIGITS}
+
+
+def test_a_life_is_multiplied_with_other_ids_and_coordinates() -> None:
+    """What is stored says of a parcel its number alone; the state has its coordinates too."""
+    settings = load_settings({"WAYBILL_TOPIC_PARTITIONS": "2"})
+    ended, under_way = (life(settings, datetime(2026, 11, 1, tzinfo=UTC), ends=ends) for ends in (True, False))
+    assert [each.row["version"] for each in ended.stages] == [1, 2, 3, 4, 5, 6]
+    assert (ended.shipment[6], under_way.shipment[6]) == (True, False)
+    filling = Filling(settings, 2 * HOURS + 7, datetime(2026, 11, 27, tzinfo=UTC))
+    assert filling.shipments == 2 * HOURS
+    assert sum(filling.records.values()) == 6 * 2 * HOURS
+    row, name = ended.stages[-1].row, digits(1)
+    packed = {column: row[column].replace(b"9" * DIGITS, name.encode()) for column in ("said", "event")}
+    said = read_observation(f"{ID}{name}", None, packed["said"])
+    event = read_event(packed["event"], EventRow(f"{ID}{name}", 6, 1, -5))
+    assert (said.reference, said.details.order_id) == (f"DE-{name}", f"{ORDER}{name}")
+    assert (event.id, event.courier_ref, event.order_id) == (f"{ID}{name}/6", f"DE-{name}", f"{ORDER}{name}")
+    assert (event.raw.partition, event.raw.offset) == (1, -5)

@@ -1,0 +1,101 @@
+"""What is told of a database that has grown, and what of it is to hold. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from bench.compare import Wanted
+from bench.growing import Dead, Pace
+from bench.machine import described
+from bench.steady import Spread, Steady, spread
+
+COMMAND_MS: Final = 300
+"""Within how many milliseconds a person takes an answer for immediate."""
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """A processor's memory over a backlog, in MB: in the first and the last tenth, and at most."""
+
+    records: int
+    first: float
+    last: float
+    most: float
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """What was measured."""
+
+    shipments: int
+    filled_in: float
+    bytes: Mapping[str, float]
+    """A shipment's, by table."""
+    rates: Sequence[tuple[Steady, Steady]]
+    """Of the empty and the filled database, a round each."""
+    memory: Memory
+    commands: Mapping[str, tuple[float, float]]
+    """Milliseconds in the empty and the filled database."""
+    start: float
+    anomaly_pages: Sequence[float]
+    audit: Pace
+    retention: Pace
+    dead: Dead
+
+
+def wanted(found: Grown) -> list[Wanted]:
+    """Return the figures that are to hold."""
+    return [
+        Wanted("records/s, filled / empty", [filled.rate / empty.rate for empty, filled in found.rates], least=0.9),
+        Wanted("ms of the slowest command, filled", [max(ms for _, ms in found.commands.values())], most=COMMAND_MS),
+        Wanted("audit, last tenth / first tenth", [found.audit.last / found.audit.first], least=0.8),
+        Wanted("retention, last tenth / first tenth", [found.retention.last / found.retention.first], least=0.8),
+        Wanted("memory over the backlog, last tenth / first", [found.memory.last / found.memory.first], most=1.1),
+        Wanted("dead rows for 100 live ones in a day's updates", [found.dead.most], most=5),
+    ]
+
+
+def told(found: Grown) -> str:
+    """Write the section of the page, in Markdown."""
+    judged = "\n".join(map(str, wanted(found)))
+    return "\n\n".join([f"Measured on {described()}.", _table(found), _facts(found), judged])
+
+
+def _table(found: Grown) -> str:
+    empty, filled = (spread([pair[place].rate for pair in found.rates]) for place in (0, 1))
+    lines = [
+        f"| | empty | {found.shipments:,} shipments |",
+        "|---|---|---|",
+        f"| records/s of one processor | {_rate(empty)} | {_rate(filled)} |",
+        *(f"| {name}, ms | {before:,.0f} | {behind:,.0f} |" for name, (before, behind) in found.commands.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _rate(found: Spread) -> str:
+    return f"{found.median:,.0f} ({found.least:,.0f} to {found.most:,.0f})"
+
+
+def _facts(found: Grown) -> str:
+    stored, pages, memory, dead = sum(found.bytes.values()), found.anomaly_pages, found.memory, found.dead
+    sizes = ", ".join(f"`{table}` {size:,.0f}" for table, size in found.bytes.items())
+    memory_tenths = _tenths(f"{memory.first:,.0f} MB", f"{memory.last:,.0f} MB")
+    left = f"at most {dead.most:.1f} dead rows for 100 live ones, `shipments` grows by {dead.growth - 1:.0%}"
+    facts = [
+        f"Stored by SQL in {found.filled_in:,.0f} s: {stored:,.0f} bytes a shipment ({sizes}).",
+        f"Before what the table says a command starts, in {found.start:,.0f} ms.",
+        f"The first page of all anomalies takes {pages[0]:,.0f} ms, the last of {len(pages)} {pages[-1]:,.0f} ms.",
+        f"`waybill audit` compares {_pace(found.audit)}.",
+        f"`waybill retention` retires {_pace(found.retention)}.",
+        f"A processor takes {memory_tenths} of a backlog of {memory.records:,}, {memory.most:,.0f} MB at most.",
+        f"A day's {dead.updates:,} updates in {dead.seconds:,.0f} s: {left}; {dead.vacuums} vacuums.",
+    ]
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _pace(found: Pace) -> str:
+    tenths = _tenths(f"{found.first:,.0f}", f"{found.last:,.0f}")
+    return f"{found.shipments:,} shipments at {found.rate:,.0f} a second: {tenths}"
+
+
+def _tenths(first: str, last: str) -> str:
+    return f"{first} in the first tenth, {last} in the last"
