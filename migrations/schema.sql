@@ -1,6 +1,31 @@
 -- The whole schema as the migrations make it, to be read: `waybill migrate` makes it. Written by `make tables`; a test
 -- fails when it and the migrations differ.
 
+create type written_shipment as (
+    shipment_id text,
+    courier text,
+    account text,
+    courier_ref text,
+    status text,
+    phase text,
+    final boolean,
+    courier_status text,
+    service text,
+    failed_count integer,
+    occurred_at timestamp with time zone,
+    occurred_at_source text,
+    order_id text,
+    awb text,
+    carrier json,
+    charges json,
+    reason text,
+    description text,
+    personal json,
+    version bigint,
+    updated_at timestamp with time zone
+);
+comment on type written_shipment is 'A row of shipments as it is written. What wants other columns takes another type.';
+
 create table applied_commands (
     command_id text collate "C" not null,
     raw_partition integer not null,

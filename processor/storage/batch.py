@@ -16,7 +16,7 @@ from processor.storage.rows import (
     OBSERVATION_COLUMNS,
     command_record,
     observation_record,
-    shipment_columns,
+    shipment_records,
 )
 from runtime.postgres import Connection
 from runtime.queries import load_queries
@@ -26,7 +26,7 @@ _Q: Final = load_queries("processor.storage")
 
 
 class BatchRows(msgspec.Struct, frozen=True):
-    """The rows that a batch adds or changes, table by table. `shipments` stand column by column.
+    """The rows that a batch adds or changes, table by table.
 
     `records` counts the raw records, `rowless` those of them that have neither an observation nor a dead letter.
     `erased` and `retired` are the ids of shipments whose stored rows have to follow.
@@ -51,7 +51,7 @@ class BatchRows(msgspec.Struct, frozen=True):
         records = len(plan.observations) + len(plan.dead_letters)
         letters = sum(output.topic is Topic.DEAD_LETTERS for output in plan.outputs)
         return cls(
-            shipment_columns(plan, now),
+            shipment_records(plan, now),
             observations,
             [output_record(output, incarnation) for output in plan.outputs if output.topic is not Topic.EVENTS],
             [command_record(command, now) for command in plan.commands],
@@ -87,7 +87,7 @@ async def write_batch(connection: Connection, partition: int, held: Cursor, move
     if advanced is None:
         raise ClaimLostError("another claim has taken the partition over")
     if rows.shipments:
-        await connection.execute(_Q["upsert_shipments"], *rows.shipments)
+        await connection.execute(_Q["upsert_shipments"], rows.shipments)
     if rows.observations:
         await connection.copy_records_to_table("observations", records=rows.observations, columns=OBSERVATION_COLUMNS)
     if rows.outputs:

@@ -77,20 +77,14 @@ left join lateral (
 ) as history on true
 
 -- name: upsert_shipments
--- Between the id and the version stand the fields of `View`, in their order. An AWB that is shown no longer is kept.
+-- Between the id and the version stand the fields of `View`, in their order, as in `written_shipment`. An AWB that is
+-- shown no longer is kept.
 insert into shipments (
     shipment_id, courier, account, courier_ref, status, phase, final, courier_status, service, failed_count,
     occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal, version, updated_at,
     active_hour, resting_status
 )
-select *, date_trunc('hour', updated_at, 'UTC'), case when final then status end from unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[],
-    $10::integer[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::json[], $16::json[], $17::text[],
-    $18::text[], $19::json[], $20::bigint[], $21::timestamptz[]
-) as written (
-    shipment_id, courier, account, courier_ref, status, phase, final, courier_status, service, failed_count,
-    occurred_at, occurred_at_source, order_id, awb, carrier, charges, reason, description, personal, version, updated_at
-)
+select *, date_trunc('hour', updated_at, 'UTC'), case when final then status end from unnest($1::written_shipment[])
 on conflict (shipment_id) do update set
     status = excluded.status,
     phase = excluded.phase,

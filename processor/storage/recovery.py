@@ -118,7 +118,7 @@ class RecoveryStore:
             await connection.execute(_Q["set_versions"], ids, [versions[each] for each in ids])
             rows = [state_record(state, now) for state in lost]
             if rows:
-                await connection.execute(_Q["upsert_shipments"], *zip(*rows, strict=True))
+                await connection.execute(_Q["upsert_shipments"], rows)
             if outputs:
                 records = [output_record(output, cursor.incarnation) for output in outputs]
                 await connection.copy_records_to_table("outputs", records=records, columns=OUTPUT_COLUMNS)

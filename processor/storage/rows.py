@@ -60,12 +60,12 @@ _AS_JSON: Final = tuple(map(_SHIPMENT_COLUMNS.index, (*_JSON_DETAILS, "personal"
 _OCCURRED_AT: Final = View.__struct_fields__.index("occurred_at")
 
 
-def shipment_columns(plan: Plan, now: datetime) -> list[tuple[Any, ...]]:
-    """Return the changed shipments column by column, in the order of their ids so that no two batches deadlock."""
-    return list(zip(*(_shipment_record(plan, name, now) for name in sorted(plan.changed)), strict=True))
+def shipment_records(plan: Plan, now: datetime) -> list[tuple[Any, ...]]:
+    """Return the rows of changed shipments, in the order of their ids so that no two batches deadlock."""
+    return [_shipment_record(plan, name, now) for name in sorted(plan.changed)]
 
 
-def _shipment_record(plan: Plan, name: str, now: datetime) -> list[Any]:
+def _shipment_record(plan: Plan, name: str, now: datetime) -> tuple[Any, ...]:
     """Return a changed shipment's row, in the order of `upsert_shipments`."""
     shipment, observation = plan.shipments[name], plan.changed[name]
     assert shipment.snapshot is not None
@@ -73,7 +73,7 @@ def _shipment_record(plan: Plan, name: str, now: datetime) -> list[Any]:
     return _record(name, msgspec.structs.astuple(view), shipment.version, now)
 
 
-def state_record(state: State, now: datetime) -> list[Any]:
+def state_record(state: State, now: datetime) -> tuple[Any, ...]:
     """Return the row of a shipment of which only the published state is left, in the order of `upsert_shipments`."""
     values = list(shown_values(state))
     occurred = read_time(state.occurred_at, UTC)
@@ -82,11 +82,11 @@ def state_record(state: State, now: datetime) -> list[Any]:
     return _record(state.shipment_id, values, state.version, now)
 
 
-def _record(name: str, shown: Sequence[Any], version: int, now: datetime) -> list[Any]:
+def _record(name: str, shown: Sequence[Any], version: int, now: datetime) -> tuple[Any, ...]:
     values = [name, *shown, version, now]
     for place in _AS_JSON:
         values[place] = json_text(values[place])
-    return values
+    return tuple(values)
 
 
 def read_snapshot(row: Any) -> Snapshot:

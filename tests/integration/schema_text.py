@@ -7,6 +7,12 @@ HEAD: Final = """\
 -- fails when it and the migrations differ.
 """
 
+_TYPES: Final = """
+select oid, format('create type %I as', relname) as line,
+    format('comment on type %I is %L;', relname, obj_description(reltype, 'pg_type')) as remark
+from pg_class where relnamespace = 'public'::regnamespace and relkind = 'c' order by relname
+"""
+
 _TABLES: Final = """
 select oid, format('create table %I', relname) as line, ' with (' || array_to_string(reloptions, ', ') || ')' as options
 from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by relname
@@ -66,7 +72,7 @@ union all (
 
 _ANYTHING_ELSE: Final = """
 select relkind::text || ' ' || relname as found from pg_class
-where relnamespace = 'public'::regnamespace and relkind not in ('r', 'i')
+where relnamespace = 'public'::regnamespace and relkind not in ('r', 'i', 'c')
     and not exists (select from pg_depend where objid = pg_class.oid and deptype = 'i')
 union all select 'function ' || proname from pg_proc
 where pronamespace = 'public'::regnamespace and prorettype <> 'trigger'::regtype
@@ -80,10 +86,10 @@ order by found
 
 
 async def schema_text(connection: Any) -> str:
-    """Return the schema `public` as SQL: tables by name, with their columns in order, constraints, indexes, comments.
+    """Return the schema `public` as SQL: types, and tables with their columns in order, constraints, indexes, comments.
 
     Raises:
-        ValueError: there is something in it beside tables and indexes.
+        ValueError: there is something else in it.
 
     """
 
@@ -93,6 +99,9 @@ async def schema_text(connection: Any) -> str:
     if others := await lines(_ANYTHING_ELSE):
         raise ValueError(f"schema_text must learn to write these: {', '.join(others)}")
     parts = []
+    for oid, line, remark in await connection.fetch(_TYPES):
+        fields = ",\n    ".join(await lines(_COLUMNS, oid))
+        parts.append(f"{line} (\n    {fields}\n);\n{remark}")
     for oid, line, options in await connection.fetch(_TABLES):
         within = [*await lines(_COLUMNS, oid), *await lines(_CONSTRAINTS, oid)]
         body = ",\n    ".join(within)

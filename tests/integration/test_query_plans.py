@@ -47,10 +47,9 @@ TIMES: Final = [NOW] * BATCH
 PAGE: Final = 500
 JOB: Final = "job"
 
-SHIPMENT_COLUMNS: Final = (
-    *(IDS, *[TEXTS] * 5, [True] * BATCH, TEXTS, TEXTS, ZEROS, TIMES, *[TEXTS] * 3, OBJECTS, OBJECTS, TEXTS, TEXTS),
-    *(OBJECTS, OFFSETS, TIMES),
-)
+SHIPMENTS: Final = [
+    (name, *["x"] * 5, True, "x", "x", 0, NOW, *["x"] * 3, "{}", "{}", "x", "x", "{}", 1, NOW) for name in IDS
+]
 
 PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
     # a claim
@@ -69,7 +68,7 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
     "written_decisions": (TEXTS,),
     "roots": (PARTS, OFFSETS),
     "advance_cursor": (P, 0, ROWS, ROWS + 1, ROWS, 0, b"", 1, 0),
-    "upsert_shipments": SHIPMENT_COLUMNS,
+    "upsert_shipments": (SHIPMENTS,),
     "observations_of": (IDS,),
     "rewrite_observations": (ZEROS, PARTS, OFFSETS, [b""] * BATCH, [b""] * BATCH),
     "events_of": (IDS,),
