@@ -93,6 +93,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
 def covered(readings: Sequence[Reading], unseen: Set[str]) -> int:
     """Return of how many readings, from the first on, none is about a shipment that was not loaded."""
+    if not unseen:
+        return len(readings)
     about = (isinstance(each, Read) and each.observation.shipment_id in unseen for each in readings)
     return next((place for place, is_unseen in enumerate(about) if is_unseen), len(readings))
 
@@ -204,8 +206,7 @@ class Planner:
         return applied
 
     def _origin(self, reading: Reading) -> Origin:
-        root = reading.root if isinstance(reading, Read) else None
-        return Origin(self._raw_topic, reading.record, self._now, self._incarnation, root)
+        return Origin(self._raw_topic, reading.record, self._now, self._incarnation, reading.root)
 
     def _publish(self, outputs: Iterable[Output]) -> None:
         for output in outputs:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence, Set
 from datetime import tzinfo
-from typing import TypeGuard
+from typing import ClassVar, TypeGuard
 
 import msgspec
 
@@ -40,6 +40,8 @@ class Read(msgspec.Struct, frozen=True, gc=False):
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """A raw record that says nothing, and why."""
+
+    root: ClassVar[None] = None
 
     record: RawRecord
     error: UnreadableError
@@ -93,7 +95,7 @@ def authorized(readings: Sequence[Reading], written: Written) -> list[Reading]:
     Whoever may append to the raw topic may claim to be an operator; the log says who is. Such a record's command id
     counts for nothing: it may be that of a decision yet to come.
     """
-    return [reading if _is_authorized(reading, written) else _unauthorized(reading) for reading in readings]
+    return [_unauthorized(each) if is_decision(each) and not _is_written(each, written) else each for each in readings]
 
 
 def is_decision(reading: Reading) -> TypeGuard[Read]:
@@ -106,9 +108,7 @@ def is_unauthorized(reading: Reading) -> bool:
     return isinstance(reading, Unreadable) and reading.error.reason is DeadLetterReason.UNAUTHORIZED
 
 
-def _is_authorized(reading: Reading, written: Written) -> bool:
-    if not is_decision(reading):
-        return True
+def _is_written(reading: Read, written: Written) -> bool:
     decision, command = reading.observation.decision, reading.command_id
     assert decision is not None
     return command is not None and (command, decision_digest(decision)) in written

@@ -173,8 +173,9 @@ class Batches:
     async def _process(self, records: Sequence[RawRecord]) -> None:
         """Read a batch, store it and begin to publish it."""
         readings = await read_all(records, self._shared.settings.assumed_zone, self._stream.partitions)
-        self._tell_faults(readings)
-        if any(is_misrouted(reading) for reading in readings):
+        unreadable = [each for each in readings if isinstance(each, Unreadable)]
+        self._tell_faults(unreadable)
+        if any(map(is_misrouted, unreadable)):
             stream, _ = await self._claiming.topics_now()
             if stream != self._stream:
                 raise MendableError(
@@ -204,10 +205,10 @@ class Batches:
         self._standing.position = offset
         self._feed.go_on(offset)
 
-    def _tell_faults(self, readings: Iterable[Reading]) -> None:
+    def _tell_faults(self, unreadable: Iterable[Unreadable]) -> None:
         """Log each kind of our own faults once, with its traceback. Each record's dead letter names the kind."""
-        for reading in readings:
-            if isinstance(reading, Unreadable) and isinstance(reading.error, UnforeseenError):
+        for reading in unreadable:
+            if isinstance(reading.error, UnforeseenError):
                 cause = reading.error.__cause__
                 kind = place_of(cause)
                 if kind not in self._faults:
@@ -283,6 +284,6 @@ def place_of(error: BaseException | None) -> str:
     return f"{type(error).__name__} {line}"
 
 
-def is_misrouted(reading: Reading) -> bool:
+def is_misrouted(reading: Unreadable) -> bool:
     """Whether a record's shipment belongs to another partition."""
-    return isinstance(reading, Unreadable) and reading.error.reason is DeadLetterReason.MISROUTED
+    return reading.error.reason is DeadLetterReason.MISROUTED

@@ -7,7 +7,7 @@ from typing import Final
 from processor.core.cursor import Cursor
 from processor.core.errors import ClaimLostError
 from processor.core.plan import Plan, Roots
-from processor.core.reading import Read, Reading, is_decision
+from processor.core.reading import Reading, is_decision
 from processor.core.state import Shipment
 from processor.protocol.crash_points import Reached, Step, no_one
 from processor.storage.batch import BatchRows, write_batch
@@ -64,10 +64,11 @@ class Store:
             UnstorableError: the database refuses one of them.
 
         """
-        commands = {reading.command_id for reading in readings if reading.command_id is not None}
-        roots = {reading.root for reading in readings if isinstance(reading, Read) and reading.root is not None}
-        if not commands and not roots:
+        appended = [each for each in readings if each.command_id is not None or each.root is not None]
+        if not appended:
             return frozenset(), {}
+        commands = {each.command_id for each in appended if each.command_id is not None}
+        roots = {each.root for each in appended if each.root is not None}
         with blaming_data():
             async with self._pool.acquire() as connection:
                 return await applied_before(connection, commands), await load_roots(connection, roots)
@@ -77,7 +78,7 @@ class Store:
 
         They stand there before they are appended.
         """
-        commands = {reading.command_id for reading in readings if is_decision(reading) and reading.command_id}
+        commands = {reading.command_id for reading in readings if reading.command_id and is_decision(reading)}
         if not commands:
             return frozenset()
         with blaming_data():
