@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -164,6 +165,20 @@ async def test_a_file_that_waits_for_a_table_lets_others_pass(settings: Settings
     await other.close()
 
 
+@asynccontextmanager
+async def written(settings: Settings, shipment_id: str, *, keep: bool = True) -> AsyncIterator[None]:
+    """Hold a shipment's row as who writes it does, and then keep what was written, or take it back."""
+    connection = await asyncpg.connect(settings.database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute("update shipments set version = 2 where shipment_id = $1", shipment_id)
+        yield
+        await (transaction.commit() if keep else transaction.rollback())
+    finally:
+        await connection.close()
+
+
 async def test_what_the_version_before_stored_gets_its_hour(settings: Settings, database: Any) -> None:
     before = tuple(each for each in load_migrations() if each.version < 9)
     await migrate(settings, before)
@@ -173,11 +188,8 @@ async def test_what_the_version_before_stored_gets_its_hour(settings: Settings, 
         timestamptz '2026-11-01 08:59:59+00' + i * interval '1 hour' from generate_series($1::integer, $2) as i"""
     await database.execute(shipment, 1, 5_000)
     await migrate(settings, tuple(each for each in load_migrations() if each.version < 10))
-    other = await asyncpg.connect(settings.database_url)
-    async with other.transaction():
-        await other.execute("update shipments set version = 2 where shipment_id = 'dash:77'")
+    async with written(settings, "dash:77"), written(settings, "dash:78", keep=False):
         await migrate(settings, tuple(each for each in load_migrations() if each.version < 11))
-    await other.close()
     await migrate(settings)
     await database.execute(shipment, 5_001, 5_002)
     await database.execute("update shipments set updated_at = '2026-11-09 07:30+00' where shipment_id = 'dash:7'")
@@ -195,11 +207,8 @@ async def test_what_has_ended_gets_its_resting_status(settings: Settings, databa
         1, now(), case when i % 4 = 2 then now() end from generate_series($1::integer, $2) as i"""
     await database.execute(shipment, 1, 2_500)
     await migrate(settings, tuple(each for each in load_migrations() if each.version < 17))
-    other = await asyncpg.connect(settings.database_url)
-    async with other.transaction():
-        await other.execute("update shipments set version = 2 where shipment_id = 'dash:77'")  # gets its own by this
+    async with written(settings, "dash:77"), written(settings, "dash:78", keep=False):
         await migrate(settings, tuple(each for each in load_migrations() if each.version < 18))
-    await other.close()
     await migrate(settings)
     await database.execute(shipment, 2_501, 2_504)
     await database.execute("update shipments set final = true where shipment_id = 'dash:4'")
