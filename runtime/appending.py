@@ -1,7 +1,7 @@
 """Appending to the raw topic: the one way by which anything but the door changes a shipment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from runtime import kafka
 from runtime.errors import UnreachableError
-from runtime.kafka_types import Producer
+from runtime.kafka_types import Batch, Producer
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.records import NewRecord
@@ -29,31 +29,68 @@ class Appender:
         self.partitions = partitions
 
     async def append(self, records: Iterable[NewRecord]) -> list[tuple[int, int]]:
-        """Append records in order; return where each came to stand (partition, offset), once all are durable.
+        """Append records, those of a partition in order; return where each stands (partition, offset), once all do.
 
         Raises:
             UnreachableError: the brokers did not take one of them in time. Some may have been taken.
 
         """
+        batches: list[_Batch] = []
         try:
             async with asyncio.timeout(APPEND_SECONDS):
-                sends = [await self._send(record) for record in records]
-                done: list[Any] = await asyncio.gather(*sends)
+                for batch in self._batches(records):
+                    batch.delivery = await self._send(batch)
+                    batches.append(batch)
+                done: list[Any] = await asyncio.gather(*[batch.delivery for batch in batches if batch.delivery])
         except (KafkaError, TimeoutError) as error:
             raise UnreachableError(f"Kafka did not take the records: {error or repr(error)}") from error
-        return [(each.partition, each.offset) for each in done]
+        finally:
+            for batch in batches:
+                if batch.delivery is not None and not batch.delivery.done():
+                    batch.delivery.cancel()  # an error that nobody asks for would be logged as lost
+        standing = {
+            place: (batch.partition, first.offset + number)
+            for batch, first in zip(batches, done, strict=True)
+            for number, place in enumerate(batch.places)
+        }
+        return [standing[place] for place in range(len(standing))]
 
-    async def _send(self, record: NewRecord) -> Awaitable[Any]:
-        home = partition_of(record.key, self.partitions) if record.key else None
-        sent: Awaitable[Any] = await self._producer.send(
-            self._topic,
-            record.value,
-            key=record.key,
-            partition=home,
-            timestamp_ms=record.timestamp_ms,
-            headers=record.headers,
+    def _batches(self, records: Iterable[NewRecord]) -> Iterator["_Batch"]:
+        """Cut records into batches of one partition each, several times faster to send than one by one."""
+        open_batches: dict[int, _Batch] = {}
+        for place, record in enumerate(records):
+            home = partition_of(record.key or record.value, self.partitions)
+            batch = open_batches.get(home)
+            if batch is None or not batch.take(record, place):
+                if batch is not None:
+                    yield batch
+                batch = open_batches[home] = _Batch(home, self._producer.create_batch())
+                batch.take(record, place)  # an empty one takes any
+        yield from open_batches.values()
+
+    async def _send(self, batch: "_Batch") -> asyncio.Future[Any]:
+        batch.records.close()
+        return await self._producer.send_batch(batch.records, self._topic, partition=batch.partition)
+
+
+class _Batch:
+    """Records for one partition: which of those that are appended they are, and their delivery once they are sent."""
+
+    def __init__(self, partition: int, records: Batch) -> None:
+        self.partition = partition
+        self.records = records
+        self.places: list[int] = []
+        self.delivery: asyncio.Future[Any] | None = None
+
+    def take(self, record: NewRecord, place: int) -> bool:
+        """Take a record in. False: there is no room for it."""
+        taken = self.records.append(
+            timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
         )
-        return sent
+        if taken is None:
+            return False
+        self.places.append(place)
+        return True
 
 
 @asynccontextmanager
