@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, cast
 
 import msgspec
@@ -34,6 +35,9 @@ _COORDINATES: Final = re.compile("([0-9]{1,10}):([0-9]{1,19})", re.ASCII)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 
 _SOURCES: Final[Mapping[bytes, Source]] = {source.encode(): source for source in Source}
+
+_PUSH: Final = Source.PUSH.encode()
+_REPLAY: Final = Source.REPLAY.encode()
 
 ITEM: Final = "item"
 """The header that says which of its webhook's items a record is."""
@@ -103,8 +107,9 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
         return headers
 
 
+@lru_cache(maxsize=1)
 def coordinates(text: str) -> tuple[int, int]:
-    """Read `<partition>:<offset>`.
+    """Read `<partition>:<offset>`. Those of a record that is read again are asked for twice in a row.
 
     Raises:
         ValueError: it is of another form, or a number is larger than any partition or offset.
@@ -149,10 +154,11 @@ class NewRecord(msgspec.Struct, frozen=True):
 
 def header_texts(headers: AnyHeaders) -> dict[str, str]:
     """Return headers as texts, by name. Of repeated ones the last with a value counts; what is no UTF-8 is replaced."""
-    return {name: _text(value) for name, value in _header_values(headers).items()}
+    return {name: _text(value) for name, value in header_values(headers).items()}
 
 
-def _header_values(headers: AnyHeaders) -> dict[str, bytes]:
+def header_values(headers: AnyHeaders) -> dict[str, bytes]:
+    """Return headers by name. Of repeated ones the last with a value counts."""
     found = dict(headers)
     if None in found.values():
         return {name: value for name, value in headers if value is not None}
@@ -168,13 +174,15 @@ def reread_headers(root: RawRecord, command_id: str) -> Headers:
 
     Only headers that mean something are taken over, each once.
     """
-    headers = {name: value for name, value in root.headers if name in _KNOWN and value is not None}
-    if "replay-of" not in headers:
-        source = headers.get("source", Source.PUSH.encode())
+    headers = {name: value for name, value in root.headers if value is not None and name in _KNOWN}
+    if not headers.get("replay-of"):
+        source = headers.get("source", _PUSH)
         headers["replay-of"] = root.at.encode()
-        if source != Source.PUSH.encode():
+        if source != _PUSH:
             headers["root-source"] = source
-    return list((headers | {"source": Source.REPLAY.encode(), "command-id": command_id.encode()}).items())
+    headers["source"] = _REPLAY
+    headers["command-id"] = command_id.encode()
+    return list(headers.items())
 
 
 _KNOWN: Final = frozenset(
@@ -188,7 +196,7 @@ _KNOWN: Final = frozenset(
 def command_of(headers: AnyHeaders) -> str | None:
     """Return the command id of a raw record's headers; None where they have none, or one that is odd."""
     try:
-        return _name("command-id", value) if (value := _header_values(headers).get("command-id")) else None
+        return _name("command-id", value) if (value := header_values(headers).get("command-id")) else None
     except UnreadableError:
         return None
 
@@ -202,7 +210,7 @@ def read_provenance(headers: AnyHeaders, timestamp_ms: int) -> Provenance:
         UnreadableError: the courier is missing, or a header is not of its form.
 
     """
-    given = _header_values(headers).get
+    given = header_values(headers).get
     courier, item = given("courier"), given(ITEM)
     if not courier:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the record has no courier header")

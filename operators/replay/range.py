@@ -11,12 +11,13 @@ from typing import Final
 
 import msgspec
 
-from schemas.records import RawRecord, header_texts
+from schemas.records import RawRecord, header_values
 from schemas.times import EARLIEST, LATEST, moment_of, read_time
 from schemas.vocabulary import Source
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_OPERATOR: Final = Source.OPERATOR.encode()
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,7 +117,8 @@ def search_time(since: datetime) -> int:
 
 def received_at(record: RawRecord) -> datetime:
     """Return when a record was received: its header, else its timestamp."""
-    found = read_time(header_texts(record.headers).get("received-at"), UTC)
+    header = header_values(record.headers).get("received-at", b"")
+    found = read_time(header.decode(errors="replace"), UTC)
     if found and EARLIEST <= found[0] < LATEST:
         return found[0]
     return moment_of(record.timestamp_ms) or _EPOCH
@@ -124,14 +126,16 @@ def received_at(record: RawRecord) -> datetime:
 
 def judge(selection: Selection, record: RawRecord, belongs: Callable[[RawRecord], bool]) -> Choice:
     """Say what a record of a stretch is. `belongs` tells whether it is about the selected shipment."""
-    headers = header_texts(record.headers)
-    if selection.courier is not None and headers.get("courier") != selection.courier:
+    headers = header_values(record.headers)
+    if selection.courier is not None and headers.get("courier") != selection.courier.encode():
         return Choice.OUTSIDE
-    if not within(selection, received_at(record)) or not belongs(record):
+    if (selection.since or selection.until) and not within(selection, received_at(record)):
+        return Choice.OUTSIDE
+    if not belongs(record):
         return Choice.OUTSIDE
     if headers.get("replay-of"):
         return Choice.REREADING
-    return Choice.DECISION if headers.get("source") == Source.OPERATOR else Choice.SELECTED
+    return Choice.DECISION if headers.get("source") == _OPERATOR else Choice.SELECTED
 
 
 def within(selection: Selection, received: datetime) -> bool:

@@ -165,6 +165,14 @@ def test_a_root_whose_headers_are_odd_is_applied_as_its_command(headers: tuple[t
     assert reading.command_id == "job/0:7"
 
 
+def test_a_root_that_names_an_empty_root_is_named_itself() -> None:
+    root = _root(dash("X", "VERIFIED", 1))
+    root = msgspec.structs.replace(root, headers=(*root.headers, ("replay-of", b"")))
+    reading = reread(root, "job/1:7", lambda *_: UTC, 12)
+    assert isinstance(reading, Read)
+    assert reading.root == (1, 7)
+
+
 def test_one_that_came_back_names_its_first_root() -> None:
     back = _root(dash("X", "VERIFIED", 1), source=Source.REPLAY, replay_of="4:2", command_id="earlier/4:2")
     record = reread(back, "job/4:2", lambda *_: UTC, 12).record
