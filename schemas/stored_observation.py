@@ -17,8 +17,10 @@ from schemas.stored_form import (
     STATUSES,
     UNREADABLE,
     Amounts,
-    Code,
     Pair,
+    ServiceCode,
+    SourceCode,
+    StatusCode,
     content,
     left_out,
     pack,
@@ -48,19 +50,19 @@ class _Said(msgspec.Struct, frozen=True, gc=False, array_like=True):
     reference: int | str
     """Its length, where the shipment's id ends with it."""
     word: str
-    status: Code | None
+    status: StatusCode | None
     known: bool
     received_at: datetime
-    source: Code
+    source: SourceCode
     record_digest: bytes
     reading_digest: bytes
     item: int
     count: int
     times: dict[str, Stamp]
     updated_at: datetime | None
-    proves: list[Code]
-    hints: list[Code]
-    jumps_through: Code | None
+    proves: list[ServiceCode]
+    hints: list[ServiceCode]
+    jumps_through: StatusCode | None
     details: _Details | None
     former_digest: bytes | None
     decision: Decision | None
