@@ -3,7 +3,7 @@
 The plan of a batch is the plans of its records one by one, so batch boundaries never show.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, assert_never
@@ -14,6 +14,7 @@ from processor.core.copies import with_former_name
 from processor.core.effects import Application, Arrival, Changed, Duplicate, Rejected, Unchanged
 from processor.core.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
 from processor.core.reading import Read, Reading, Unreadable
+from processor.core.roots import Roots, RootShipment
 from processor.core.shipment import apply
 from processor.core.state import Shipment, forgotten, new_shipment
 from schemas.couriers import COURIERS
@@ -29,17 +30,6 @@ _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
 """What a re-reading may come to without leaving a row."""
 
 _OTHER_SHIPMENT: Final = Rejected(AnomalyKind.SHIPMENT_CHANGED)
-
-
-class RootShipment(msgspec.Struct, frozen=True, gc=False):
-    """A shipment that a root was found to be about. `refused`: another had been found before, so it was an anomaly."""
-
-    shipment_id: str
-    refused: bool = False
-
-
-Roots = Mapping[tuple[int, int], Sequence[RootShipment]]
-"""What roots were found to be about, by partition and offset."""
 
 
 class ObservationRow(msgspec.Struct, frozen=True, gc=False):
@@ -91,11 +81,16 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     retired: set[str] = set()
 
 
+def concerned(readings: Iterable[Reading]) -> Iterator[str]:
+    """Give the ids of the shipments that readings are planned with, in their order."""
+    return (each.observation.shipment_id for each in readings if isinstance(each, Read) and not each.known)
+
+
 def covered(readings: Sequence[Reading], unseen: Set[str]) -> int:
-    """Return of how many readings, from the first on, none is about a shipment that was not loaded."""
+    """Return of how many readings, from the first on, none is about a shipment that was not loaded and must be."""
     if not unseen:
         return len(readings)
-    about = (isinstance(each, Read) and each.observation.shipment_id in unseen for each in readings)
+    about = (isinstance(each, Read) and not each.known and each.observation.shipment_id in unseen for each in readings)
     return next((place for place, is_unseen in enumerate(about) if is_unseen), len(readings))
 
 
@@ -146,7 +141,12 @@ class Planner:
             self._publish([dead_letter(self._origin(reading), reading.error)])
             self.plan.dead_letters.append(reading)
         else:
-            row = _repeated(reading) if repeated else self._apply(reading)
+            if repeated:
+                row = _without_effect(reading, Duplicate())
+            elif reading.known:
+                row = _without_effect(reading, Unchanged())
+            else:
+                row = self._apply(reading)
             self.plan.observations.append(row)
             outcome = row.outcome
         if command is not None and not repeated:
@@ -227,7 +227,7 @@ class _RootShipments:
 
     def has_refused(self, root: tuple[int, int], shipment_id: str) -> bool:
         """Whether it is known that a re-reading names this shipment instead."""
-        return RootShipment(shipment_id, refused=True) in self._about(root)
+        return any(each.refused and each.shipment_id == shipment_id for each in self._about(root))
 
     def note(self, row: ObservationRow) -> None:
         """Remember what a record, or the root it reads again, is about."""
@@ -270,8 +270,8 @@ def _anomaly(
     return anomaly_output(origin, observation, occurred, kind, status, ordinal)
 
 
-def _repeated(reading: Read) -> ObservationRow:
-    return _row(reading, reading.observation, Application(Duplicate(), kept=False), version=0)
+def _without_effect(reading: Read, effect: Duplicate | Unchanged) -> ObservationRow:
+    return _row(reading, reading.observation, Application(effect, kept=False), version=0)
 
 
 def _row(

@@ -25,6 +25,8 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     root: tuple[int, int] | None = None
     """Of a record read again: the root's partition and offset."""
     command_id: str | None = None
+    known: bool = False
+    """Of a record read again: it says just what is stored of its root, so nothing comes of it (`roots.recognised`)."""
 
     @property
     def place(self) -> tuple[int, int]:

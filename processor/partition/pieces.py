@@ -19,8 +19,9 @@ import structlog
 from processor.core.cache import Cache
 from processor.core.cursor import Cursor
 from processor.core.errors import CulpritError, HaltError, UnplannableError
-from processor.core.plan import Plan, Planner, covered
-from processor.core.reading import Read, Reading, Unreadable, ZoneOf, read
+from processor.core.plan import Plan, Planner, concerned, covered
+from processor.core.reading import Reading, Unreadable, ZoneOf, read
+from processor.core.roots import recognised
 from processor.core.state import Shipment
 from processor.storage.shipments import LOADED_BYTES
 from processor.storage.store import Store
@@ -90,15 +91,15 @@ async def plan_piece(
 
     `cursor` says of which log the records are. `limit`: how many observations a shipment keeps.
     """
+    applied, roots = await store.recall(readings)
+    readings = recognised(readings, roots)
     shipments, ready = await _gathered(store, cache, readings)
-    piece = readings[:ready]
-    applied, roots = await store.recall(piece)
     planner = Planner(
         shipments, cursor.raw_topic, now, incarnation=cursor.incarnation, applied=applied, roots=roots, limit=limit
     )
     turn, taken = Turn(), 0
     with unplannable():
-        for reading in piece:
+        for reading in readings[:ready]:
             planner.add(reading)
             taken += 1
             if planner.output_bytes > OUTPUT_BYTES:
@@ -123,7 +124,7 @@ def unplannable() -> Iterator[None]:
 
 async def _gathered(store: Store, cache: Cache, readings: Sequence[Reading]) -> tuple[dict[str, Shipment], int]:
     """Return shipments, and of how many readings, from the first on, they are all that is known of."""
-    names = list(dict.fromkeys(each.observation.shipment_id for each in readings if isinstance(each, Read)))
+    names = list(dict.fromkeys(concerned(readings)))
     shipments = cache.take(names)
     missing = [name for name in names if name not in shipments]
     loaded, seen = await store.load_some(missing, LOADED_BYTES)

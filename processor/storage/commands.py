@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from processor.core.plan import Roots, RootShipment
+from processor.core.roots import Roots, RootShipment
 from runtime.postgres import Connection
 from runtime.queries import load_queries
 from schemas.decisions import decision_digest
@@ -26,8 +26,11 @@ async def load_roots(connection: Connection, roots: Collection[tuple[int, int]])
         return {}
     found: dict[tuple[int, int], list[RootShipment]] = {}
     rows = await connection.fetch(_Q["roots"], *map(list, zip(*roots, strict=True)))
-    for partition, offset, shipment_id, refused in rows:
-        found.setdefault((partition, offset), []).append(RootShipment(shipment_id, refused))
+    names = list({row["shipment_id"] for row in rows})
+    plain = {row["shipment_id"] for row in await connection.fetch(_Q["plain_shipments"], names)}
+    for partition, offset, shipment_id, refused, said in rows:
+        about = RootShipment(shipment_id, refused, said if shipment_id in plain else None)
+        found.setdefault((partition, offset), []).append(about)
     return found
 
 

@@ -120,19 +120,31 @@ select detail ->> 'command_id' as command_id, detail
 from operator_log where detail ->> 'command_id' = any ($1::text[])
 
 -- name: roots
--- What roots were found to be about, at first and when they were read again, in the log that is there now.
+-- What roots were found to be about, at first and when they were read again, in the log that is there now; of the first
+-- also what they said, where it is kept, and short: what a batch reads is bounded.
 with root as (
     select roots.raw_partition, roots.raw_offset, cursors.incarnation
     from unnest($1::integer[], $2::bigint[]) as roots (raw_partition, raw_offset)
     join cursors using (raw_partition)
 )
-select root.raw_partition, root.raw_offset, shipment_id, false as refused
+select root.raw_partition, root.raw_offset, shipment_id, false as refused,
+    case when kept and length(said) <= 4096 then said end as said
 from root join observations using (incarnation, raw_partition, raw_offset)
 union all
-select root.raw_partition, root.raw_offset, shipment_id, anomaly_kind is not distinct from 'shipment_changed'
+select root.raw_partition, root.raw_offset, shipment_id, anomaly_kind is not distinct from 'shipment_changed', null
 from root join observations
 on observations.replay_of_partition = root.raw_partition and observations.replay_of_offset = root.raw_offset
     and observations.incarnation >= root.incarnation
+
+-- name: plain_shipments
+-- Those that show what their observations come to by today's rules: nothing is left out of what they said, and nothing
+-- of it was read by an older version.
+select shipments.shipment_id
+from unnest($1::text[]) as wanted (shipment_id) join shipments using (shipment_id)
+where erased_at is null and retired_at is null and (
+    select count(*) from observations
+    where observations.shipment_id = shipments.shipment_id and reading is not null
+) = 0
 
 -- name: observations_of
 select shipment_id, incarnation, raw_partition, raw_offset, version, recorded_at, reading, said, event,

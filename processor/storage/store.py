@@ -6,8 +6,9 @@ from typing import Final
 
 from processor.core.cursor import Cursor
 from processor.core.errors import ClaimLostError
-from processor.core.plan import Plan, Roots
+from processor.core.plan import Plan
 from processor.core.reading import Reading, is_decision
+from processor.core.roots import Roots
 from processor.core.state import Shipment
 from processor.protocol.crash_points import Reached, Step, no_one
 from processor.storage.batch import BatchRows, write_batch

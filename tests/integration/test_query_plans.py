@@ -67,6 +67,7 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
     "known_commands": (TEXTS,),
     "written_decisions": (TEXTS,),
     "roots": (PARTS, OFFSETS),
+    "plain_shipments": (IDS,),
     "advance_cursor": (P, 0, ROWS, ROWS + 1, ROWS, 0, b"", 1, 0),
     "upsert_shipments": (SHIPMENTS,),
     "observations_of": (IDS,),

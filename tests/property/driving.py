@@ -1,6 +1,7 @@
 """Driving the real code with raw records, without a broker."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import partial
 from itertools import pairwise
@@ -12,13 +13,15 @@ from processor.core.effects import Arrival, Effect
 from processor.core.fold import Snapshot
 from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
-from processor.core.plan import ObservationRow, Plan, Planner
+from processor.core.plan import ObservationRow, Plan, Planner, concerned
 from processor.core.reading import Read, Reading, read
+from processor.core.roots import Roots, RootShipment, recognised
 from processor.core.shipment import apply
 from processor.core.state import Shipment, StoredObservation, new_shipment
 from schemas.couriers import COURIERS
-from schemas.observation import Observation
+from schemas.observation import EDITION, Observation
 from schemas.records import RawRecord
+from schemas.stored_observation import pack_observation
 from schemas.vocabulary import AnomalyKind, Source
 
 RAW_TOPIC = "courier.webhooks.raw"
@@ -111,3 +114,33 @@ def _refusal(row: ObservationRow) -> str | None:
 def decoded(value: bytes | None) -> dict[str, Any]:
     assert value is not None
     return msgspec.json.decode(value, type=dict[str, Any])
+
+
+def roots_of(plans: Iterable[Plan], shipments: Mapping[str, Shipment]) -> Roots:
+    """What the database knows of the roots behind plans."""
+    found: dict[tuple[int, int], list[RootShipment]] = {}
+    for row in (row for made in plans for row in made.observations if row.stored):
+        name = row.observation.shipment_id
+        refused = row.root is not None and row.anomaly_kind == AnomalyKind.SHIPMENT_CHANGED
+        shipment = shipments[name]
+        older = any(each.edition < EDITION and each.decision is None for each in shipment.records.values())
+        plain = not (shipment.erased or shipment.retired or older)
+        said = pack_observation(row.observation) if plain and row.kept and row.root is None else None
+        found.setdefault(row.place, []).append(RootShipment(name, refused, said))
+    return found
+
+
+def planned_both_ways(shipments: dict[str, Shipment], roots: Roots, readings: Sequence[Reading]) -> Plan:
+    """Plan a batch, and see that what is recognised comes to the same as what is compared."""
+    marked = recognised(readings, roots)
+    quick = Planner(deepcopy(shipments), RAW_TOPIC, NOW, roots=roots).add_all(marked)
+    made = Planner(shipments, RAW_TOPIC, NOW, roots=roots).add_all(readings)
+    for field in ("outputs", "commands", "changed", "dead_letters", "erased", "retired"):
+        assert getattr(quick, field) == getattr(made, field)
+    for one, other in zip(quick.observations, made.observations, strict=True):
+        assert one == msgspec.structs.replace(other, observation=one.observation)
+        assert one.observation == other.observation or not one.stored
+    assert set(quick.shipments) == set(concerned(marked))
+    for name, shipment in made.shipments.items():
+        assert seen(quick.shipments.get(name, shipment)) == seen(shipment)
+    return made

@@ -9,14 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from processor.core.fold import Snapshot
-from processor.core.plan import Plan, Planner, RootShipment
+from processor.core.plan import Plan, Planner
+from processor.core.roots import RootShipment
 from processor.core.state import Shipment, forgotten
 from schemas.decisions import write_decision
 from schemas.observation import Accept, Decision, Dismiss, Erase, Retire, SetStatus
 from schemas.records import Provenance, RawRecord, reread_headers
 from schemas.topics import Topic
 from schemas.vocabulary import AnomalyKind, EventType, Outcome, Source, Status
-from tests.property.driving import NOW, RAW_TOPIC, decoded, readings_of, refolded, seen
+from tests.property.driving import NOW, RAW_TOPIC, decoded, planned_both_ways, readings_of, refolded, roots_of, seen
 from tests.strategies import WEBHOOKS, raw_records, renumbered
 
 any_kind = st.sampled_from(list(WEBHOOKS))
@@ -167,6 +168,34 @@ def test_a_replay_of_any_range_changes_nothing(data: st.DataObject) -> None:
     assert not [output for output in made.outputs if output.topic is not Topic.DEAD_LETTERS]
     assert {name: seen(shipment) for name, shipment in world.shipments.items()} == before
     assert not [row for row in made.observations if row.stored]
+
+
+@given(data=st.data())
+def test_what_is_read_again_among_decisions_and_webhooks_is_recognised_rightly(data: st.DataObject) -> None:
+    records = data.draw(any_kind.flatmap(kind_of_life), "records")
+    world, cut = World(), data.draw(st.integers(1, max(1, len(records))), "cut")
+    world.take(records[:cut])
+    assume(world.shipments)
+    name = data.draw(st.sampled_from(sorted(world.shipments)), "shipment")
+    refused = [
+        Accept(shipment_id=each, anomaly_id=anomaly, record=digest, **WHO)
+        for each, anomaly, digest in _open_refusals(world)
+    ]
+    decisions: list[Decision] = [
+        *refused[:2],
+        SetStatus(shipment_id=name, status=data.draw(st.sampled_from(list(Status)), "status"), **WHO),
+        Erase(shipment_id=name, **WHO),
+        Retire(shipment_id=name, silent_since=LONG_AFTER, unfinished=True, **WHO),
+    ]
+    made = data.draw(st.lists(st.sampled_from(decisions), max_size=3, unique=True), "decisions")
+    batch = [
+        *(again(each, f"r{each.offset}") for each in world.log),
+        *(decided(each, NOW, f"c{number}") for number, each in enumerate(made)),
+        *records[cut:],
+    ]
+    placed = enumerate(data.draw(st.permutations(batch), "batch"), start=len(world.log))
+    readings = readings_of(msgspec.structs.replace(each, offset=offset) for offset, each in placed)
+    planned_both_ways(world.shipments, roots_of(world.plans, world.shipments), readings)
 
 
 PERSONAL = ("Agus", "0811", "tracking.dummy", "https://s/", "Sari", "Budi")

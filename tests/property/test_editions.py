@@ -12,10 +12,19 @@ from processor.core.state import Shipment
 from schemas.events import Event
 from schemas.topics import Topic
 from schemas.vocabulary import EventType, Status, Transition
-from tests.property.driving import NOW, RAW_TOPIC, plan_in_batches, readings_of, refolded, snapshots
+from tests.property.driving import (
+    NOW,
+    RAW_TOPIC,
+    plan_in_batches,
+    planned_both_ways,
+    readings_of,
+    refolded,
+    roots_of,
+    snapshots,
+)
 from tests.property.driving import observations_of as observed
 from tests.property.test_plan import logs
-from tests.property.test_replay import after, again, roots_of
+from tests.property.test_replay import after, again
 
 
 def of_the_older_edition(plans: Sequence[Plan], shown: Mapping[str, Snapshot | None]) -> dict[str, Shipment]:
@@ -56,7 +65,7 @@ def test_events_go_on_from_what_was_shown_and_a_replay_brings_todays_truth(data:
     plans.append(Planner(shipments, RAW_TOPIC, NOW).add_all(readings_of(log[cut:])))
     shipments.update(plans[-1].shipments)
     order = data.draw(st.permutations(log), "order")
-    plans.append(Planner(shipments, RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, order)))
+    plans.append(planned_both_ways(shipments, roots_of(plans, shipments), again(log, order)))
     shipments.update(plans[-1].shipments)
 
     events = [output.event for made in plans[-2:] for output in made.outputs if output.topic is Topic.EVENTS]
@@ -68,7 +77,7 @@ def test_events_go_on_from_what_was_shown_and_a_replay_brings_todays_truth(data:
     truth = {name: each for name, each in snapshots(observed(log)).items() if each}
     assert {name: each.shown for name, each in shipments.items() if each.shown} == truth
 
-    second = Planner(shipments, RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, log, "second"))
+    second = planned_both_ways(shipments, roots_of(plans, shipments), again(log, log, "second"))
     assert not second.outputs
     assert not [row for row in second.observations if row.stored]
 

@@ -1,6 +1,6 @@
 """Reading raw records again: nothing comes of it with the same code, and exactly today's truth with another."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.shared.rereading import reread
-from processor.core.plan import Plan, Planner, Roots, RootShipment
+from processor.core.plan import Plan, Planner
 from processor.core.reading import Read, Reading
+from processor.core.roots import recognised
 from processor.core.state import Shipment
 from schemas.couriers.dash import envelope
 from schemas.couriers.kiriminaja import pull
@@ -18,27 +19,30 @@ from schemas.couriers.reading import text
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import Outcome, Status
-from tests.property.driving import NOW, RAW_TOPIC, plan_in_batches, readings_of, refolded, seen, snapshots, zone_of
+from tests.property.driving import (
+    NOW,
+    RAW_TOPIC,
+    plan_in_batches,
+    planned_both_ways,
+    readings_of,
+    refolded,
+    roots_of,
+    seen,
+    snapshots,
+    zone_of,
+)
 from tests.property.driving import observations_of as observed
 from tests.property.test_plan import logs
 from tests.strategies import WEBHOOKS, raw_records, renumbered
+
+Known = Callable[[Sequence[Plan]], dict[str, Shipment]]
+"""Gives the shipments behind plans."""
 
 
 def again(log: Sequence[RawRecord], chosen: Sequence[RawRecord], job: str = "job") -> list[Reading]:
     """The records that a replay appends behind a log: those that today's code cannot read are passed over."""
     readings = [reread(root, f"{job}/{root.at}", zone_of, 1) for root in chosen]
     return [reading for reading in readings if isinstance(reading, Read)]
-
-
-def roots_of(plans: Sequence[Plan]) -> Roots:
-    """What the database knows of the roots."""
-    found: dict[tuple[int, int], list[RootShipment]] = {}
-    for made in plans:
-        for row in made.observations:
-            at = row.root or (row.record.partition, row.record.offset)
-            refused = row.root is not None and row.anomaly_kind == "shipment_changed"
-            found.setdefault(at, []).append(RootShipment(row.observation.shipment_id, refused))
-    return found
 
 
 def after(plans: Sequence[Plan]) -> dict[str, Shipment]:
@@ -55,20 +59,31 @@ def read_back(plans: Sequence[Plan]) -> dict[str, Shipment]:
     return {name: refolded(shipment, rows) for name, shipment in after(plans).items()}
 
 
+def planned(plans: Sequence[Plan], readings: Sequence[Reading], known: Known | None = None) -> Plan:
+    return planned_both_ways((known or read_back)(plans), roots_of(plans, after(plans)), readings)
+
+
 @pytest.mark.parametrize("known", [after, read_back])
 @given(data=st.data())
-def test_with_the_same_code_nothing_comes_of_it(known: type, data: st.DataObject) -> None:
+def test_with_the_same_code_nothing_comes_of_it(known: Known, data: st.DataObject) -> None:
     log = data.draw(logs(), "log")
     plans = plan_in_batches(readings_of(log), [])
     chosen = data.draw(st.permutations(log), "order")[: data.draw(st.integers(0, len(log)), "chosen")]
-    shipments = known(plans)
-    before = {name: seen(shipment) for name, shipment in shipments.items()}
-    made = Planner(shipments, RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, chosen))
+    before = {name: seen(shipment) for name, shipment in known(plans).items()}
+    made = planned(plans, again(log, chosen), known)
     assert (list(made.outputs), dict(made.changed)) == ([], {})
     assert {row.outcome for row in made.observations} <= {Outcome.UNCHANGED}
     assert not [row for row in made.observations if row.stored]
     for name, shipment in made.shipments.items():
         assert seen(shipment) == before[name]
+
+
+@given(log=logs())
+def test_with_the_same_code_what_is_kept_is_recognised(log: list[RawRecord]) -> None:
+    plans = plan_in_batches(readings_of(log), [])
+    marked = recognised(again(log, log), roots_of(plans, after(plans)))
+    kept = {(row.record.partition, row.record.offset) for made in plans for row in made.observations if row.kept}
+    assert {each.root for each in marked if isinstance(each, Read) and each.known} == kept
 
 
 words = st.sampled_from([word for word, status in envelope.STATUSES.items() if status])
@@ -99,12 +114,12 @@ def test_a_creation_entry_that_an_older_edition_took_for_a_scan_is_replaced(data
         plans = plan_in_batches(readings_of(log[:cut]), [])
     plans.append(Planner(read_back(plans), RAW_TOPIC, NOW).add_all(readings_of(log[cut:])))
     order = data.draw(st.permutations(log), "order")
-    made = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, order))
+    made = planned(plans, again(log, order))
     plans.append(made)
     truth = {name: each for name, each in snapshots(observed(log)).items() if each}
     assert {name: each.snapshot for name, each in after(plans).items() if each.snapshot} == truth
     assert {name: each.snapshot for name, each in read_back(plans).items() if each.snapshot} == truth
-    second = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, log, "second"))
+    second = planned(plans, again(log, log, "second"))
     assert not second.outputs
 
 
@@ -117,13 +132,25 @@ def test_with_another_decoder_todays_truth_comes_of_it(kind: str, data: st.DataO
         plans = plan_in_batches(readings_of(log), [])
     order = data.draw(st.permutations(log), "order")
     truth = snapshots(observed(log))
-    made = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, order))
+    made = planned(plans, again(log, order))
     plans.append(made)
     assert {name: each.snapshot for name, each in after(plans).items() if each.snapshot} == {
         name: each for name, each in truth.items() if each
     }
     versions = [output.version for output in made.outputs if output.topic is Topic.EVENTS]
     assert len(versions) == len(set(versions))
-    second = Planner(read_back(plans), RAW_TOPIC, NOW, roots=roots_of(plans)).add_all(again(log, log, "second"))
+    second = planned(plans, again(log, log, "second"))
     assert not second.outputs
     assert not [row for row in second.observations if row.stored]
+
+
+@given(data=st.data())
+def test_what_a_replay_by_other_code_has_changed_is_taken_back_by_todays(data: st.DataObject) -> None:
+    """The root's own row says what today's code reads, and counts no more."""
+    log = raw_records(data.draw(st.sampled_from(list(WEBHOOKS.values())).flatmap(lambda kind: kind), "webhooks"))
+    plans = plan_in_batches(readings_of(log), [])
+    with older(data.draw(older_words, "changed"), data.draw(st.sets(words, max_size=3), "missing"), "note"):
+        plans.append(planned(plans, again(log, data.draw(st.permutations(log), "order"))))
+    plans.append(planned(plans, again(log, data.draw(st.permutations(log), "order"), "second")))
+    truth = {name: each for name, each in snapshots(observed(log)).items() if each}
+    assert {name: each.snapshot for name, each in read_back(plans).items() if each.snapshot} == truth

@@ -14,8 +14,9 @@ import pytest
 from operators.shared.rereading import reread
 from processor.core.history import rebuild
 from processor.core.outputs import anomaly_id
-from processor.core.plan import Plan, Planner, RootShipment
+from processor.core.plan import Plan, Planner
 from processor.core.reading import Read
+from processor.core.roots import RootShipment
 from processor.core.state import Shipment, StoredObservation
 from schemas.couriers import COURIERS
 from schemas.observation import Observation

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from processor.core.history import rebuild
-from processor.core.plan import ObservationRow, Planner, RootShipment
+from processor.core.plan import ObservationRow, Planner
 from processor.core.reading import Read
+from processor.core.roots import RootShipment
 from processor.core.state import Shipment, StoredObservation
 from schemas.couriers import COURIERS
 from schemas.observation import Accept, Details, Observation

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.core.plan import Plan, Planner, RootShipment
+from processor.core.plan import Plan, Planner
+from processor.core.roots import RootShipment
 from processor.core.state import Shipment
 from schemas.observation import Accept, Erase, Retire, SetStatus
 from schemas.records import RawRecord, reread_headers
