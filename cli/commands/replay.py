@@ -14,7 +14,7 @@ from cli.signals import until_signalled
 from cli.terminal.arguments import offer_json, offer_personal, positive
 from cli.terminal.consent import agreed, can_ask, offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
-from cli.terminal.replay_progress import shown
+from cli.terminal.replay_progress import planning, shown
 from cli.terminal.tables import say_table
 from operators.replay.jobs import Mode, newest
 from operators.replay.range import Selection
@@ -97,7 +97,8 @@ async def _show_plan(settings: Settings, arguments: argparse.Namespace, selectio
         if arguments.show_personal:
             async with pool.acquire() as connection:
                 await note(connection, operator_name(settings), "replay plan --show-personal", {"range": selection})
-        prospect = await look(settings, pool, Mode(arguments.mode), selection, planned=True)
+        with planning() as tell:
+            prospect = await look(settings, pool, Mode(arguments.mode), selection, tell, planned=True)
     if not arguments.show_personal:
         prospect = masked_prospect(prospect)
     if arguments.json:
@@ -116,9 +117,9 @@ async def _run_job(settings: Settings, arguments: argparse.Namespace, selection:
         await target_partitions(settings, topic)
     async with _database(settings) as pool:
         # Whoever says --yes has decided: the plan, which reads everything, is for those who have yet to.
-        prospect = masked_prospect(
-            await look(settings, pool, Mode(arguments.mode), selection, planned=not arguments.yes)
-        )
+        with planning() as tell:
+            found = await look(settings, pool, Mode(arguments.mode), selection, tell, planned=not arguments.yes)
+        prospect = masked_prospect(found)
         code = unconfirmed(arguments, lambda: say_prospect(prospect, SHOWN), told_prospect(prospect))
         if code is not None:
             return code

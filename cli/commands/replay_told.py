@@ -8,7 +8,8 @@ import msgspec
 from cli.terminal.output import say, say_json
 from cli.terminal.tables import NOTHING, say_table
 from operators.replay.jobs import Job, Mode
-from operators.replay.preview import Change, ReplayPlan, masked
+from operators.replay.overlay import Change
+from operators.replay.preview import ReplayPlan, masked
 from operators.replay.range import Stretch
 from operators.replay.replays import Prospect
 from operators.replay.reprocess import Ended

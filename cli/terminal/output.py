@@ -7,11 +7,14 @@ draws goes through `cli/terminal/console.py`, which guards in the same way.
 import argparse
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 
 from runtime.printable import printable, printable_json, printable_lines
+
+LINE_SECONDS: Final = 5.0
+"""How often it is said on stderr how far something is, where that is no terminal."""
 
 
 class UnheardError(Exception):

@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Final
 
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.terminal.console import console
-from cli.terminal.output import progress_is_watched, progress_json
+from cli.terminal.output import LINE_SECONDS, progress_is_watched, progress_json
 from reconcile.asking import Reached, Tell
-
-LINE_SECONDS: Final = 5.0
-"""How often a line is printed where there is no terminal."""
 
 
 @contextmanager

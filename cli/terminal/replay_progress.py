@@ -3,31 +3,44 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from cli.terminal.console import console
-from cli.terminal.output import progress_is_watched, progress_json
-from operators.replay.reprocess import Progress as Reached
-from operators.replay.reprocess import Tell
-
-LINE_SECONDS: Final = 5.0
-"""How often a line is printed where there is no terminal."""
+from cli.terminal.output import LINE_SECONDS, progress_is_watched, progress_json
+from operators.replay.progress import Progress as Reached
+from operators.replay.progress import Tell
 
 
 @contextmanager
 def shown() -> Iterator[Tell]:
-    """Give what takes the progress and shows it."""
-    if not progress_is_watched():
-        lines = _Lines()
-        yield lines.tell
-        lines.end()
+    """Give what takes a job's progress and shows it."""
+    if progress_is_watched():
+        with _bar() as tell:
+            yield tell
         return
+    lines = _Lines(told=0.0)
+    yield lines.tell
+    lines.end()
+
+
+@contextmanager
+def planning() -> Iterator[Tell]:
+    """Give what takes a plan's progress and shows it, if it takes long."""
+    if progress_is_watched():
+        with _bar(transient=True) as tell:
+            yield tell
+        return
+    yield _Lines(told=monotonic()).tell
+
+
+@contextmanager
+def _bar(*, transient: bool = False) -> Iterator[Tell]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True)) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=transient) as bar:
         yield _Bar(bar).tell
 
 
@@ -48,7 +61,7 @@ class _Bar:
     def tell(self, reached: Reached) -> None:
         """Move the bar."""
         if reached.doing not in self._tasks:
-            self._tasks[reached.doing] = self._bar.add_task(f"{reached.job} {reached.doing}")
+            self._tasks[reached.doing] = self._bar.add_task(" ".join(filter(None, (reached.job, reached.doing))))
             self._most = reached.pending
         total, done = reached.offsets, reached.dealt
         if reached.pending:
@@ -57,10 +70,10 @@ class _Bar:
 
 
 class _Lines:
-    """A line at the beginning, now and then, and at the end."""
+    """A line now and then, and at the end. `told`: when the last one was told, as far as that counts."""
 
-    def __init__(self) -> None:
-        self._began = self._told = 0.0
+    def __init__(self, told: float) -> None:
+        self._began, self._told = 0.0, told
         self._first: Reached | None = None
         self._last: Reached | None = None
 

@@ -1,24 +1,25 @@
 """What a replay would do, without doing it: the very records it would append are planned as a worker plans them.
 
-Shipments come from the database chunk by chunk. Only those that the replay would change are kept in memory.
+Shipments come from the database chunk by chunk. Of those that the replay would change a bounded part is kept in memory
+(`overlay`). Beside it are the ids of all, and what is told of each change.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from operators.replay.overlay import Change, Overlay, ShownShipment, Values
+from operators.replay.progress import PLANNING, Progress, Tell
 from operators.replay.range import Selection, Stretch
 from operators.replay.reader import AppliedOffsets, ReplayLog, SelectedRange
 from operators.shared.rereading import reread
-from processor.core.fold import Snapshot
 from processor.core.outputs import Output
-from processor.core.plan import Planner, covered
+from processor.core.plan import Planner, concerned, covered
 from processor.core.reading import Read, Reading
-from processor.core.state import Shipment
-from processor.core.view import IDENTITY, View
+from processor.core.roots import recognised
 from processor.storage.shipments import LOADED_BYTES
 from processor.storage.store import Store
 from runtime.postgres import Pool
@@ -26,38 +27,12 @@ from runtime.settings import Settings
 from runtime.values import MASK
 from schemas.events import Anomaly, Event
 from schemas.observation import PERSONAL
-from schemas.shipment_ids import parse_shipment_id
 
 PLANNED: Final = 2_000
 """Records planned at once."""
 
 PLAN_NAME: Final = "plan"
 """Stands for the job's name in the command ids of planned records. No job has it."""
-
-
-class Values(msgspec.Struct, frozen=True):
-    """A field before and after."""
-
-    old: Any
-    new: Any
-
-
-class ShownShipment(msgspec.Struct, frozen=True):
-    """What the world sees of a shipment."""
-
-    version: int
-    snapshot: Snapshot | None
-
-
-NEW: Final = ShownShipment(0, None)
-
-
-class Change(msgspec.Struct, frozen=True):
-    """What would change of a shipment. Version 0 before: it would be new."""
-
-    shipment_id: str
-    version: Values
-    fields: dict[str, Values]
 
 
 class ComingEvent(msgspec.Struct, frozen=True, gc=False):
@@ -120,8 +95,7 @@ class Preview:
         self._topic = topic
         self._applied = applied
         self._now = now
-        self._overlay: dict[str, Shipment] = {}
-        self._before: dict[str, ShownShipment] = {}
+        self._overlay = Overlay(limit)
         self.shipments: set[str] = set()
         self.outcomes: Counter[str] = Counter()
         self.events: list[ComingEvent] = []
@@ -134,23 +108,26 @@ class Preview:
 
     async def _apply_some(self, readings: Sequence[Reading]) -> int:
         """Plan the first of these; return how many those are."""
-        named = [reading.observation.shipment_id for reading in readings if isinstance(reading, Read)]
-        missing = [name for name in dict.fromkeys(named) if name not in self._overlay]
+        _, roots = await self._store.recall(readings)
+        readings = recognised(readings, roots)
+        names = list(dict.fromkeys(concerned(readings)))
+        changed = self._overlay.take(names)
+        missing = [name for name in names if name not in changed]
         loaded, seen = await self._store.load_some(missing, LOADED_BYTES)
+        changed |= self._overlay.change(loaded, missing[:seen])
+        known = loaded | changed
         taken = covered(readings, set(missing[seen:]))
         readings = readings[:taken]
-        _, roots = await self._store.recall(readings)
         for home, group in _by_partition(readings).items():
             incarnation = self._applied[home].incarnation if home in self._applied else 0
-            known = loaded | self._overlay
-            before = {name: ShownShipment(each.version, each.shown) for name, each in known.items()}
+            before = {name: ShownShipment.of(each) for name, each in known.items()}
             planner = Planner(known, self._topic, self._now, incarnation=incarnation, roots=roots, limit=self._limit)
             planned = planner.add_all(group)
             self.outcomes.update(str(command.outcome) for command in planned.commands)
             self._foresee(planned.outputs)
-            for name in {row.observation.shipment_id for row in planned.observations if row.stored}:
-                self._before.setdefault(name, before.get(name, NEW))
-                self._overlay[name] = loaded[name] = planned.shipments[name]
+            for name in self._overlay.note(planned.observations, before, incarnation):
+                changed[name] = known[name] = planned.shipments[name]
+        self._overlay.put(changed)
         self.shipments |= {reading.observation.shipment_id for reading in readings if isinstance(reading, Read)}
         return taken
 
@@ -162,18 +139,20 @@ class Preview:
                 self.anomalies.append(_coming_anomaly(output.anomaly))
 
     def changes(self) -> list[Change]:
-        """Return what would change, by shipment."""
-        found = (
-            _change(name, before, ShownShipment(self._overlay[name].version, self._overlay[name].shown))
-            for name, before in sorted(self._before.items())
-        )
-        return [change for change in found if change.fields or change.version.old != change.version.new]
+        """Return what would change, by shipment. Nothing more may be planned then."""
+        return self._overlay.changes()
 
 
 async def plan_replay(
-    settings: Settings, pool: Pool, log: ReplayLog, selection: Selection, found: SelectedRange, now: datetime
+    settings: Settings,
+    pool: Pool,
+    log: ReplayLog,
+    selection: Selection,
+    found: SelectedRange,
+    now: datetime,
+    tell: Tell,
 ) -> ReplayPlan:
-    """Plan a replay of what a selection came to.
+    """Plan a replay of what a selection came to. `tell` hears how far it is.
 
     Raises:
         OperatorError: the log gives nothing for too long.
@@ -181,6 +160,9 @@ async def plan_replay(
     """
     preview = Preview(Store(pool), log.topic, await log.applied(), now, settings.shipment_max_observations)
     rereadings = decisions = unreadable = records = 0
+    starts = {stretch.partition: stretch.start for stretch in found.stretches}
+    reached = dict(starts)
+    offsets = sum(stretch.end - stretch.start for stretch in found.stretches)
     async for chunk in log.chunks(selection, found.stretches, found.belongs, PLANNED):
         readings = [
             reread(record, f"{PLAN_NAME}/{record.at}", settings.assumed_zone, log.partitions)
@@ -192,6 +174,9 @@ async def plan_replay(
         unreadable += len(readings) - len(readable)
         rereadings += chunk.rereadings
         decisions += chunk.decisions
+        reached[chunk.partition] = chunk.next_offset
+        dealt = sum(reached[partition] - start for partition, start in starts.items())
+        tell(Progress(None, PLANNING, dealt, offsets, 0, rereadings + decisions + unreadable))
     return ReplayPlan(
         records=records,
         shipments=sorted(preview.shipments),
@@ -229,21 +214,6 @@ def _by_partition(readings: Sequence[Reading]) -> dict[int, list[Reading]]:
     for reading in readings:
         found.setdefault(reading.record.partition, []).append(reading)
     return found
-
-
-def _change(name: str, before: ShownShipment, after: ShownShipment) -> Change:
-    old, new = fields_of(name, before.snapshot), fields_of(name, after.snapshot)
-    fields = {field: Values(old.get(field), value) for field, value in new.items() if old.get(field) != value}
-    return Change(name, Values(before.version, after.version), fields)
-
-
-def fields_of(name: str, snapshot: Snapshot | None) -> dict[str, Any]:
-    """Return a shipment's row, field by field, but for what its id says."""
-    if snapshot is None:
-        return {}
-    owner = parse_shipment_id(name)
-    fields = View.of(snapshot, owner.courier, owner.account, owner.reference).fields()
-    return {field: value for field, value in fields.items() if field not in IDENTITY}
 
 
 def _coming_event(event: Event) -> ComingEvent:

@@ -8,9 +8,10 @@ import msgspec
 
 from operators.replay.jobs import UNFINISHED, Asked, Job, Mode, Status, begin, find, move, outcomes, taken
 from operators.replay.preview import ReplayPlan, plan_replay
+from operators.replay.progress import Tell
 from operators.replay.range import Selection
 from operators.replay.reader import AppliedOffsets, applied_offsets, open_replay_log
-from operators.replay.reprocess import Ended, Tell, reprocess
+from operators.replay.reprocess import Ended, reprocess
 from operators.replay.republish import RepublishCounts, plan_republish, republish
 from operators.replay.stored_events import StoredEvents, event_stretches
 from operators.shared.errors import OperatorError
@@ -29,8 +30,12 @@ class Prospect(msgspec.Struct, frozen=True):
     plan: ReplayPlan | RepublishCounts | None
 
 
-async def look(settings: Settings, pool: Pool, mode: Mode, selection: Selection, *, planned: bool) -> Prospect:
+async def look(
+    settings: Settings, pool: Pool, mode: Mode, selection: Selection, tell: Tell, *, planned: bool
+) -> Prospect:
     """Find out what a selection comes to, and if `planned` what would be done, record by record. Changes nothing.
+
+    `tell` hears how far the plan is.
 
     Raises:
         OperatorError: the selection names what there is not, or the database belongs to another log.
@@ -40,22 +45,23 @@ async def look(settings: Settings, pool: Pool, mode: Mode, selection: Selection,
         shipment_id = await find_shipment(pool, selection.shipment)
         selection = msgspec.structs.replace(selection, shipment=shipment_id)
     if mode is Mode.REPUBLISH:
-        return await _look_at_events(pool, selection, planned=planned)
+        return await _look_at_events(pool, selection, tell, planned=planned)
     async with open_replay_log(settings, pool) as log:
         found = await log.find(selection)
-        plan = await plan_replay(settings, pool, log, selection, found, datetime.now(UTC)) if planned else None
+        now = datetime.now(UTC)
+        plan = await plan_replay(settings, pool, log, selection, found, now, tell) if planned else None
         asked = Asked(selection, tuple(found.stretches), _incarnations(await log.applied()))
     return Prospect(mode, asked, found.waiting, plan)
 
 
-async def _look_at_events(pool: Pool, selection: Selection, *, planned: bool) -> Prospect:
+async def _look_at_events(pool: Pool, selection: Selection, tell: Tell, *, planned: bool) -> Prospect:
     applied = await applied_offsets(pool)
     if unknown := sorted(selection.named - applied.keys()):
         raise OperatorError(f"of partition {unknown[0]} nothing is stored")
     ends = {partition: each.next_offset for partition, each in applied.items()}
     stretches = event_stretches(selection, ends, applied.keys())
     stored = StoredEvents(pool, selection, _incarnations(applied))
-    plan = await plan_republish(stored, stretches) if planned else None
+    plan = await plan_republish(stored, stretches, tell) if planned else None
     return Prospect(Mode.REPUBLISH, Asked(selection, tuple(stretches), _incarnations(applied)), 0, plan)
 
 

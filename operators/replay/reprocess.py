@@ -5,7 +5,7 @@ keep it from being applied again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from operators.replay.jobs import Job, Runner, Status, outcomes
+from operators.replay.progress import Progress, Tell
 from operators.replay.range import Stretch
 from operators.replay.reader import RecordChunk, ReplayLog, ahead, open_replay_log
 from operators.shared.appending import rereading
@@ -26,8 +27,8 @@ from runtime.kafka import KAFKA_ERRORS
 from runtime.postgres import DATABASE_ERRORS, Pool
 from runtime.settings import Settings
 
-CHUNK: Final = 1_000
-"""Records appended before the position is noted."""
+CHUNK: Final = 2_000
+"""Records appended before the position is noted: as many as are looked at for a chunk."""
 
 CHUNKS_A_SECOND: Final = 5
 """How finely a rate is dealt out."""
@@ -40,21 +41,6 @@ LOOK_SECONDS: Final = 0.5
 
 POLL_SECONDS: Final = 0.1
 """How often it is asked how far the processor is."""
-
-Tell = Callable[["Progress"], None]
-"""Takes how far a job is."""
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a job is. Of `offsets`, `dealt` are dealt with; `pending` records are appended and not applied yet."""
-
-    job: str
-    doing: str
-    dealt: int
-    offsets: int
-    appended: int
-    passed_over: int
-    pending: int = 0
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -75,15 +61,16 @@ class Ended(msgspec.Struct, frozen=True):
 class RateLimiter:
     """Keeps a rate, in records a second; None: as fast as it goes."""
 
-    def __init__(self, rate: int | None) -> None:
-        """Start now."""
+    def __init__(self, rate: int | None, most: int = CHUNK) -> None:
+        """Start now. At most `most` records go at once."""
         self._rate = rate
+        self._most = most
         self._due = monotonic()
 
     @property
     def chunk(self) -> int:
         """How many records go at once."""
-        return CHUNK if self._rate is None else max(1, min(CHUNK, self._rate // CHUNKS_A_SECOND))
+        return self._most if self._rate is None else max(1, min(self._most, self._rate // CHUNKS_A_SECOND))
 
     def wait(self, records: int) -> float:
         """Say how long to wait after so many records, in seconds. Lost time is made up for a second, not longer."""

@@ -7,15 +7,16 @@ the job's own. So every event comes once, whatever is killed: a resumed job read
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from operators.replay.jobs import Job, Runner
+from operators.replay.progress import PLANNING, Progress, Tell
 from operators.replay.range import Stretch
-from operators.replay.reprocess import Control, Ended, Progress, RateLimiter, Tell, marked, settled
+from operators.replay.reprocess import Control, Ended, RateLimiter, marked, settled
 from operators.replay.stored_events import PAGE, Place, StoredEvents
 from operators.shared.errors import OperatorError
 from processor.core.messages import messages
@@ -25,6 +26,9 @@ from runtime.kafka_types import Producer
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
+
+TRANSACTION: Final = 1_000
+"""Events of one transaction, at most."""
 
 
 class RepublishedUpTo(msgspec.Struct, frozen=True):
@@ -60,14 +64,18 @@ def is_ours(settings: Settings, topic: str) -> bool:
     return topic in own or topic.startswith("__")
 
 
-async def plan_republish(stored: StoredEvents, stretches: Sequence[Stretch]) -> RepublishCounts:
+async def plan_republish(stored: StoredEvents, stretches: Sequence[Stretch], tell: Tell) -> RepublishCounts:
     """Count what would be published."""
     shipments: set[str] = set()
-    records = 0
+    records = before = 0
+    offsets = sum(stretch.end - stretch.start for stretch in stretches)
     for stretch in stretches:
         async for page in stored.pages(stretch, Place(), PAGE):
             records += len(page.events)
             shipments |= {event.shipment_id for event in page.events if event.shipment_id}
+            dealt = max(0, min(page.place.cause + 1, stretch.end) - stretch.start)
+            tell(Progress(None, PLANNING, before + dealt, offsets, 0, 0))
+        before += stretch.end - stretch.start
     return RepublishCounts(records, sorted(shipments), stretches)
 
 
@@ -98,7 +106,7 @@ class _Republishing:
         self._target = target
         self._control = control
         self._tell = tell
-        self._pace = RateLimiter(job.rate)
+        self._pace = RateLimiter(job.rate, TRANSACTION)
         self._left = job.left
         self.published = sum(each.published for each in target.committed.values())
 

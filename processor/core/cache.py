@@ -40,15 +40,16 @@ class Cache:
                 self.weight -= weight(shipment)
         return taken
 
-    def put(self, shipments: Mapping[str, Shipment]) -> None:
-        """Put shipments in, as the newest; the oldest go."""
+    def put(self, shipments: Mapping[str, Shipment]) -> dict[str, Shipment]:
+        """Put shipments in, as the newest; the oldest go. Return those that went."""
         self.take(shipments)
+        gone: dict[str, Shipment] = {}
         for name, shipment in shipments.items():
             self._shipments[name] = shipment
             self.weight += weight(shipment)
         while self.weight > self._most and len(self._shipments) > 1:
-            oldest = next(iter(self._shipments))
-            self.take([oldest])
+            gone |= self.take([next(iter(self._shipments))])
+        return gone
 
     def clear(self) -> None:
         """Forget all."""

@@ -16,7 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from devstack import Kafka
 from operators.replay.jobs import Mode
-from operators.replay.preview import fields_of
+from operators.replay.overlay import fields_of
+from operators.replay.progress import Progress
 from operators.replay.range import Selection
 from operators.replay.replays import look
 from operators.shared.errors import OperatorError
@@ -264,13 +265,18 @@ async def test_every_range_and_mode_comes_to_the_same_records(system: System) ->
     async with await open_pool(system.settings, "test", 2) as pool:
         for selection, count in counts:
             for mode in (Mode.REPROCESS, Mode.REPUBLISH):
-                found = await look(system.settings, pool, mode, selection, planned=True)
+                told: list[Progress] = []
+                found = await look(system.settings, pool, mode, selection, told.append, planned=True)
                 assert found.plan is not None
                 assert found.plan.records == count, (mode, selection)
+                dealt = [each.dealt for each in told]
+                assert dealt == sorted(dealt)
+                assert not dealt or dealt[-1] <= found.asked.offsets == told[-1].offsets
+                assert mode is Mode.REPUBLISH or not dealt or dealt[-1] == found.asked.offsets
         with pytest.raises(OperatorError, match="no 7"):
-            await look(system.settings, pool, Mode.REPROCESS, Selection(partitions=(7,)), planned=True)
+            await look(system.settings, pool, Mode.REPROCESS, Selection(partitions=(7,)), print, planned=True)
         with pytest.raises(OperatorError, match="no shipment"):
-            await look(system.settings, pool, Mode.REPROCESS, Selection(everything=True, shipment="?"), planned=True)
+            await look(system.settings, pool, Mode.REPROCESS, Selection(shipment="?"), print, planned=True)
     shown = await command(
         system, "replay", "plan", "--since", third.isoformat(), "--until-offset", "0:9", "--limit", "2"
     )

@@ -1,5 +1,6 @@
 """Reading raw records again: nothing comes of it with the same code, and exactly today's truth with another."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -8,14 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.replay import overlay
+from operators.replay.preview import Preview
 from operators.shared.rereading import reread
 from processor.core.plan import Plan, Planner
 from processor.core.reading import Read, Reading
-from processor.core.roots import recognised
+from processor.core.roots import Roots, recognised
 from processor.core.state import Shipment
 from schemas.couriers.dash import envelope
 from schemas.couriers.kiriminaja import pull
 from schemas.couriers.reading import text
+from schemas.observation import KEPT_OBSERVATIONS
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import Outcome, Status
@@ -154,3 +158,37 @@ def test_what_a_replay_by_other_code_has_changed_is_taken_back_by_todays(data: s
     plans.append(planned(plans, again(log, data.draw(st.permutations(log), "order"), "second")))
     truth = {name: each for name, each in snapshots(observed(log)).items() if each}
     assert {name: each.snapshot for name, each in read_back(plans).items() if each.snapshot} == truth
+
+
+class Database:
+    """What plans have stored, as the store gives it."""
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self._plans = plans
+
+    async def load_some(self, names: Sequence[str], _most: int) -> tuple[dict[str, Shipment], int]:
+        stored = read_back(self._plans)
+        return {name: stored[name] for name in names if name in stored}, len(names)
+
+    async def recall(self, _readings: Sequence[Reading]) -> tuple[frozenset[str], Roots]:
+        return frozenset(), roots_of(self._plans, after(self._plans))
+
+
+def foreseen(plans: Sequence[Plan], chunks: Sequence[Sequence[Reading]]) -> tuple[object, ...]:
+    """Return what the plan of a replay tells."""
+    preview = Preview(Database(plans), RAW_TOPIC, {}, NOW, KEPT_OBSERVATIONS)  # type: ignore[arg-type]
+    for chunk in chunks:
+        asyncio.run(preview.apply(chunk))
+    return preview.outcomes, preview.events, preview.anomalies, preview.shipments, preview.changes()
+
+
+@given(data=st.data())
+def test_a_plan_is_the_same_however_little_is_held_and_however_it_is_cut(data: st.DataObject) -> None:
+    log = data.draw(logs(), "log")
+    with older(data.draw(older_words, "changed"), data.draw(st.sets(words, max_size=3), "missing"), "note"):
+        plans = plan_in_batches(readings_of(log), [])
+    readings = again(log, data.draw(st.permutations(log), "order"))
+    whole = foreseen(plans, [readings])
+    with patch.object(overlay, "HELD_BYTES", 0):
+        assert foreseen(plans, [readings]) == whole
+        assert foreseen(plans, [[each] for each in readings]) == whole

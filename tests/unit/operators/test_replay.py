@@ -7,7 +7,8 @@ import pytest
 
 from cli.terminal import replay_progress
 from operators.replay import reprocess as replay_run
-from operators.replay.reprocess import CHUNK, Progress, RateLimiter
+from operators.replay.progress import PLANNING, Progress
+from operators.replay.reprocess import CHUNK, RateLimiter
 from operators.replay.republish import RepublishedUpTo, is_ours
 from operators.replay.stored_events import Place
 from runtime.settings import load_settings
@@ -68,6 +69,16 @@ def test_elsewhere_a_line_is_printed_now_and_then(clock: Clock, monkeypatch: pyt
     lines = [msgspec.json.decode(line) for line in written.getvalue().splitlines()]
     assert [line["dealt"] for line in lines] == [10, 60, 100]
     assert (lines[1]["rate"], lines[1]["seconds_left"]) == (10, 14)
+
+
+def test_of_a_plan_a_line_is_printed_only_if_it_takes_long(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", written := io.StringIO())
+    with replay_progress.planning() as tell:
+        for dealt in range(10, 131, 10):
+            tell(Progress(None, PLANNING, dealt, 200, 0, 0))
+            clock.now += 1
+    lines = [msgspec.json.decode(line) for line in written.getvalue().splitlines()]
+    assert [(line["doing"], line["dealt"]) for line in lines] == [("planning", 60), ("planning", 110)]
 
 
 def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
