@@ -1,23 +1,20 @@
 """`waybill audit`."""
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import msgspec
-from rich.progress import Progress as Bars
 
 from cli.exit_codes import DONE, FAILED
 from cli.operating import operate
 from cli.terminal.arguments import offer_json, offer_personal
-from cli.terminal.console import console
-from cli.terminal.output import progress_is_watched, say, say_json
+from cli.terminal.audit_progress import shown
+from cli.terminal.output import say, say_json
 from cli.terminal.tables import say_table
 from operators.audit.facts import Difference
 from operators.audit.report import Report, Scope
-from operators.audit.run import Progress, audit
+from operators.audit.run import audit
 from operators.shared.operator_log import note, operator_name
 from runtime.postgres import OPERATOR, connect
 from runtime.settings import Settings
@@ -45,8 +42,8 @@ def _partition(text: str) -> int:
 
 async def _audit(settings: Settings, arguments: argparse.Namespace) -> int:
     scope = Scope(arguments.shipment, arguments.partition, arguments.from_raw)
-    with _progress() as progress:
-        report = await audit(settings, scope, progress)
+    with shown() as tell:
+        report = await audit(settings, scope, tell)
     if arguments.show_personal and (report.differences or report.corrections):
         await _note(settings, report)
     if not arguments.show_personal:
@@ -108,19 +105,3 @@ def _cells(difference: Difference) -> tuple[str | None, ...]:
 
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show on a terminal how far it is."""
-    if not progress_is_watched():
-        yield lambda _partition, _done, _total: None
-        return
-
-    with Bars(console=console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("audit", total=None)
-
-        def show(partition: int, done: int, total: int) -> None:
-            bars.update(bar, description=f"partition {partition}", completed=done, total=total)
-
-        yield show

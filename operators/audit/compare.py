@@ -8,8 +8,16 @@ from operators.audit.content import Account, told_by
 from operators.audit.facts import Counts, Difference, Facts, ShipmentRow, difference
 
 
-def unlike(facts: Facts, where: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
-    """Compare two accounts field by field."""
+def unlike(facts: Facts, where: str, expected: Account, found: Account) -> Iterator[Difference]:
+    """Compare two accounts, field by field where they differ."""
+    if expected != found:
+        yield from unlike_fields(facts, where, expected.fields(), found.fields())
+
+
+def unlike_fields(
+    facts: Facts, where: str, expected: Mapping[str, Any], found: Mapping[str, Any]
+) -> Iterator[Difference]:
+    """Compare values by name."""
     for name, value in expected.items():
         if found[name] != value:
             yield difference(facts, where, name, value, found[name])
@@ -37,7 +45,7 @@ def compare_raw(facts: Facts, refolded: Account | None) -> list[Difference]:
     if refolded is None or found is None:
         if facts.row is None and refolded is None:
             return []
-        return [difference(facts, "raw", "status", refolded and refolded["status"], found and found["status"])]
+        return [difference(facts, "raw", "status", refolded and refolded.status, found and found.status)]
     return list(unlike(facts, "raw", refolded, found))
 
 
@@ -67,12 +75,12 @@ def _row(facts: Facts) -> Iterator[Difference]:
         if folded is not None or version is not None:
             yield difference(facts, "shipments", "row", version and f"version {version}", None)
     elif row.content is None:
-        yield difference(facts, "shipments", "row", folded and folded["status"], "unreadable")
+        yield difference(facts, "shipments", "row", folded and folded.status, "unreadable")
     elif folded is not None and not row.retired:
         if not facts.outdated:
             yield from unlike(facts, "shipments", folded, row.content)
     elif not row.retired and not facts.lost:
-        yield difference(facts, "observations", "history", row.content["status"], None)
+        yield difference(facts, "observations", "history", row.content.status, None)
 
 
 def _versions(facts: Facts) -> Iterator[Difference]:
@@ -80,8 +88,8 @@ def _versions(facts: Facts) -> Iterator[Difference]:
     stored = sorted(each.version for each in facts.events)
     for each in facts.events:
         name = f"{facts.shipment_id}/{each.version}"
-        if each.event is None or (each.event.id, each.event.version) != (name, each.version):
-            yield difference(facts, "outputs", "id", name, each.event and each.event.id)
+        if each.name != name:
+            yield difference(facts, "outputs", "id", name, each.name)
     if len(stored) != len(set(stored)):
         yield difference(facts, "outputs", "versions", sorted(set(stored)), stored)
     if facts.row is not None and not facts.row.retired:

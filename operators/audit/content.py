@@ -7,31 +7,65 @@ import msgspec
 
 from processor.core.state import Shipment
 from processor.core.view import View, published_persons, shown_values
-from schemas.events import Event, State
-
-Account = dict[str, Any]
-"""The values that one place shows of a shipment, by the names of `View`'s fields and as events and states write them;
-each part of the personal data stands by itself."""
+from schemas.events import Event, Personal, State
+from schemas.observation import Carrier, Charges
+from schemas.times import format_time
+from schemas.vocabulary import Phase, Service, Status, TimeSource
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class Account(msgspec.Struct, frozen=True, gc=False):
+    """The values that one place shows of a shipment: the fields of `View`, as events and states write them."""
+
+    courier: str
+    account: str | None
+    courier_ref: str
+    status: Status
+    phase: Phase
+    final: bool
+    courier_status: str
+    service: Service
+    failed_count: int
+    occurred_at: str
+    occurred_at_source: TimeSource
+    order_id: str | None
+    awb: str | None
+    carrier: Carrier | None
+    charges: Charges | None
+    reason: str | None
+    description: str | None
+    personal: Personal
+
+    def fields(self) -> dict[str, Any]:
+        """Return the values by name, each part of the personal data by itself."""
+        return _flat(self)
+
+
+assert Account.__struct_fields__ == View.__struct_fields__
+
+_OCCURRED_AT: Final = View.__struct_fields__.index("occurred_at")
+_PERSONAL: Final = View.__struct_fields__.index("personal")
+
+
 def shown_by(view: View) -> Account:
     """Return the account that a view gives: that of a row, or of a fold."""
-    persons: Account = msgspec.to_builtins(published_persons(view.personal))
-    return view.fields() | persons
+    values = list(msgspec.structs.astuple(view))
+    values[_OCCURRED_AT] = format_time(view.occurred_at)
+    values[_PERSONAL] = published_persons(view.personal)
+    return Account(*values)
 
 
 def told_by(told: Event | State) -> Account:
     """Return the account that an event or a state gives."""
-    return _flat(dict(zip(View.__struct_fields__, shown_values(told), strict=True)))
+    return Account(*shown_values(told))
 
 
 def content_of(shipment: Shipment) -> Account | None:
     """Return the account that a folded shipment comes to; None without a status, or without an observation."""
-    if shipment.snapshot is None or not shipment.entries:
+    if shipment.snapshot is None or not shipment.records:
         return None
-    said = shipment.entries[0].observation
+    said = next(iter(shipment.records.values()))
     return shown_by(View.of(shipment.snapshot, said.courier, said.account, said.reference))
 
 
@@ -45,7 +79,7 @@ def digest(said: Account | State) -> bytes:
     return blake2b(_encode(said), digest_size=12).digest()
 
 
-def _flat(said: dict[str, Any] | State) -> dict[str, Any]:
+def _flat(said: Account | State) -> dict[str, Any]:
     values: dict[str, Any] = msgspec.to_builtins(said)
     persons: dict[str, Any] = values.pop("personal")
     return values | persons

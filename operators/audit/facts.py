@@ -1,5 +1,6 @@
 """What an audit knows of one shipment, or of one partition, and what it calls a difference. Pure."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -41,12 +42,22 @@ class ShipmentRow(msgspec.Struct, frozen=True, gc=False):
     retired: bool = False
 
 
-class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of `outputs`. `event` is None if its bytes cannot be read. `published`: it must be on the topics."""
+class StoredEvent(msgspec.Struct, gc=False):
+    """A stored event. `name` is its id; None: it cannot be read. `published`: it must be on the topics."""
 
     version: int
-    event: Event | None
+    name: str | None
     published: bool
+    read: Callable[[], Event | None] | None
+    """Reads it, as far as it is asked for: of most events the name says enough."""
+    found: Event | None = None
+
+    @property
+    def event(self) -> Event | None:
+        """The event itself; None: it cannot be read."""
+        if self.read is not None:
+            self.found, self.read = self.read(), None
+        return self.found
 
 
 class PublishedState(msgspec.Struct, frozen=True, gc=False):

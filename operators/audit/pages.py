@@ -1,8 +1,8 @@
 """What an audit reads in PostgreSQL: some shipments with all that is stored of them, in one snapshot."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -11,13 +11,12 @@ from operators.audit.content import content_of, shown_by
 from operators.audit.facts import Facts, ShipmentRow, StoredEvent
 from operators.audit.state_topic import States
 from processor.core.cursor import Cursor
-from processor.core.errors import StoredRowError, UnstorableError
+from processor.core.errors import StoredRowError
 from processor.core.plan import MAX_BATCH
 from processor.core.state import Shipment, is_outdated
-from processor.storage.rows import read_event, read_view
-from processor.storage.shipments import LOADED_BYTES
-from processor.storage.store import Store
-from runtime.postgres import Connection
+from processor.storage.rows import read_event, read_event_name, read_view
+from processor.storage.shipments import LOADED_BYTES, histories, read_past, rebuilt, retired
+from runtime.postgres import Connection, Row
 from runtime.queries import load_queries
 from schemas.vocabulary import AnomalyKind
 
@@ -48,53 +47,29 @@ class Comparing(msgspec.Struct, frozen=True):
     deadline: float
 
 
-class _Held:
-    """A connection in a transaction, where a pool is asked for."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
-        yield self._connection
-
-
 async def read_page(connection: Connection, comparing: Comparing, names: Sequence[str], next_offset: int) -> Page:
     """Read what is known of the first of some shipments, as many as can be held at once.
 
     The connection is in a snapshot, whose cursor is at `next_offset`.
     """
     cursor = comparing.cursor
-    shipments, seen = await _load(Store(_Held(connection)), names)
-    names = names[:seen]
-    rows = {row["shipment_id"]: _row(row) for row in await connection.fetch(_Q["audit_rows"], names)}
-    observations = defaultdict(list)
-    for row in await connection.fetch(_Q["audit_observations"], names):
-        observations[row["shipment_id"]].append(row)
+    rows = {row["shipment_id"]: row for row in await connection.fetch(_Q["audit_rows"], names)}
+    observations, shipments, size = dict[str, list[Row]](), dict[str, Shipment | None](), 0
+    async for name, found in histories(await connection.cursor(_Q["audit_observations"], names), _as_it_is):
+        observations[name], shipments[name] = found, (shipment := _folded(name, rows.get(name), found))
+        size += shipment.weight if shipment else 0
+        if size > LOADED_BYTES:
+            break
     events = defaultdict(list)
-    for row in await connection.fetch(_Q["audit_events"], names):
-        events[row["shipment_id"]].append(_event(row, comparing))
-    forgetting = set()
-    if any(row.retired for row in rows.values()):
-        waiting = await connection.fetch(
-            _Q["audit_tombstones"], comparing.partition, cursor.incarnation, comparing.emitted
-        )
-        forgetting = {row["shipment_id"] for row in waiting}
+    for row in await connection.fetch(_Q["audit_events"], list(observations)):
+        events[row["shipment_id"]].append(row)
+    waiting = set()
+    if any(rows[name]["retired"] for name in observations if name in rows):
+        place = comparing.partition, cursor.incarnation, comparing.emitted
+        waiting = {row["shipment_id"] for row in await connection.fetch(_Q["audit_tombstones"], *place)}
     facts = [
-        Facts(
-            name,
-            comparing.partition,
-            rows.get(name),
-            content_of(shipments[name]) if name in shipments else None,
-            len(observations[name]),
-            tuple(row["version"] for row in observations[name] if row["version"] is not None),
-            tuple(events[name]),
-            comparing.states.newest.get(name),
-            recovered=cursor.recovery > 0,
-            forgetting=name in forgetting,
-            outdated=name in shipments and is_outdated(shipments[name]),
-        )
-        for name in names
+        _facts(name, rows.get(name), found, events[name], shipments[name], comparing, forgetting=name in waiting)
+        for name, found in observations.items()
     ]
     if cursor.recovery:
         facts = [await _with_derived(connection, each, observations[each.shipment_id]) for each in facts]
@@ -106,6 +81,47 @@ async def read_page(connection: Connection, comparing: Comparing, names: Sequenc
     return Page(facts, next_offset, coordinates, beyond)
 
 
+def _as_it_is(row: Row) -> Row:
+    return row
+
+
+def _folded(name: str, row: Row | None, observations: Sequence[Row]) -> Shipment | None:
+    """Fold a shipment once more. None: nothing is known of it, or something of it cannot be read."""
+    try:
+        if row is not None and row["retired"]:
+            return retired(row)
+        return rebuilt(name, [read_past(each) for each in observations if each["kept"]], row)
+    except StoredRowError:
+        return None
+
+
+def _facts(
+    name: str,
+    row: Row | None,
+    observations: Sequence[Row],
+    events: Sequence[Row],
+    shipment: Shipment | None,
+    comparing: Comparing,
+    *,
+    forgetting: bool,
+) -> Facts:
+    """Put together what is known of a shipment. `events` are those that do not stand beside an observation."""
+    beside = [each for each in observations if each["event"] is not None]
+    return Facts(
+        name,
+        comparing.partition,
+        None if row is None else _row(row),
+        content_of(shipment) if shipment else None,
+        len(observations),
+        tuple([each["version"] for each in observations if each["version"] is not None]),
+        tuple([_event(each, comparing) for each in (*beside, *events)]),
+        comparing.states.newest.get(name),
+        recovered=comparing.cursor.recovery > 0,
+        forgetting=forgetting,
+        outdated=shipment is not None and is_outdated(shipment),
+    )
+
+
 def _is_full(observations: Sequence[Any]) -> bool:
     return any(row["anomaly_kind"] == AnomalyKind.HISTORY_LIMIT for row in observations)
 
@@ -113,17 +129,6 @@ def _is_full(observations: Sequence[Any]) -> bool:
 def _not_kept(observations: Sequence[Any], cursor: Cursor) -> frozenset[int]:
     here = (row for row in observations if row["incarnation"] == cursor.incarnation)
     return frozenset(row["raw_offset"] for row in here if not row["kept"])
-
-
-async def _load(store: Store, names: Sequence[str]) -> tuple[dict[str, Shipment], int]:
-    """Fold the first of some shipments once more, and say how many of the names that speaks for.
-
-    A shipment of which something stored cannot be read is left out.
-    """
-    try:
-        return await store.load_some(names, LOADED_BYTES)
-    except (StoredRowError, UnstorableError):
-        return ({}, 1) if len(names) == 1 else await _load(store, names[: len(names) // 2])
 
 
 async def _with_derived(connection: Connection, facts: Facts, observations: Sequence[Any]) -> Facts:
@@ -146,14 +151,15 @@ async def _with_derived(connection: Connection, facts: Facts, observations: Sequ
     return msgspec.structs.replace(facts, derived=frozenset(derived))
 
 
-def _event(row: Any, comparing: Comparing) -> StoredEvent:
-    try:
-        event = read_event(row)
-    except StoredRowError:
-        event = None
+def _event(row: Row, comparing: Comparing) -> StoredEvent:
     here = row["raw_partition"], row["incarnation"]
     of_this_log = here == (comparing.partition, comparing.cursor.incarnation)
-    return StoredEvent(row["version"], event, of_this_log and row["cause_offset"] < comparing.emitted)
+    published = of_this_log and row["raw_offset"] < comparing.emitted
+    try:
+        name = read_event_name(row)
+    except StoredRowError:
+        return StoredEvent(row["version"], None, published, None)
+    return StoredEvent(row["version"], name, published, partial(read_event, row))
 
 
 def _row(row: Any) -> ShipmentRow:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from time import monotonic
 from typing import Any, Final
 
@@ -22,12 +22,17 @@ one after the other, within milliseconds when all is well."""
 POLL_SECONDS: Final = 0.2
 
 
+Heard = Callable[[int, int], None]
+"""Hears, as records come, at which offset the reader is, and up to which it reads."""
+
+
 class PartitionReader:
     """Reads one partition of a topic from its start, on and on."""
 
-    def __init__(self, reader: Consumer, topic: str, partition: int) -> None:
+    def __init__(self, reader: Consumer, topic: str, partition: int, heard: Heard) -> None:
         """Keep the reader, which is started; it serves one partition at a time."""
         self._reader = reader
+        self._heard = heard
         self._topic = TopicPartition(topic, partition)
         self._ahead: deque[Any] = deque()
 
@@ -66,6 +71,8 @@ class PartitionReader:
                 return
             fetched = await self._reader.getmany(self._topic, timeout_ms=1000, max_records=MAX_BATCH)
             self._ahead.extend(fetched.get(self._topic, ()))
+            if self._ahead:
+                self._heard(min(self._ahead[-1].offset + 1, offset), offset)
             if monotonic() - waiting_since > STALL_SECONDS:
                 raise OperatorError(f"{self._topic.topic}, partition {self._topic.partition}, gives no record")
 

@@ -8,16 +8,22 @@ select shipment_id, courier, account, service, courier_ref, order_id, awb, statu
 from shipments where shipment_id = any ($1::text[])
 
 -- name: audit_observations
-select shipment_id, incarnation, raw_partition, raw_offset, version, kept, anomaly_kind, recorded_at
-from observations where shipment_id = any ($1::text[])
+-- Like load_histories, with what is not kept, and with the events.
+select wanted.shipment_id, history.*
+from unnest($1::text[]) as wanted (shipment_id)
+left join lateral (
+    select incarnation, raw_partition, raw_offset, coalesce(replay_of_partition, raw_partition) as root_partition,
+        coalesce(replay_of_offset, raw_offset) as root_offset, replay_of_offset is not null as again, anomaly_kind,
+        reading, said, version, kept, recorded_at, event
+    from observations
+    where observations.shipment_id = wanted.shipment_id
+    order by incarnation, raw_partition, raw_offset
+) as history on true
 
 -- name: audit_events
-select shipment_id, version, incarnation, raw_partition, raw_offset as cause_offset, null::bytea as value, recorded_at,
-    event, coalesce(replay_of_partition, raw_partition) as root_partition,
-    coalesce(replay_of_offset, raw_offset) as root_offset
-from observations where shipment_id = any ($1::text[]) and event is not null
-union all
-select shipment_id, version, incarnation, raw_partition, cause_offset, value, recorded_at, null, null, null
+-- Those that do not stand beside an observation.
+select shipment_id, version, incarnation, raw_partition, cause_offset as raw_offset, value, recorded_at,
+    null::bytea as event
 from outputs where shipment_id = any ($1::text[]) and version is not null
 
 -- name: audit_tombstones

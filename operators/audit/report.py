@@ -1,6 +1,6 @@
-"""What is audited, and what an audit came to. Pure."""
+"""What is audited, how far an audit is, and what it came to. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -17,6 +17,19 @@ class Scope(msgspec.Struct, frozen=True):
     shipment: str | None = None
     partition: int | None = None
     from_raw: bool = False
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """How far an audit is with a partition: of what it is doing there, `done` of `total` is done."""
+
+    partition: int
+    doing: str
+    done: int
+    total: int
+
+
+Tell = Callable[[Reached], None]
+"""Takes how far an audit is."""
 
 
 class Report(msgspec.Struct, frozen=True):

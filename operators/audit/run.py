@@ -10,7 +10,7 @@ no snapshot longer than a page takes.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
@@ -22,9 +22,9 @@ from operators.audit.dead_letter_topic import compare_dead_letters
 from operators.audit.facts import Counts, Difference, Facts
 from operators.audit.judge_state import Differing, Late, judge_state
 from operators.audit.pages import Comparing, Page, read_page
-from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, PartitionReader
+from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, Heard, PartitionReader
 from operators.audit.raw_topic import Raw
-from operators.audit.report import LISTED, Report, Scope
+from operators.audit.report import LISTED, Reached, Report, Scope, Tell
 from operators.audit.state_topic import States
 from operators.audit.unaccounted import Unaccounted
 from operators.shared.errors import OperatorError
@@ -55,12 +55,9 @@ RECOUNTS: Final = 2
 
 _Q: Final = load_queries("operators.audit")
 
-Progress = Callable[[int, int, int], None]
-"""Told the partition, how many of its shipments are compared, and how many there are."""
 
-
-async def audit(settings: Settings, scope: Scope, progress: Progress) -> Report:
-    """Audit.
+async def audit(settings: Settings, scope: Scope, tell: Tell) -> Report:
+    """Audit. `tell` hears how far it is, every second or so.
 
     Raises:
         OperatorError: the shipment or the partition is not there, or a recovery is due or under way.
@@ -72,7 +69,7 @@ async def audit(settings: Settings, scope: Scope, progress: Progress) -> Report:
         try:
             for reader in readers:
                 await kafka.start(reader)
-            return await _Audit(settings, admin, pool, topics, raw, scope, progress).run()
+            return await _Audit(settings, admin, pool, topics, raw, scope, tell).run()
         finally:
             for reader in readers:
                 await kafka.stop(reader)
@@ -89,7 +86,7 @@ class _Audit:
         topics: Consumer,
         raw: Consumer,
         scope: Scope,
-        progress: Progress,
+        tell: Tell,
     ) -> None:
         self._settings = settings
         self._admin = admin
@@ -97,7 +94,7 @@ class _Audit:
         self._topics = topics
         self._raw = raw
         self._scope = scope
-        self._progress = progress
+        self._tell = tell
         self._differences: list[Difference] = []
         self._outdated: set[str] = set()
         self._corrections: list[Difference] = []
@@ -163,7 +160,7 @@ class _Audit:
 
     async def _partition(self, partition: int, cursor: Cursor, ids: Sequence[str], only: str | None) -> None:
         emitted = await self._emitted(partition, cursor)
-        tail = PartitionReader(self._topics, self._settings.topic(Topic.STATE), partition)
+        tail = self._reader(self._topics, Topic.STATE, partition)
         await tail.rewind()
 
         def holds(name: str) -> bool:
@@ -179,11 +176,19 @@ class _Audit:
         if only is None:
             self._unread += cursor.began_at
             await self._count(partition, cursor)
-            letters = PartitionReader(self._topics, self._settings.topic(Topic.DEAD_LETTERS), partition)
+            letters = self._reader(self._topics, Topic.DEAD_LETTERS, partition)
             emitted = await self._emitted(partition, cursor)
             found, since = await compare_dead_letters(letters, self._pool, partition, cursor, emitted)
             self._add(found)
             await self._account(partition, cursor, since)
+
+    def _reader(self, reader: Consumer, topic: Topic, partition: int) -> PartitionReader:
+        """Return what reads a partition of a topic, and tells how far it is."""
+        heard = self._telling(partition, f"reading {topic}")
+        return PartitionReader(reader, self._settings.topic(topic), partition, heard)
+
+    def _telling(self, partition: int, doing: str) -> Heard:
+        return lambda done, total: self._tell(Reached(partition, doing, done, total))
 
     async def _emitted(self, partition: int, cursor: Cursor) -> int:
         """Return the offset before which everything is published."""
@@ -193,7 +198,7 @@ class _Audit:
 
     async def _compare_with_raw(self, comparing: Comparing, ids: Sequence[str], only: str | None) -> None:
         partition, cursor = comparing.partition, comparing.cursor
-        tail = PartitionReader(self._raw, cursor.raw_topic, partition)
+        tail = self._reader(self._raw, Topic.RAW, partition)
         start, end = await tail.start(), await tail.end()
         if end < cursor.next_offset:
             raise OperatorError(f"partition {partition}: the log ends before the cursor: `waybill recover` tells more")
@@ -210,7 +215,7 @@ class _Audit:
             await self._compare(comparing, sorted(names), raw)
 
     async def _compare(self, comparing: Comparing, names: Sequence[str], raw: Raw | None) -> None:
-        at = 0
+        at, told = 0, self._telling(comparing.partition, "comparing shipments")
         while at < len(names):
             page = await self._page(comparing, names[at : at + PAGE])
             at += len(page.facts)
@@ -223,7 +228,7 @@ class _Audit:
             if raw is not None:
                 await raw.read_on(page.next_offset)
                 await self._compare_page_with_raw(comparing, page, raw)
-            self._progress(comparing.partition, at, len(names))
+            told(at, len(names))
 
     async def _page(self, comparing: Comparing, names: Sequence[str]) -> Page:
         async with (
@@ -285,6 +290,7 @@ class _Audit:
     async def _count(self, partition: int, cursor: Cursor) -> None:
         """Check the sums. Retention takes an observation first and its anomaly next: counted again, all is well."""
         recovered = cursor.recovery > 0
+        self._tell(Reached(partition, "counting records", 0, cursor.next_offset))
         counts = await self._counts(partition)
         for _ in range(RECOUNTS):
             if not compare_counts(partition, counts, recovered=recovered):
@@ -302,7 +308,8 @@ class _Audit:
     async def _account(self, partition: int, cursor: Cursor, letters: datetime) -> None:
         """Account for every offset between the log's start and the cursor."""
         gone = Gone(letters, datetime.now(UTC) - self._settings.retention)
-        unaccounted = Unaccounted(self._settings, self._pool, self._raw, partition, cursor, gone)
+        tail, heard = self._reader(self._raw, Topic.RAW, partition), self._telling(partition, "accounting for offsets")
+        unaccounted = Unaccounted(self._settings, self._pool, self._raw, tail, heard, partition, cursor, gone)
         async for missing in unaccounted.find():
             self._add(
                 Difference("cursors", "records", f"{partition}:{offset}, {about or 'a record'}", None, partition)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from operators.audit.compare import unlike
+from operators.audit.compare import unlike, unlike_fields
 from operators.audit.content import Account, state_fields, told_by
 from operators.audit.facts import Difference, Facts, PublishedState
 from operators.audit.judge_state import published, read_state
@@ -25,8 +25,7 @@ class States:
     async def read_on(self) -> None:
         """Read to the topic's end."""
         async for records in self._tail.up_to(await self._tail.end()):
-            for record in records:
-                name = str(record.key or b"", "utf-8", "replace").replace("\0", "\ufffd")  # PostgreSQL takes no NUL
+            for name, record in {_named(record.key): record for record in records}.items():
                 if not self._holds(name):
                     continue
                 if record.value is None:
@@ -46,5 +45,10 @@ class States:
         if state is None:  # compacted meanwhile
             return [Difference(Topic.STATE, "value", "as stored", "another", facts.partition, facts.shipment_id)]
         if isinstance(wanted, State):
-            return unlike(facts, Topic.STATE, state_fields(wanted), state_fields(state))
+            return unlike_fields(facts, Topic.STATE, state_fields(wanted), state_fields(state))
         return unlike(facts, Topic.STATE, wanted, told_by(state))
+
+
+def _named(key: bytes | None) -> str:
+    """Return the shipment that a record's key names, as PostgreSQL could have it: it takes no NUL."""
+    return str(key or b"", "utf-8", "replace").replace("\0", "\ufffd")

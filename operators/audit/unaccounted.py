@@ -6,7 +6,7 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from operators.audit.accounting import Gone, is_accounted
-from operators.audit.partition_reader import PartitionReader
+from operators.audit.partition_reader import Heard, PartitionReader
 from processor.core.cursor import Cursor
 from processor.core.offsets import Span, joined, without
 from processor.core.reading import Read, read
@@ -31,14 +31,23 @@ class Unaccounted:
     """One partition's offsets, compared with its rows."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, reader: Consumer, partition: int, cursor: Cursor, gone: Gone
+        self,
+        settings: Settings,
+        pool: Pool,
+        reader: Consumer,
+        tail: PartitionReader,
+        heard: Heard,
+        partition: int,
+        cursor: Cursor,
+        gone: Gone,
     ) -> None:
-        """Keep the reader, which is started and reads nothing else meanwhile."""
+        """Keep the reader, which is started and reads nothing but `tail` meanwhile. `heard` hears of every stretch."""
         self._settings = settings
         self._pool = pool
         self._reader = reader
         self._raw = TopicPartition(cursor.raw_topic, partition)
-        self._tail = PartitionReader(reader, cursor.raw_topic, partition)
+        self._tail = tail
+        self._heard = heard
         self._cursor = cursor
         self._gone = gone
 
@@ -48,6 +57,7 @@ class Unaccounted:
         start = max(await self._tail.start(), self._cursor.began_at)
         end = min(await self._tail.end(), self._cursor.next_offset)
         for at in range(start, end, OFFSETS):
+            self._heard(at - start, end - start)
             for hole in await self._holes(at, min(at + OFFSETS, end)):
                 async for missing in self._missing(hole):
                     yield missing

@@ -194,6 +194,22 @@ def read_event(row: Any) -> Event:
         raise StoredRowError(f"the event {row['shipment_id']}/{row['version']}", error) from error
 
 
+def read_event_name(row: Any) -> str:
+    """Return the id of a stored event, if all of it can be read and is of the row's version.
+
+    Raises:
+        StoredRowError: it is of a form that this version cannot read.
+
+    """
+    if row["event"] is None:
+        event = read_event(row)
+        return event.id if event.version == row["version"] else f"{event.id} of version {event.version}"
+    try:
+        return stored_event.event_name(row["event"], event_row(row))
+    except UNREADABLE as error:
+        raise StoredRowError(f"the event {row['shipment_id']}/{row['version']}", error) from error
+
+
 def record_name(row: Any) -> str:
     """Return what an error calls a row of `observations`: by its shipment and its raw record."""
     incarnation = f"{row['incarnation']}/" if row["incarnation"] else ""

@@ -1,7 +1,7 @@
 """Shipments, as their rows and their stored observations have them."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -23,6 +23,8 @@ LOADED_BYTES: Final = 64 * 1024 * 1024
 
 _Q: Final = load_queries("processor.storage")
 
+_Past = TypeVar("_Past")
+
 
 async def load_shipments(
     connection: Connection, shipment_ids: Sequence[str], most: int | None
@@ -38,10 +40,10 @@ async def load_shipments(
     found: dict[str, Shipment] = {}
     weight = seen = 0
     known = {row["shipment_id"]: row for row in await connection.fetch(_Q["load_rows"], shipment_ids)}
-    bare = {name: _retired(row) for name, row in known.items() if row["retired"]}
+    bare = {name: retired(row) for name, row in known.items() if row["retired"]}
     cursor = await connection.cursor(_Q["load_histories"], shipment_ids)
-    async for name, history in _histories(cursor):
-        shipment = bare.get(name) or _rebuilt(name, history, known.get(name))
+    async for name, history in histories(cursor, read_past):
+        shipment = bare.get(name) or rebuilt(name, history, known.get(name))
         if shipment is not None:
             found[name] = shipment
             weight += shipment.weight
@@ -67,9 +69,12 @@ def read_past(row: Any) -> StoredObservation:
     return StoredObservation(observation, refusal, row["again"])
 
 
-async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[StoredObservation]]]:
-    """Give the rows of `load_histories` shipment by shipment. One of which nothing is known has a single empty row."""
-    name, history = None, list[StoredObservation]()
+async def histories(cursor: Any, read: Callable[[Any], _Past]) -> AsyncIterator[tuple[str, list[_Past]]]:
+    """Give rows in the order of their shipments, as they are read, shipment by shipment.
+
+    One of which nothing is known has a single empty row.
+    """
+    name, history = None, list[_Past]()
     while rows := await cursor.fetch(LOADED_ROWS):
         for row in rows:
             if row["shipment_id"] != name:
@@ -77,13 +82,18 @@ async def _histories(cursor: Any) -> AsyncIterator[tuple[str, list[StoredObserva
                     yield name, history
                 name, history = row["shipment_id"], []
             if row["raw_offset"] is not None:
-                history.append(read_past(row))
+                history.append(read(row))
     if name is not None:
         yield name, history
 
 
-def _rebuilt(name: str, history: Sequence[StoredObservation], row: Any) -> Shipment | None:
-    """Fold a shipment from what is stored. `row` is that of `load_rows`; None: it has none."""
+def rebuilt(name: str, history: Sequence[StoredObservation], row: Any) -> Shipment | None:
+    """Return a shipment folded from what is stored. `row` is that of `load_rows`; None: it has none.
+
+    Raises:
+        StoredRowError: its row cannot be read, or its history cannot be folded.
+
+    """
     if row is None and not history:
         return None
     courier = history[-1].observation.courier if history else row["courier"]
@@ -98,7 +108,13 @@ def _rebuilt(name: str, history: Sequence[StoredObservation], row: Any) -> Shipm
     return shipment
 
 
-def _retired(row: Any) -> Shipment:
+def retired(row: Any) -> Shipment:
+    """Return a shipment of which only the row is left.
+
+    Raises:
+        StoredRowError: it cannot be read.
+
+    """
     try:
         return retired_shipment(COURIERS[row["courier"]], row["shipment_id"], row["version"], read_snapshot(row))
     except (msgspec.DecodeError, UnicodeError, ValueError, LookupError) as error:

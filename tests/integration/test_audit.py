@@ -36,7 +36,7 @@ PERSON: Final = "Budi Santoso"
 
 
 async def audited(lab: Lab, **scope: Any) -> Report:
-    return await audit(lab.system.settings, Scope(**scope), lambda _partition, _done, _total: None)
+    return await audit(lab.system.settings, Scope(**scope), lambda _: None)
 
 
 async def assert_clean(lab: Lab, **scope: Any) -> Report:

@@ -71,7 +71,7 @@ async def test_markers_and_aborted_records_are_passed_over(system: System) -> No
         await system.append(lives(2, "AGAIN"))
         await until(system.caught_up)
     await assert_exactly_once(system)
-    assert (await audit(system.settings, Scope(), lambda *_: None)).differences == []
+    assert (await audit(system.settings, Scope(), lambda _: None)).differences == []
     assert len(await system.rows("select * from shipments where shipment_id like '%GONE%'")) == 0
     assert len(await system.rows("select * from shipments where version = 7")) == 12
 

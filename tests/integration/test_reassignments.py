@@ -53,7 +53,7 @@ async def assert_nothing_lost(system: System) -> None:
     """Each record of the log has had its effect once, and the audit accounts for every offset."""
     await until(system.caught_up)
     await assert_exactly_once(system)
-    assert (await audit(system.settings, Scope(), lambda *_: None)).differences == []
+    assert (await audit(system.settings, Scope(), lambda _: None)).differences == []
 
 
 @asynccontextmanager

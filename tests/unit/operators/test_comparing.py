@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from operators.audit.compare import compare, compare_counts, compare_outdated, compare_raw, unlike
 from operators.audit.content import Account, content_of, told_by
@@ -14,7 +15,7 @@ from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from runtime.values import MASK
-from schemas.events import Event, state_after
+from schemas.events import Event, Personal, state_after
 from schemas.records import Provenance, RawRecord
 from schemas.topics import Topic
 
@@ -63,27 +64,37 @@ def facts(**changes: Any) -> Facts:
         events=stored(3),
         published=state(3),
     )
-    return msgspec.structs.replace(healthy, **changes)
+    return replace(healthy, **changes)
 
 
 def stored(due: int) -> tuple[StoredEvent, ...]:
     """Return the three events; those up to `due` must be on the topics."""
-    return tuple(StoredEvent(event.version, event, published=event.version <= due) for event in EVENTS)
+    return tuple(stored_event(event, published=event.version <= due) for event in EVENTS)
+
+
+def stored_event(event: Event, *, published: bool) -> StoredEvent:
+    return StoredEvent(event.version, event.id, published, lambda: event)
+
+
+def changed(account: Account, **changes: Any) -> Account:
+    """Return an account with other values, those about persons among them."""
+    persons = {name: changes.pop(name) for name in Personal.__struct_fields__ if name in changes}
+    return replace(account, **changes, personal=replace(account.personal, **persons))
 
 
 def state(version: int, /, **changes: Any) -> PublishedState:
     """Return the published state behind an event."""
-    told = msgspec.structs.replace(state_after(EVENTS[version - 1]), **changes)
+    told = replace(state_after(EVENTS[version - 1]), **changes)
     return published(msgspec.json.encode(told), 0)
 
 
 def misnamed() -> StoredEvent:
     """Return the third event under the fourth's id."""
-    return StoredEvent(3, msgspec.structs.replace(EVENTS[2], id=f"{ID}/4"), published=True)
+    return stored_event(replace(EVENTS[2], id=f"{ID}/4"), published=True)
 
 
 def row(**changes: Any) -> ShipmentRow:
-    return ShipmentRow(3, FOLDED | changes)
+    return ShipmentRow(3, changed(FOLDED, **changes))
 
 
 def told(differences: list[Difference]) -> list[tuple[str, str]]:
@@ -111,7 +122,7 @@ def test_the_accounts_of_a_sound_shipment_agree() -> None:
         ({"events": stored(3)[::2]}, [("outputs", "event")]),
         ({"events": stored(3)[::2], "versions": (1, 3)}, [("outputs", "version")]),
         ({"events": (*stored(3), stored(3)[0])}, [("outputs", "versions")]),
-        ({"events": (*stored(3)[:2], StoredEvent(3, None, published=True))}, [("outputs", "id")]),
+        ({"events": (*stored(3)[:2], StoredEvent(3, None, published=True, read=None))}, [("outputs", "id")]),
         ({"events": (*stored(3)[:2], misnamed())}, [("outputs", "id")]),
     ],
 )
@@ -121,7 +132,7 @@ def test_damage_is_named_where_it_is(changes: dict[str, Any], expected: list[tup
 
 def test_what_an_older_edition_read_otherwise_is_told_and_is_no_damage() -> None:
     """Its row, its newest event and its published state agree: only today's rules have it otherwise."""
-    today = FOLDED | {"reason": "x", "final": True}
+    today = changed(FOLDED, reason="x", final=True)
     assert told(compare(facts(folded=today))) == [("shipments", field) for field in ("final", "reason")] * 1 + [
         ("outputs", field) for field in ("final", "reason")
     ]
@@ -141,8 +152,8 @@ def test_what_an_older_edition_read_is_damaged_where_its_row_and_its_newest_even
 
 
 def test_a_newest_event_that_says_another_thing_than_the_fold() -> None:
-    wrong = msgspec.structs.replace(EVENTS[2], failed_count=5)
-    damaged = facts(events=(*stored(3)[:2], StoredEvent(3, wrong, published=True)))
+    wrong = replace(EVENTS[2], failed_count=5)
+    damaged = facts(events=(*stored(3)[:2], stored_event(wrong, published=True)))
     (difference,) = compare(damaged)
     assert (difference.where, difference.field, difference.expected, difference.found) == (
         "outputs",
@@ -156,9 +167,9 @@ def test_a_retired_shipment_needs_no_history() -> None:
     bare = {"folded": None, "said": 0, "versions": (), "events": ()}
     retired = facts(row=ShipmentRow(3, FOLDED, retired=True), **bare)
     assert compare(retired) == []
-    assert judge_state(msgspec.structs.replace(retired, published=None)) is None
+    assert judge_state(replace(retired, published=None)) is None
     assert isinstance(judge_state(retired), Late)
-    assert judge_state(msgspec.structs.replace(retired, forgetting=True)) is None
+    assert judge_state(replace(retired, forgetting=True)) is None
 
 
 def test_what_a_recovery_leaves_is_no_damage() -> None:
@@ -168,7 +179,7 @@ def test_what_a_recovery_leaves_is_no_damage() -> None:
     assert lost.lost
     assert compare(lost) == []
     assert judge_state(lost) is None
-    assert isinstance(judge_state(msgspec.structs.replace(lost, published=None)), Late)
+    assert isinstance(judge_state(replace(lost, published=None)), Late)
     assert told(compare(facts(row=ShipmentRow(2, FOLDED), recovered=True)))[0] == ("shipments", "version")
 
 
@@ -188,8 +199,8 @@ def test_a_state_of_another_content_differs_whatever_its_age() -> None:
 
 def test_a_state_without_its_event_is_compared_with_the_row() -> None:
     derived = facts(events=stored(3)[:1], recovered=True)
-    assert judge_state(msgspec.structs.replace(derived, published=state(3, recorded_at="x"))) is None
-    assert judge_state(msgspec.structs.replace(derived, published=state(3, reason="x"))) == Differing(FOLDED)
+    assert judge_state(replace(derived, published=state(3, recorded_at="x"))) is None
+    assert judge_state(replace(derived, published=state(3, reason="x"))) == Differing(FOLDED)
 
 
 def test_a_state_ahead_of_the_database_and_one_that_is_none() -> None:
@@ -202,14 +213,14 @@ def test_a_state_ahead_of_the_database_and_one_that_is_none() -> None:
 
 
 def test_a_state_from_before_an_erasure_is_not_held_against_the_rewritten_event() -> None:
-    rewritten = msgspec.structs.replace(EVENTS[1], description="gone")
-    events = (stored(1)[0], StoredEvent(2, rewritten, published=False), stored(1)[2])
+    rewritten = replace(EVENTS[1], description="gone")
+    events = (stored(1)[0], stored_event(rewritten, published=False), stored(1)[2])
     assert judge_state(facts(row=ShipmentRow(3, FOLDED, erased=True), events=events, published=state(2))) is None
     assert judge_state(facts(row=ShipmentRow(3, FOLDED), events=events, published=state(2))) is not None
 
 
 def test_the_raw_topic_against_the_row() -> None:
-    other = FOLDED | {"order_id": "O"}
+    other = changed(FOLDED, order_id="O")
     assert told(compare_raw(facts(), other)) == [("raw", "order_id")]
     assert told(compare_raw(facts(), None)) == [("raw", "status")]
     assert told(compare_raw(facts(row=None), FOLDED)) == [("raw", "status")]
@@ -242,7 +253,7 @@ COUNTS = Counts(
     ],
 )
 def test_conservation(changes: dict[str, int], expected: list[str]) -> None:
-    counts = msgspec.structs.replace(COUNTS, **changes)
+    counts = replace(COUNTS, **changes)
     assert [each.field for each in compare_counts(0, counts, recovered=False)] == expected
     outputs = {"events", "anomalies"}
     assert [each.field for each in compare_counts(0, counts, recovered=True)] == [
@@ -251,8 +262,8 @@ def test_conservation(changes: dict[str, int], expected: list[str]) -> None:
 
 
 def test_persons_are_masked_and_nothing_else() -> None:
-    named = FOLDED | {"description": "left with Budi", "reason": "closed"}
-    nobody = FOLDED | {"driver": None}
+    named = changed(FOLDED, description="left with Budi", reason="closed")
+    nobody = changed(FOLDED, driver=None)
     found = {each.field: each.masked() for each in unlike(facts(), "raw", named, nobody)}
     assert (found["driver"].expected, found["driver"].found) == (MASK, None)
     assert (found["description"].expected, found["description"].found) == (MASK, None)

@@ -1,12 +1,15 @@
 """Commands that look at many shipments hold a bounded part of their histories at once, and answer as with all."""
 
 from collections.abc import Sequence
+from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from operators.audit import pages as auditing
+from operators.audit.pages import Comparing, read_page
 from operators.decisions import anomalies
 from operators.decisions.anomalies import AnomalyState, Wanted
 from operators.replay.preview import Preview
@@ -18,7 +21,7 @@ from schemas.couriers import COURIERS
 from tests.hot_parcels import START
 from tests.property.driving import RAW_TOPIC
 from tests.unit.operators.test_anomalies import REFUSED, applied
-from tests.unit.processor.test_pieces import StoredShipments, parcels
+from tests.unit.processor.test_pieces import CURSOR, StoredShipments, parcels
 
 HEAVY = LOADED_BYTES * 2 // 5
 """What a shipment weighs of which three make enough."""
@@ -64,21 +67,37 @@ async def test_anomalies_are_judged_with_as_much_as_a_piece_of_a_batch(monkeypat
     assert found[5].state is AnomalyState.OPEN
 
 
-async def test_an_audit_s_page_is_as_much_as_a_piece_of_a_batch_and_passes_over_what_cannot_be_read() -> None:
-    names, asked, taken = [f"dash:{number}" for number in range(8)], list[int](), list[str]()
+class Stored:
+    """A connection of which ids come one by one, and nothing is stored about them."""
 
-    class Store:
-        async def load_some(self, names: Sequence[str], most: int) -> tuple[dict[str, Shipment], int]:
-            asked.append(len(names))
-            seen = names[: most // HEAVY + 1]
-            if "dash:4" in seen:
-                raise StoredRowError("the row", ValueError("odd"))
-            return {name: new_shipment(COURIERS["dash"], name) for name in seen}, len(seen)
+    async def fetch(self, _statement: str, _names: Sequence[str]) -> list[Any]:
+        return []
 
-    left = names
+    async def cursor(self, _statement: str, names: Sequence[str]) -> Any:
+        left = iter(names)
+
+        async def fetch(_most: int) -> list[Any]:
+            return [{"shipment_id": name, "raw_offset": None} for name in islice(left, 1)]
+
+        return SimpleNamespace(fetch=fetch)
+
+
+async def test_an_audit_s_page_is_as_much_as_a_piece_of_a_batch_and_passes_over_what_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rebuilt(name: str, _history: object, _row: object) -> Shipment:
+        if name == "dash:4":
+            raise StoredRowError("the row", ValueError("odd"))
+        shipment = new_shipment(COURIERS["dash"], name)
+        shipment.weight = HEAVY
+        return shipment
+
+    monkeypatch.setattr(auditing, "rebuilt", rebuilt)
+    states: Any = SimpleNamespace(newest={})
+    comparing = Comparing(0, CURSOR, 0, states, 0.0)
+    left, pages, connection = [f"dash:{number}" for number in range(8)], list[list[str]](), Stored()
     while left:
-        shipments, seen = await auditing._load(Store(), left)  # type: ignore[arg-type]
-        taken += shipments
-        left = left[seen:]
-    assert taken == [name for name in names if name != "dash:4"]
-    assert asked == [8, 5, 2, 1, 4, 2, 1, 3]
+        page = await read_page(connection, comparing, left, 9)  # type: ignore[arg-type]
+        pages.append([facts.shipment_id for facts in page.facts])
+        left = left[len(page.facts) :]
+    assert pages == [["dash:0", "dash:1", "dash:2"], ["dash:3", "dash:4", "dash:5", "dash:6"], ["dash:7"]]
