@@ -18,7 +18,7 @@ help:
 	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
 	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
 	@echo 'make bench        events a second beside other engines, the delay at 25 webhooks a second, the door, replays: a quarter of an hour'
-	@echo 'make bench WRITE=1   the same, and write the comparison into docs/performance.md'
+	@echo 'make bench WRITE=1   the same, and write docs/performance.md'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make tables       write migrations/schema.sql anew, from a database that the migrations have made'
 	@echo 'make lock         resolve the requirements anew'
@@ -60,7 +60,7 @@ bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m bench.door $(if $(WRITE),--write)
 	$(BIN)/python -m bench.compression $(if $(WRITE),--write)
 	$(BIN)/python -m bench.scale $(if $(WRITE),--write)
-	$(BIN)/python -m bench.replay
+	$(BIN)/python -m bench.replay $(if $(WRITE),--write)
 	$(BIN)/python -m bench.storage
 	$(BIN)/python -m bench.growth $(if $(WRITE),--write)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from operators.audit.report import Report, Scope
+from operators.audit.report import COMPARING, Reached, Report, Scope
 from operators.audit.run import audit
 from operators.decisions.anomalies import PAGE, Wanted, anomalies
 from operators.retention.limits import limits_in_force, oldest_letters
@@ -82,11 +82,12 @@ async def audited(system: System) -> tuple[Report, Pace]:
     """Audit everything. Return the report and the pace, the looks at the log included."""
     noted, done = _Noted(), dict[int, int]()
 
-    def progress(partition: int, compared: int, _total: int) -> None:
-        done[partition] = compared
-        noted.note(sum(done.values()))
+    def tell(reached: Reached) -> None:
+        if reached.doing == COMPARING:
+            done[reached.partition] = reached.done
+            noted.note(sum(done.values()))
 
-    report = await audit(system.settings, Scope(), progress)
+    report = await audit(system.settings, Scope(), tell)
     return report, pace(noted.seen)
 
 

@@ -19,6 +19,10 @@ class Scope(msgspec.Struct, frozen=True):
     from_raw: bool = False
 
 
+COMPARING: Final = "comparing shipments"
+"""What is being done while shipments are compared."""
+
+
 class Reached(msgspec.Struct, frozen=True):
     """How far an audit is with a partition: of what it is doing there, `done` of `total` is done."""
 

@@ -24,7 +24,7 @@ from operators.audit.judge_state import Differing, Late, judge_state
 from operators.audit.pages import Comparing, Page, read_page
 from operators.audit.partition_reader import PATIENCE_SECONDS, POLL_SECONDS, Heard, PartitionReader
 from operators.audit.raw_topic import Raw
-from operators.audit.report import LISTED, Reached, Report, Scope, Tell
+from operators.audit.report import COMPARING, LISTED, Reached, Report, Scope, Tell
 from operators.audit.state_topic import States
 from operators.audit.unaccounted import Unaccounted
 from operators.shared.errors import OperatorError
@@ -215,7 +215,7 @@ class _Audit:
             await self._compare(comparing, sorted(names), raw)
 
     async def _compare(self, comparing: Comparing, names: Sequence[str], raw: Raw | None) -> None:
-        at, told = 0, self._telling(comparing.partition, "comparing shipments")
+        at, told = 0, self._telling(comparing.partition, COMPARING)
         while at < len(names):
             page = await self._page(comparing, names[at : at + PAGE])
             at += len(page.facts)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
-from bench import compare, engines, growth, growth_told
+from bench import compare, engines, growth, growth_told, replay
 from bench.compare import Run, Wanted
 from bench.filling import DIGITS, HOURS, ID, ORDER, Filling, digits, life
 from bench.growing import Dead, Pace, pace
@@ -121,7 +121,7 @@ def test_a_section_is_written_between_its_marks_alone() -> None:
         with_section(page, "scale", "new")
 
 
-@pytest.mark.parametrize("section", [compare.SECTION, growth.SECTION])
+@pytest.mark.parametrize("section", [compare.SECTION, growth.SECTION, replay.SECTION])
 def test_the_page_has_the_sections(section: str) -> None:
     assert with_section(PAGE.read_text(), section, "new") != PAGE.read_text()
 
@@ -191,3 +191,23 @@ def test_a_life_is_multiplied_with_other_ids_and_coordinates() -> None:
     assert (said.reference, said.details.order_id) == (f"DE-{name}", f"{ORDER}{name}")
     assert (event.id, event.courier_ref, event.order_id) == (f"{ID}{name}/6", f"DE-{name}", f"{ORDER}{name}")
     assert (event.raw.partition, event.raw.offset) == (1, -5)
+
+
+def again(first: float, run: float, plan: float) -> dict[str, Steady]:
+    rates = {replay.FIRST: first, replay.RUN: run, replay.PLAN: plan, replay.AUDIT: 4 * first}
+    return {what: Steady(rate, {"Waybill": 1e6 / rate, "Kafka": 10.0}) for what, rate in rates.items()}
+
+
+def test_replays_are_measured_in_times_of_their_round_s_first_processing() -> None:
+    rounds = [again(10_000, 5_000, 20_000), again(1_000, 1_000, 500), again(10_000, 10_000, 10_000)]
+    assert replay.judged(rounds).splitlines() == [
+        "- `replay run --all`, and the processor: 1.00 (1.00 to 2.00) times; at most 1.3 wanted: holds",
+        "- `replay plan --all`: 1.00 (0.50 to 2.00) times; at most 1 wanted: holds",
+        "- `audit`: 0.25 (0.25 to 0.25) times; at most 1 wanted: holds",
+    ]
+    head, _, first, run, *_ = replay.table(rounds).splitlines()
+    assert "CPU, µs a record: Waybill · Kafka" in head
+    assert first == "| first processing | 10,000 | 1.00 (1.00 to 1.00) | 100.0 · 10.0 | 1.00 (1.00 to 1.00) |"
+    assert run == (
+        "| `replay run --all`, and the processor | 5,000 | 1.00 (1.00 to 2.00) | 200.0 · 10.0 | 1.00 (1.00 to 1.91) |"
+    )
