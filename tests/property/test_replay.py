@@ -15,6 +15,7 @@ from operators.shared.rereading import reread
 from processor.core.plan import Plan, Planner
 from processor.core.reading import Read, Reading
 from processor.core.roots import Roots, recognised
+from processor.core.shipment import apply
 from processor.core.state import Shipment
 from schemas.couriers.dash import envelope
 from schemas.couriers.kiriminaja import pull
@@ -23,6 +24,7 @@ from schemas.observation import KEPT_OBSERVATIONS
 from schemas.records import RawRecord
 from schemas.topics import Topic
 from schemas.vocabulary import Outcome, Status
+from tests.integration.system import lives
 from tests.property.driving import (
     NOW,
     RAW_TOPIC,
@@ -192,3 +194,20 @@ def test_a_plan_is_the_same_however_little_is_held_and_however_it_is_cut(data: s
     with patch.object(overlay, "HELD_BYTES", 0):
         assert foreseen(plans, [readings]) == whole
         assert foreseen(plans, [[each] for each in readings]) == whole
+
+
+def test_shipments_that_were_let_go_are_changed_further() -> None:
+    log = [
+        RawRecord(0, offset, raw.key, raw.value, tuple(raw.headers), raw.timestamp_ms)
+        for offset, raw in enumerate(lives(3))
+    ]
+    with older({"VERIFIED": Status.FAILED, "IN_DELIVERY": Status.CANCELLED}, {"FAILED"}, "note"):
+        plans = plan_in_batches(readings_of(log), [])
+    readings = again(log, log)
+    whole = foreseen(plans, [readings])
+    with patch.object(overlay, "HELD_BYTES", 0), patch.object(overlay, "apply", wraps=apply) as applied:
+        assert foreseen(plans, [[each] for each in readings]) == whole
+    assert applied.call_count >= 6
+    *_, changes = whole
+    assert isinstance(changes, list)
+    assert len(changes) == 3
