@@ -148,9 +148,10 @@ class Timeline:
         """Watch from where another order of the same observations stood."""
         counted = [entry.observation.reading_digest for entry in before if entry.accepted]
         self._last_before = max((self._keys[reading] for reading in counted if reading in self._keys), default=None)
-        self._counted = {entry.anomaly: False for entry in self if entry.anomaly}
+        refused = [stretch for stretch in self._stretches if stretch.refused]
+        self._counted = {entry.anomaly: False for stretch in refused for entry in stretch.entries if entry.anomaly}
         self._counted |= {entry.anomaly: entry.accepted for entry in before if entry.anomaly}
-        self._touched = {id(stretch): stretch for stretch in self._stretches if stretch.refused}
+        self._touched = {id(stretch): stretch for stretch in refused}
 
     def resolved(self) -> tuple[str, ...]:
         """Return the anomalies whose entries count now and did not at the mark, in order."""
