@@ -80,6 +80,11 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     erased: set[str] = set()
     retired: set[str] = set()
 
+    def unpublished(self) -> "Plan":
+        """Return the plan of the same rows without anything that is to be published."""
+        bare = [msgspec.structs.replace(row, event=None) for row in self.observations]
+        return msgspec.structs.replace(self, outputs=[], observations=bare)
+
 
 def concerned(readings: Iterable[Reading]) -> Iterator[str]:
     """Give the ids of the shipments that readings are planned with, in their order."""

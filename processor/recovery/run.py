@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 from aiokafka import TopicPartition
 
 from processor.core.cache import Cache
@@ -231,7 +230,7 @@ class _Applying:
         self.unauthorized += [each.record.at for each in readings[: piece.taken] if is_unauthorized(each)]
         last = readings[piece.taken - 1].record
         moved = advanced(cursor, last, last.offset + 1)
-        await self._store.apply(self._partition, cursor, moved, msgspec.structs.replace(piece.plan, outputs=[]), now)
+        await self._store.apply(self._partition, cursor, moved, piece.plan.unpublished(), now)
         self.cursor = moved
         return piece.taken
 
