@@ -103,7 +103,8 @@ def life(settings: Settings, began: datetime, *, ends: bool) -> Life:
     assert rows is not None
     (state,) = (message for message in batch_messages(plan.outputs) if message.topic is Topic.STATE)
     assert state.value is not None
-    return Life(stages, [column[0] for column in rows.shipments], state.value)
+    (shipment,) = rows.shipments
+    return Life(stages, shipment, state.value)
 
 
 class Filling:
