@@ -1,5 +1,6 @@
 """Looking at everything Waybill stands on: a line for each thing, with what mends it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -21,10 +22,7 @@ async def examine(settings: Settings, halted: Halted) -> AsyncIterator[Finding]:
         yield finding
     async for finding in guarded("spool", look_at_spool(settings), "run it as the door's user, on its machine"):
         yield finding
-    kafka = [finding async for finding in guarded("kafka", look_at_kafka(settings), KAFKA_MEND)]
-    if all(finding.what != "kafka" or finding.level is not Level.FAIL for finding in kafka):
-        kafka += [finding async for finding in guarded("kafka clock", look_at_brokers_clock(settings), CLOCK_MEND)]
-    postgres = [finding async for finding in guarded("postgres", look_at_postgres(settings), POSTGRES_MEND)]
+    kafka, postgres = await asyncio.gather(_look_at_brokers(settings), _look_at_database(settings))
     for finding in (*kafka, *postgres):
         yield finding
     if any(
@@ -34,3 +32,14 @@ async def examine(settings: Settings, halted: Halted) -> AsyncIterator[Finding]:
         return
     async for finding in guarded("cursors", look_at_cursors(settings, halted)):
         yield finding
+
+
+async def _look_at_brokers(settings: Settings) -> list[Finding]:
+    found = [finding async for finding in guarded("kafka", look_at_kafka(settings), KAFKA_MEND)]
+    if all(finding.what != "kafka" or finding.level is not Level.FAIL for finding in found):
+        found += [finding async for finding in guarded("kafka clock", look_at_brokers_clock(settings), CLOCK_MEND)]
+    return found
+
+
+async def _look_at_database(settings: Settings) -> list[Finding]:
+    return [finding async for finding in guarded("postgres", look_at_postgres(settings), POSTGRES_MEND)]
