@@ -46,6 +46,11 @@ def wanted(found: Grown) -> list[Wanted]:
     """Return the figures that are to hold."""
     return [
         Wanted("records/s, filled / empty", [filled.rate / empty.rate for empty, filled in found.rates], least=0.9),
+        Wanted(
+            "CPU a record, filled / empty",
+            [filled.whole_cpu / empty.whole_cpu for empty, filled in found.rates],
+            most=1.11,
+        ),
         Wanted("ms of the slowest command, filled", [max(ms for _, ms in found.commands.values())], most=COMMAND_MS),
         Wanted("audit, last tenth / first tenth", [found.audit.last / found.audit.first], least=0.8),
         Wanted("retention, last tenth / first tenth", [found.retention.last / found.retention.first], least=0.8),
@@ -62,10 +67,13 @@ def told(found: Grown) -> str:
 
 def _table(found: Grown) -> str:
     empty, filled = (spread([pair[place].rate for pair in found.rates]) for place in (0, 1))
+    cpu = [_cpu([pair[place] for pair in found.rates]) for place in (0, 1)]
+    servers = " · ".join(found.rates[0][0].cpu)
     lines = [
         f"| | empty | {found.shipments:,} shipments |",
         "|---|---|---|",
         f"| records/s of one processor | {_rate(empty)} | {_rate(filled)} |",
+        f"| CPU, ms per 1,000 records: {servers} | {cpu[0]} | {cpu[1]} |",
         *(f"| {name}, ms | {before:,.0f} | {behind:,.0f} |" for name, (before, behind) in found.commands.items()),
     ]
     return "\n".join(lines)
@@ -73,6 +81,10 @@ def _table(found: Grown) -> str:
 
 def _rate(found: Spread) -> str:
     return f"{found.median:,.0f} ({found.least:,.0f} to {found.most:,.0f})"
+
+
+def _cpu(runs: Sequence[Steady]) -> str:
+    return " · ".join(f"{spread([run.cpu[server] for run in runs]).median:.1f}" for server in runs[0].cpu)
 
 
 def _facts(found: Grown) -> str:

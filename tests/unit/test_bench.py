@@ -136,12 +136,15 @@ def test_the_pace_of_a_run_is_told_of_its_first_and_its_last_tenth() -> None:
     assert pace([(0, 0), (1, 2_000)]).last == pytest.approx(2_000), "seen once"
 
 
+CPU = {"engine": 30.0, "Kafka": 5.0, "PostgreSQL": 15.0}
+
+
 def grown(slowest: float) -> Grown:
     return Grown(
         1_000_000,
         100,
         {"shipments": 1_340, "observations": 3_740},
-        [(Steady(20_000, {}), Steady(19_000, {})), (Steady(22_000, {}), Steady(17_600, {}))],
+        [(Steady(20_000, CPU), Steady(19_000, CPU)), (Steady(22_000, CPU), Steady(17_600, {**CPU, "engine": 50.0}))],
         Memory(400_000, 150, 153, 160),
         {"`lag`": (100, 120), "`doctor`": (290, slowest)},
         400,
@@ -155,11 +158,13 @@ def grown(slowest: float) -> Grown:
 def test_what_is_told_of_growth_says_what_holds() -> None:
     text = growth_told.told(grown(299))
     assert "| records/s of one processor | 21,000 (20,000 to 22,000) | 18,300 (17,600 to 19,000) |" in text
+    assert "| CPU, ms per 1,000 records: engine · Kafka · PostgreSQL | 30.0 · 5.0 · 15.0 | 40.0 · 5.0 · 15.0 |" in text
     assert "| `doctor`, ms | 290 | 299 |" in text
     assert "5,080 bytes a shipment (`shipments` 1,340, `observations` 3,740)" in text
     assert "50,000 shipments at 900 a second: 1,000 in the first tenth, 700 in the last." in text
     assert "at most 2.4 dead rows for 100 live ones, `shipments` grows by 8%; 9 vacuums" in text
     assert [str(each).rpartition(": ")[2] for each in growth_told.wanted(grown(301))] == [
+        "does not hold",
         "does not hold",
         "does not hold",
         "holds",
