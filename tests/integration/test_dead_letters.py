@@ -15,6 +15,7 @@ from operators.shared import outcomes as outcomes_module
 from runtime.appending import open_appender
 from runtime.postgres import open_pool
 from schemas.topics import Topic
+from tests.integration.commands import run_here
 from tests.integration.operating import (
     asked,
     assert_conserved,
@@ -55,6 +56,8 @@ async def test_a_redrive_mends_exactly_what_can_be_read_beside_live_traffic(syst
     await process_broken(system, "COMPLETED")
     reasons = [each["reason"] for each in await asked(system, "dlq", "list")]
     assert sorted(reasons) == ["invalid_json", "misrouted", *["unknown_shape"] * PARCELS]
+    said = await run_here(system.environ, "dlq", "list", "--limit", "1", "--json", within=DEADLINE)
+    assert (len(said.json()), "there may be more: --limit 1" in said.err) == (1, True)
     (wrong,) = await asked(system, "dlq", "list", "--reason", "misrouted", "--courier", "dash")
     shown = await asked(system, "dlq", "show", wrong["at"])
     assert (shown["today"]["readable"], shown["today"]["shipment_id"], shown["body"]) == (True, "dash:LOST", None)
