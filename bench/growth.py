@@ -146,10 +146,10 @@ async def memory_over(watcher: Watcher, system: System, end: int) -> Memory:
             committed = await watcher.committed(system.settings.group_id) - begun
             seen.append((committed, resident.memory_info().rss / 1e6))
             await asyncio.sleep(0.5)
-    tenth = (end - begun) / 10
-    first = [mb for done, mb in seen if 0 < done <= tenth] or [seen[1][1]]
-    last = [mb for done, mb in seen if done > end - begun - tenth]
-    return Memory(end - begun, sum(first) / len(first), sum(last) / len(last), max(mb for _, mb in seen))
+    whole = end - begun
+    middle = [mb for done, mb in seen if 0.4 * whole < done <= 0.6 * whole]
+    last = [mb for done, mb in seen if done > 0.8 * whole]
+    return Memory(whole, sum(middle) / len(middle), sum(last) / len(last), max(mb for _, mb in seen))
 
 
 async def asked(system: System, name: str) -> dict[str, float]:

@@ -15,10 +15,10 @@ COMMAND_MS: Final = 300
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """A processor's memory over a backlog, in MB: in the first and the last tenth, and at most."""
+    """A processor's memory over a backlog, in MB: halfway, when its caches are full; in the last fifth; at most."""
 
     records: int
-    first: float
+    middle: float
     last: float
     most: float
 
@@ -54,7 +54,7 @@ def wanted(found: Grown) -> list[Wanted]:
         Wanted("ms of the slowest command, filled", [max(ms for _, ms in found.commands.values())], most=COMMAND_MS),
         Wanted("audit, last tenth / first tenth", [found.audit.last / found.audit.first], least=0.8),
         Wanted("retention, last tenth / first tenth", [found.retention.last / found.retention.first], least=0.8),
-        Wanted("memory over the backlog, last tenth / first", [found.memory.last / found.memory.first], most=1.1),
+        Wanted("memory over the backlog, at its end / halfway", [found.memory.last / found.memory.middle], most=1.1),
         Wanted("`shipments` after a day's updates / before", [found.dead.growth], most=1.2),
     ]
 
@@ -90,7 +90,7 @@ def _cpu(runs: Sequence[Steady]) -> str:
 def _facts(found: Grown) -> str:
     stored, pages, memory, dead = sum(found.bytes.values()), found.anomaly_pages, found.memory, found.dead
     sizes = ", ".join(f"`{table}` {size:,.0f}" for table, size in found.bytes.items())
-    memory_tenths = _tenths(f"{memory.first:,.0f} MB", f"{memory.last:,.0f} MB")
+    held = f"{memory.middle:,.0f} MB halfway, {memory.last:,.0f} MB at its end"
     left = f"at most {dead.most:.1f} dead rows for 100 live ones, `shipments` grows by {dead.growth - 1:.0%}"
     facts = [
         f"Stored by SQL in {found.filled_in:,.0f} s: {stored:,.0f} bytes a shipment ({sizes}).",
@@ -98,7 +98,7 @@ def _facts(found: Grown) -> str:
         f"The first page of all anomalies takes {pages[0]:,.0f} ms, the last of {len(pages)} {pages[-1]:,.0f} ms.",
         f"`waybill audit` compares {_pace(found.audit)}.",
         f"`waybill retention` retires {_pace(found.retention)}.",
-        f"A processor takes {memory_tenths} of a backlog of {memory.records:,}, {memory.most:,.0f} MB at most.",
+        f"A processor takes {held} of a backlog of {memory.records:,} records, {memory.most:,.0f} MB at most.",
         f"A day's {dead.updates:,} updates in {dead.seconds:,.0f} s: {left}; {dead.vacuums} vacuums.",
     ]
     return "\n".join(f"- {fact}" for fact in facts)
