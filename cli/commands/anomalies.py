@@ -11,7 +11,7 @@ import msgspec
 from cli.commands.shipment_decisions import came_of
 from cli.exit_codes import DONE, FAILED, USAGE
 from cli.operating import change, operate
-from cli.terminal.arguments import moment, offer_json, positive, why
+from cli.terminal.arguments import LISTED, moment, most_listed, offer_json, positive, why
 from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
@@ -45,9 +45,6 @@ from schemas.vocabulary import AnomalyKind
 AT_ONCE: Final = 1_000
 """Anomalies that are decided about in one run unless told otherwise: some seconds of a processor's work."""
 
-LIMIT: Final = 100
-"""How many anomalies are listed unless told otherwise: a few screens."""
-
 SHOWN: Final = 20
 """Kinds and words that are listed before it is asked."""
 
@@ -58,7 +55,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
     listed = verbs.add_parser("list", help="the open ones, newest first")
     listed.add_argument("--all", action="store_true", help="also those that are settled, accepted or dismissed")
-    _offer_filters(listed, LIMIT)
+    _offer_filters(listed, f" (default: {LISTED}; with --json all)")
     listed.add_argument("--shipment", metavar="S", help="of one shipment: its id, reference, order or AWB")
     offer_json(listed)
     listed.set_defaults(command=partial(operate, _list))
@@ -83,7 +80,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
         decide.set_defaults(command=_decide, verb=verb)
 
 
-def _offer_filters(parser: argparse.ArgumentParser, limit: int | None = None) -> None:
+def _offer_filters(parser: argparse.ArgumentParser, usual: str = "") -> None:
     kinds = [str(kind) for kind in AnomalyKind]
     parser.add_argument("--kind", action="append", default=[], choices=kinds, help="may be repeated")
     parser.add_argument("--courier", action="append", default=[], choices=tuple(COURIERS), help="may be repeated")
@@ -91,8 +88,7 @@ def _offer_filters(parser: argparse.ArgumentParser, limit: int | None = None) ->
         "--courier-status", action="append", default=[], metavar="W", help="the courier's word; may be repeated"
     )
     parser.add_argument("--since", type=moment, metavar="TIME", help="only since then (a time, or 2h, 3d ago)")
-    usual = f" (default: {limit})" if limit else ""
-    parser.add_argument("--limit", type=positive, default=limit, metavar="N", help=f"at most N, the newest{usual}")
+    parser.add_argument("--limit", type=positive, metavar="N", help=f"at most N, the newest{usual}")
 
 
 def _wanted(arguments: argparse.Namespace, shipment: str | None = None) -> Wanted:
@@ -111,16 +107,17 @@ def _decide(arguments: argparse.Namespace) -> int:
 
 async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     found: list[Standing] = []
+    limit = most_listed(arguments)
     async with await open_pool(settings, OPERATOR, 2) as pool:
         shipment = await find_shipment(pool, arguments.shipment) if arguments.shipment else None
         async with aclosing(anomalies(pool, _wanted(arguments, shipment))) as all_:
             async for each in all_:
                 if arguments.all or each.state is AnomalyState.OPEN:
                     found.append(each)
-                if len(found) == arguments.limit:
+                if len(found) == limit:
                     break
-    if len(found) == arguments.limit:
-        complain(f"there may be more: --limit {arguments.limit}")
+    if len(found) == limit:
+        complain(f"there may be more: --limit {limit}")
     if arguments.json:
         say_json([_shown(each) for each in found])
         return DONE

@@ -5,13 +5,13 @@ from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from cli.exit_codes import DONE, FAILED
 from cli.operating import change, operate
-from cli.terminal.arguments import moment, offer_json, offer_personal, positive
+from cli.terminal.arguments import LISTED, moment, most_listed, offer_json, offer_personal, positive
 from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
@@ -29,9 +29,6 @@ from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
 from schemas.vocabulary import DeadLetterReason
-
-LIMIT: Final = 100
-"""How many letters are listed unless told otherwise: a few screens."""
 
 HIDDEN_BODY = "not shown, it may hold personal data: --show-personal"
 
@@ -60,7 +57,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     listed = verbs.add_parser("list", help="those that are open, or redriven and not applied yet; newest first")
-    _offer_filters(listed, limit=LIMIT)
+    _offer_filters(listed, usual=f" (default: {LISTED}; with --json all)")
     listed.add_argument("--all", action="store_true", help="also those that are mended or dropped")
     offer_json(listed)
     listed.set_defaults(command=partial(operate, _list))
@@ -96,7 +93,7 @@ def _offer_letters(parser: argparse.ArgumentParser, words: str = "") -> None:
     offer_json(parser)
 
 
-def _offer_filters(parser: argparse.ArgumentParser, words: str = "", limit: int | None = None) -> None:
+def _offer_filters(parser: argparse.ArgumentParser, words: str = "", usual: str = "") -> None:
     parser.add_argument(
         "--reason",
         action="append",
@@ -108,8 +105,7 @@ def _offer_filters(parser: argparse.ArgumentParser, words: str = "", limit: int 
         "--courier", action="append", default=[], choices=tuple(COURIERS), help="only this courier's; may be repeated"
     )
     parser.add_argument("--since", type=moment, metavar="TIME", help="only those dead since (a time, or 2h, 3d ago)")
-    usual = f" (default: {limit})" if limit else ""
-    parser.add_argument("--limit", type=positive, default=limit, metavar="N", help=f"at most N, the newest{usual}")
+    parser.add_argument("--limit", type=positive, metavar="N", help=f"at most N, the newest{usual}")
 
 
 def _reason(text: str) -> str:
@@ -139,14 +135,15 @@ def _selection(arguments: argparse.Namespace) -> LetterSelection:
 
 async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     found = []
+    limit = most_listed(arguments)
     async with await open_pool(settings, OPERATOR, 1) as pool, aclosing(letters(pool, _selection(arguments))) as all_:
         async for letter in all_:
             if arguments.all or letter.state in {LetterState.OPEN, LetterState.WAITING}:
                 found.append(_shown(letter))
-            if len(found) == arguments.limit:
+            if len(found) == limit:
                 break
-    if len(found) == arguments.limit:
-        complain(f"there may be more: --limit {arguments.limit}")
+    if len(found) == limit:
+        complain(f"there may be more: --limit {limit}")
     if arguments.json:
         say_json(found)
         return DONE

@@ -76,6 +76,16 @@ def why(text: str) -> str:
     return text
 
 
+LISTED: Final = 100
+"""How many lines of a list a person is shown unless told otherwise: a few screens."""
+
+
+def most_listed(arguments: argparse.Namespace) -> int | None:
+    """Return how many a list gives: what `--limit` says, else a few screens, or all of it as JSON."""
+    limit: int | None = arguments.limit
+    return limit or (None if arguments.json else LISTED)
+
+
 def offer_json(parser: argparse.ArgumentParser) -> None:
     """Offer what every command has that prints data."""
     parser.add_argument("--json", action="store_true", help="print JSON")
