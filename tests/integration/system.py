@@ -20,6 +20,7 @@ from processor.core.reading import read
 from processor.core.state import Shipment
 from processor.protocol.crash_points import Step
 from runtime import kafka, migrations, topics
+from runtime.errors import UnreachableError
 from runtime.settings import Settings, load_settings
 from schemas.couriers import COURIERS
 from schemas.partitioning import partition_of
@@ -27,7 +28,7 @@ from schemas.records import Provenance, RawRecord
 from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
 from tests.children import environ_with
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, until
 
 LOG_SHOWN: Final = 10_000
 """Characters of a processor's log that are shown when a test fails."""
@@ -227,8 +228,17 @@ async def open_system(
         }
     )
     await migrations.migrate(system.settings)
-    await topics.apply(system.settings)
+    await until(lambda: _topics_are_made(system.settings))
     return system
+
+
+async def _topics_are_made(settings: Settings) -> bool:
+    """Make the topics. A broker that others keep busy may answer later than a command waits."""
+    try:
+        await topics.apply(settings)
+    except UnreachableError:
+        return False
+    return True
 
 
 async def assert_exactly_once(system: System) -> None:
