@@ -17,7 +17,7 @@ help:
 	@echo 'make test         everything CI checks: format, lint, types, layers, tests on a real broker and database'
 	@echo 'make test-docker  the integration tests in Docker, and compose.yaml up until a webhook is an event'
 	@echo 'make chaos        the long fault suite: kills, freezes and cuts at random under load; writes docs/reliability.md'
-	@echo 'make bench        events a second beside other engines, the delay at 25 webhooks a second, the door, replays: a quarter of an hour'
+	@echo 'make bench        events a second beside other engines, delays, the door, compression, scale, replays, growth: most of an hour'
 	@echo 'make bench WRITE=1   the same, and write docs/performance.md'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make tables       write migrations/schema.sql anew, from a database that the migrations have made'
