@@ -18,7 +18,7 @@ from bench import engines
 from bench.backlog import append_backlog
 from bench.engines import Engine, Place, Skipped
 from bench.machine import bench_stack, described, empty_database
-from bench.page import write_section
+from bench.page import publish
 from bench.steady import Spread, Steady, spread, steady_middle
 from bench.watching import Watcher, resident_mb, server_pids
 from runtime import kafka, kafka_admin
@@ -178,9 +178,7 @@ def main() -> None:
     judged = "\n".join(map(str, wanted(runs)))
     measured = f"Measured on {described()}, in {options.rounds} rounds: median (least to most)."
     told = "\n\n".join(filter(None, [measured, table(compared, runs), judged, *skipped]))
-    print(told)
-    if options.write:
-        write_section(SECTION, told)
+    publish(SECTION, told, write=options.write)
 
 
 if __name__ == "__main__":

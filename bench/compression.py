@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from bench.backlog import backlog
 from bench.machine import bench_stack, described
-from bench.page import markdown, write_section
+from bench.page import markdown, publish
 from bench.pure_path import NOW, fetched
 from bench.watching import cpu_seconds
 from devstack.kafka import EmbeddedKafka
@@ -186,6 +186,4 @@ if __name__ == "__main__":
     parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
     chosen = parser.parse_args()
     text = f"Measured on {described()}.\n\n{asyncio.run(main(chosen.records))}"
-    print(text)
-    if chosen.write:
-        write_section(SECTION, text)
+    publish(SECTION, text, write=chosen.write)

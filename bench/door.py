@@ -24,7 +24,7 @@ import uvloop
 from aiohttp import web
 
 from bench.machine import described, sample
-from bench.page import markdown, write_section
+from bench.page import markdown, publish
 from devstack import for_tests, services
 from devstack.ports import HOST, free_ports
 from runtime import kafka
@@ -302,6 +302,4 @@ if __name__ == "__main__":
             sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(generate(load))))
         case given:
             text = f"Measured on {described()}.\n\n{asyncio.run(main(ROUNDS, SECONDS))}"
-            print(text)
-            if given == ["--write"]:
-                write_section(SECTION, text)
+            publish(SECTION, text, write=given == ["--write"])

@@ -22,7 +22,7 @@ from bench.filling import HOURS, ID, ORDER, UNDER_WAY, Filling, digits
 from bench.growing import anomaly_pages_ms, audited, command_ms, retired, start_ms, troubles, updated
 from bench.growth_told import Grown, Memory, told
 from bench.machine import bench_stack, empty_database
-from bench.page import write_section
+from bench.page import publish
 from bench.steady import Steady, steady_middle
 from bench.watching import Watcher, server_pids
 from devstack import Stack
@@ -256,6 +256,4 @@ if __name__ == "__main__":
     with TemporaryDirectory(prefix="waybill-growth-", dir=public_temporary_directory()) as made:
         Path(made).chmod(0o755)  # root's database server is another user
         text = asyncio.run(main(Path(made), options.shipments, options.backlog, options.rounds))
-    print(text)
-    if options.write:
-        write_section(SECTION, text)
+    publish(SECTION, text, write=options.write)

@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 
 from bench.machine import bench_systems, described, sample
-from bench.page import markdown, write_section
+from bench.page import markdown, publish
 from devstack.ports import free_ports
 from runtime import kafka
 from schemas.topics import Topic
@@ -124,6 +124,4 @@ if __name__ == "__main__":
     parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
     chosen = parser.parse_args()
     text = f"Measured on {described()}.\n\n{asyncio.run(main())}"
-    print(text)
-    if chosen.write:
-        write_section(SECTION, text)
+    publish(SECTION, text, write=chosen.write)

@@ -27,9 +27,11 @@ def with_section(page: str, name: str, text: str) -> str:
     return section.sub(lambda _: f"{before}\n\n{text.strip()}\n\n{behind}", page)
 
 
-def write_section(name: str, text: str) -> None:
-    """Write a section of the page anew."""
-    PAGE.write_text(with_section(PAGE.read_text(), name, text))
+def publish(name: str, text: str, *, write: bool) -> None:
+    """Print what a bench found, and write it into its section of the page where that is wanted."""
+    print(text)
+    if write:
+        PAGE.write_text(with_section(PAGE.read_text(), name, text))
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

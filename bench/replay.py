@@ -18,7 +18,7 @@ import msgspec
 
 from bench.backlog import append_backlog
 from bench.machine import bench_stack, described, empty_database
-from bench.page import write_section
+from bench.page import publish
 from bench.steady import Spread, Steady, spread, steady_middle
 from bench.watching import Watcher, cpu_seconds, server_pids
 from devstack import Stack
@@ -177,9 +177,7 @@ def main() -> None:
         f"{options.rounds} rounds: median (least to most)."
     )
     told = "\n\n".join([measured, table(rounds), judged(rounds)])
-    print(told)
-    if options.write:
-        write_section(SECTION, told)
+    publish(SECTION, told, write=options.write)
 
 
 if __name__ == "__main__":

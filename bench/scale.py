@@ -20,7 +20,7 @@ import msgspec
 
 from bench.backlog import append_backlog
 from bench.machine import bench_stack, described, empty_database
-from bench.page import markdown, write_section
+from bench.page import markdown, publish
 from bench.steady import Steady, steady_middle
 from bench.watching import Watcher, cpu_seconds, server_pids
 from devstack import Stack
@@ -193,6 +193,4 @@ if __name__ == "__main__":
     wanted = [Layout(many, partitions) for partitions in chosen.partitions for many in chosen.processors]
     found = asyncio.run(main(wanted, chosen.records))
     text = "\n\n".join([f"Measured on {described()}.", table(found), MODEL, model(found[0].steady)])
-    print(text)
-    if chosen.write:
-        write_section(SECTION, text)
+    publish(SECTION, text, write=chosen.write)
