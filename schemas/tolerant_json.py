@@ -66,7 +66,7 @@ def is_skippable(body: bytes) -> bool:
 
 def is_plain(body: bytes) -> bool:
     """Whether a JSON text is skippable, of ASCII alone and without escapes: all texts in it are storable."""
-    return body.isascii() and b"\\" not in body and body.count(b"[") + body.count(b"{") <= MAX_DEPTH
+    return body.isascii() and b"\\" not in body and is_skippable(body)
 
 
 def members(body: bytes) -> dict[str, bytes]:
