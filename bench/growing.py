@@ -80,7 +80,7 @@ class _Noted:
 
 async def audited(system: System) -> tuple[Report, Pace]:
     """Audit everything. Return the report and the pace, the looks at the log included."""
-    noted, done = _Noted(), dict[int, int]()
+    noted, done = _Noted(), dict[int | None, int]()
 
     def tell(reached: Reached) -> None:
         if reached.doing == COMPARING:

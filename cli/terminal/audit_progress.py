@@ -21,7 +21,7 @@ def shown() -> Iterator[Tell]:
         bar = bars.add_task("audit", total=None)
 
         def tell(reached: Reached) -> None:
-            told = f"partition {reached.partition}, {reached.doing}"
+            told = reached.doing if reached.partition is None else f"partition {reached.partition}, {reached.doing}"
             bars.update(bar, description=told, completed=reached.done, total=reached.total)
 
         yield tell

@@ -48,31 +48,39 @@ or exists (
 )
 
 -- name: audit_counts
--- One statement, so one moment. What older versions stored says the kind of an anomaly in its value alone.
-select cursors.records, cursors.rowless, observed.observations, observed.events, duplicates, anomalies, unchanged,
-    told + published.events as stored_events, stored_anomalies, dead_letters
-from cursors,
-lateral (
-    select count(*) as observations,
+-- One statement, so one moment. It reads each table once, whatever the partitions: the rows of one lie among those of all
+-- others. What older versions stored says the kind of an anomaly in its value alone.
+with observed as (
+    select raw_partition, incarnation, count(*) as observations,
         count(*) filter (where outcome = 'event') as events,
         count(*) filter (where outcome = 'duplicate') as duplicates,
         count(*) filter (where outcome = 'anomaly') as anomalies,
         count(*) filter (where outcome = 'unchanged') as unchanged,
         count(*) filter (where event is not null) as told
     from observations
-    where observations.incarnation = cursors.incarnation and observations.raw_partition = cursors.raw_partition
-) as observed,
-lateral (
-    select count(*) filter (where topic = 'shipment.events') as events,
+    where raw_partition = any ($1::integer[])
+    group by raw_partition, incarnation
+), published as (
+    select raw_partition, incarnation,
+        count(*) filter (where topic = 'shipment.events') as events,
         count(*) filter (
             where topic = 'shipment.anomalies'
             and coalesce(anomaly_kind, convert_from(value, 'UTF8')::json ->> 'kind') <> 'service_conflict'
-        ) as stored_anomalies,
+        ) as anomalies,
         count(*) filter (where topic = 'courier.webhooks.raw.dlq') as dead_letters
     from outputs
-    where outputs.incarnation = cursors.incarnation and outputs.raw_partition = cursors.raw_partition
-) as published
-where cursors.raw_partition = $1
+    where raw_partition = any ($1::integer[])
+    group by raw_partition, incarnation
+)
+select raw_partition, recovery, recover_until, cursors.records, cursors.rowless,
+    coalesce(observations, 0) as observations, coalesce(observed.events, 0) as events,
+    coalesce(duplicates, 0) as duplicates, coalesce(observed.anomalies, 0) as anomalies,
+    coalesce(unchanged, 0) as unchanged, coalesce(told, 0) + coalesce(published.events, 0) as stored_events,
+    coalesce(published.anomalies, 0) as stored_anomalies, coalesce(dead_letters, 0) as dead_letters
+from cursors
+left join observed using (raw_partition, incarnation)
+left join published using (raw_partition, incarnation)
+where raw_partition = any ($1::integer[])
 
 -- name: audit_dead_letters
 -- All that a partition ever gave, with their incarnation: the topic keeps those of older ones too.

@@ -24,9 +24,9 @@ COMPARING: Final = "comparing shipments"
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """How far an audit is with a partition: of what it is doing there, `done` of `total` is done."""
+    """How far an audit is with a partition: of what it is doing there, `done` of `total` is done. None: with all."""
 
-    partition: int
+    partition: int | None
     doing: str
     done: int
     total: int

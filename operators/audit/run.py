@@ -2,11 +2,12 @@
 
 It is done beside live traffic, at one cursor: first how far is published is read, then the state topic to its end, then
 PostgreSQL, page by page, each page in one snapshot. PostgreSQL leads, so whatever the topic shows is stored, and every
-event before the emission cursor must be on the topic; a newer row is traffic.
+event before the emission cursor must be on the topic; a newer row is traffic. The sums come before all that, of all
+partitions at one moment of their own: whoever counts one partition's rows has read the pages of all.
 
 Memory: the ids of the shipments (some 80 bytes each), two digests for each published state of one partition (some 400
 bytes), and with `--from-raw` the readings of at most `SLICE_RECORDS` records. No lock is held but those of reading, and
-no snapshot longer than a page takes.
+no snapshot longer than a page takes, or counting.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 from zlib import crc32
+
+import msgspec
 
 from operators.audit.accounting import Gone
 from operators.audit.compare import compare, compare_counts, compare_outdated, compare_raw
@@ -34,7 +37,7 @@ from processor.storage.recovery import RecoveryStore
 from runtime import kafka, kafka_admin
 from runtime.kafka_asking import Admin
 from runtime.kafka_types import Consumer
-from runtime.postgres import OPERATOR, Pool, fetch_one, open_pool
+from runtime.postgres import OPERATOR, Pool, Row, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
@@ -47,8 +50,8 @@ SLICE_RECORDS: Final = 100_000
 """Records of a partition whose readings are kept at once. A longer log is read several times, a share of the shipments
 each time: some 200 MB at most, whatever the log's length."""
 
-COUNT_SECONDS: Final = 600.0
-"""How long a partition's rows may take to be counted: a second for each few million. It only reads."""
+COUNT_SECONDS: Final = 1_800.0
+"""How long the rows may take to be counted: a second for each million, on a slow disk ten. It only reads."""
 
 RECOUNTS: Final = 2
 """How often sums that do not agree are counted again before they count as wrong."""
@@ -110,6 +113,8 @@ class _Audit:
             only = await find_shipment(self._pool, self._scope.shipment)
         wanted = self._wanted(cursors, only)
         ids = {partition: [only] for partition in wanted} if only else await self._ids(cursors, wanted)
+        if wanted and only is None:
+            await self._count({partition: cursors[partition] for partition in wanted})
         for partition in wanted:
             await self._partition(partition, cursors[partition], ids[partition], only)
         return Report(
@@ -175,7 +180,6 @@ class _Audit:
             await self._compare(comparing, sorted(states.newest.keys() | ids), None)
         if only is None:
             self._unread += cursor.began_at
-            await self._count(partition, cursor)
             letters = self._reader(self._topics, Topic.DEAD_LETTERS, partition)
             emitted = await self._emitted(partition, cursor)
             found, since = await compare_dead_letters(letters, self._pool, partition, cursor, emitted)
@@ -236,9 +240,7 @@ class _Audit:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             now = await connection.fetchrow(_Q["audit_cursor"], comparing.partition)
-            if now is None or now["recovery"] != comparing.cursor.recovery or now["recover_until"] is not None:
-                raise OperatorError("a recovery began meanwhile: run the audit again when it is done")
-            return await read_page(connection, comparing, names, now["next_offset"])
+            return await read_page(connection, comparing, names, _unrecovered(now, comparing.cursor)["next_offset"])
 
     async def _judge_states(self, comparing: Comparing, page: Sequence[Facts]) -> None:
         """Judge the published states. What is missing may still come, and is read on for."""
@@ -287,23 +289,30 @@ class _Audit:
             return compare_raw(facts, raw.refold(name, beyond, elsewhere))
         return found
 
-    async def _count(self, partition: int, cursor: Cursor) -> None:
+    async def _count(self, cursors: Mapping[int, Cursor]) -> None:
         """Check the sums. Retention takes an observation first and its anomaly next: counted again, all is well."""
-        recovered = cursor.recovery > 0
-        self._tell(Reached(partition, "counting records", 0, cursor.next_offset))
-        counts = await self._counts(partition)
-        for _ in range(RECOUNTS):
-            if not compare_counts(partition, counts, recovered=recovered):
+        counted: dict[int, Counts] = {}
+        doubted = list(cursors)
+        for again in range(1 + RECOUNTS):
+            await asyncio.sleep(POLL_SECONDS if again else 0)
+            counted |= await self._counts({partition: cursors[partition] for partition in doubted})
+            doubted = [each for each in doubted if _wrong_sums(each, counted[each], cursors[each])]
+            if not doubted:
                 break
-            await asyncio.sleep(POLL_SECONDS)
-            counts = await self._counts(partition)
-        self._records += counts.records
-        self._add(compare_counts(partition, counts, recovered=recovered))
+        for partition, counts in counted.items():
+            self._records += counts.records
+            self._add(_wrong_sums(partition, counts, cursors[partition]))
 
-    async def _counts(self, partition: int) -> Counts:
+    async def _counts(self, cursors: Mapping[int, Cursor]) -> dict[int, Counts]:
+        self._tell(Reached(None, "counting records", 0, sum(cursor.next_offset for cursor in cursors.values())))
         async with self._pool.acquire() as connection, connection.transaction(readonly=True):
             await connection.execute("set local transaction_timeout = 0")
-            return Counts(**dict(await fetch_one(connection, _Q["audit_counts"], partition, timeout=COUNT_SECONDS)))
+            rows = await connection.fetch(_Q["audit_counts"], list(cursors), timeout=COUNT_SECONDS)
+        found = {row["raw_partition"]: row for row in rows}
+        return {
+            partition: msgspec.convert(dict(_unrecovered(found.get(partition), cursor)), Counts)
+            for partition, cursor in cursors.items()
+        }
 
     async def _account(self, partition: int, cursor: Cursor, letters: datetime) -> None:
         """Account for every offset between the log's start and the cursor."""
@@ -328,3 +337,19 @@ class _Audit:
             self._found += 1
             if len(self._differences) < LISTED:
                 self._differences.append(difference)
+
+
+def _wrong_sums(partition: int, counts: Counts, cursor: Cursor) -> list[Difference]:
+    return compare_counts(partition, counts, recovered=cursor.recovery > 0)
+
+
+def _unrecovered(now: Row | None, cursor: Cursor) -> Row:
+    """Return what a partition's row of `cursors` says now, if no recovery has touched it since it was `cursor`.
+
+    Raises:
+        OperatorError: one has.
+
+    """
+    if now is None or now["recovery"] != cursor.recovery or now["recover_until"] is not None:
+        raise OperatorError("a recovery began meanwhile: run the audit again when it is done")
+    return now

@@ -165,7 +165,7 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "audit_events": (IDS,),
     "audit_tombstones": (P, 0, ROWS - 100),
     "audit_batches": (P, 0, OFFSETS, TIMES, 4000),
-    "audit_counts": (P,),
+    "audit_counts": ([P],),
     "audit_dead_letters": (P,),
     "audit_elsewhere": (P, 0, OFFSETS, S),
     "audit_refused": (P, 0, 1000, 2000),
@@ -288,6 +288,9 @@ async def test_no_statement_reads_a_whole_table(database_url: str) -> None:
         for name in ("count_silent", "count_silent_unfinished"):
             kinds = [node["Node Type"] for node in _nodes(plans[name]) if node.get("Relation Name") == "shipments"]
             assert kinds == ["Index Only Scan", "Index Scan"], "whole hours are counted without a look at the rows"
+        counting = await _explain(connection, load_queries("operators.audit")["audit_counts"], list(range(12)))
+        read = Counter(node["Relation Name"] for node in _nodes(counting) if "Relation Name" in node)
+        assert read == {"cursors": 1, "observations": 1, "outputs": 1}, "all partitions are counted in one reading"
         bare = {
             "custom": await _explain(connection, UNINDEXED),
             "generic": await _generic_plan(connection, UNINDEXED, 0),

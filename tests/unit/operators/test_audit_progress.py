@@ -21,7 +21,14 @@ def test_elsewhere_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatc
     assert lines == [{"partition": 3, "doing": "comparing shipments", "done": done, "total": 20} for done in (5, 10)]
 
 
-def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        (Reached(4, "reading shipment.state", 20, 20), "partition 4, reading shipment.state"),
+        (Reached(None, "counting records", 0, 20), "counting records"),
+    ],
+)
+def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch, reached: Reached, said: str) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -31,5 +38,6 @@ def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", written := Terminal())
     with audit_progress.shown() as tell:
         tell(Reached(3, "comparing shipments", 5, 20))
-        tell(Reached(4, "reading shipment.state", 20, 20))
-    assert "partition 4, reading shipment.state" in written.getvalue()
+        tell(reached)
+    assert said in written.getvalue()
+    assert "None" not in written.getvalue()
