@@ -17,7 +17,6 @@ from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.decisions.anomalies import (
     INSTEAD,
-    AnomalyState,
     Chosen,
     Standing,
     Wanted,
@@ -36,6 +35,7 @@ from operators.decisions.known_shipment import KnownShipment, load
 from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment
 from operators.shared.operator_log import operator_name
+from processor.core.anomaly_states import AnomalyState
 from runtime.appending import open_appender
 from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.settings import Settings

@@ -1,18 +1,16 @@
 """Anomalies: which there are and how each stands. That is not stored; it follows from the shipment's observations."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
 from operators.shared.errors import OperatorError
-from processor.core.errors import StoredRowError
-from processor.core.state import Shipment
+from processor.core.anomaly_states import AnomalyState
+from processor.storage.anomaly_states import read_anomaly, states_of
 from processor.storage.shipments import LOADED_BYTES
-from processor.storage.store import Store
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.events import Anomaly
@@ -27,17 +25,6 @@ _MARK: Final = "/anomaly/"
 _ORDER: Final = ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
 _END: Final = datetime.max.replace(tzinfo=UTC)
 _Q: Final = load_queries("operators.decisions")
-_read_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
-
-
-class AnomalyState(StrEnum):
-    """How an anomaly stands."""
-
-    OPEN = "open"
-    SETTLED = "settled"
-    """What was refused counts now, or is understood, without an operator's word about it."""
-    DISMISSED = "dismissed"
-    ACCEPTED = "accepted"
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -86,35 +73,6 @@ INSTEAD: Final = {
     AnomalyKind.SHIPMENT_CHANGED: "the record stays with its first shipment; `waybill anomalies dismiss` it",
 }
 """What to do about an anomaly that cannot be accepted."""
-
-
-def state_of(
-    anomaly: Anomaly, shipment: Shipment | None, *, taken_in: bool = False
-) -> tuple[AnomalyState, bytes | None]:
-    """Say how an anomaly stands, and the digest of the record it refused.
-
-    `taken_in`: the record was read again, and is kept since.
-    """
-    if shipment is None:
-        return AnomalyState.OPEN, None
-    dismissed = AnomalyState.DISMISSED if anomaly.id in shipment.dismissed else AnomalyState.OPEN
-    record = next((digest for digest, name in shipment.anomalies.items() if name == anomaly.id), None)
-    match anomaly.kind:
-        case AnomalyKind.ILLEGAL_TRANSITION:
-            refused = shipment.records.get(record) if record else None
-            entry = shipment.timeline.find(refused.reading_digest) if refused else None
-            if entry is None:
-                return AnomalyState.SETTLED, record
-            if entry.accepted:
-                return AnomalyState.ACCEPTED if entry.forced else AnomalyState.SETTLED, record
-            return dismissed, record
-        case AnomalyKind.UNKNOWN_STATUS:
-            understood = record is None or shipment.records[record].known
-            return AnomalyState.SETTLED if understood else dismissed, record
-        case AnomalyKind.HISTORY_LIMIT:
-            return AnomalyState.SETTLED if taken_in else dismissed, record
-        case _:
-            return dismissed, record
 
 
 def shipment_of(anomaly_id: str) -> str:
@@ -249,40 +207,7 @@ def decision_on(standing: Standing, by: str, reason: str, *, accepting: bool) ->
 
 
 async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Standing]:
-    read = [(_anomaly(row), row["recorded_at"]) for row in rows]
+    read = [(read_anomaly(row), row["recorded_at"]) for row in rows]
     chosen = [(anomaly, recorded_at) for anomaly, recorded_at in read if wanted.holds(anomaly)]
-    beyond = {_raw(anomaly) for anomaly, _ in chosen if anomaly.kind is AnomalyKind.HISTORY_LIMIT}
-    taken_in = await _taken_in(pool, beyond)
-    states: dict[str, tuple[AnomalyState, bytes | None]] = {}
-    left = list(dict.fromkeys(anomaly.shipment_id for anomaly, _ in chosen))
-    while left:
-        shipments, seen = await Store(pool).load_some(left, LOADED_BYTES)
-        here, left = set(left[:seen]), left[seen:]
-        states |= {
-            anomaly.id: state_of(anomaly, shipments.get(anomaly.shipment_id), taken_in=_raw(anomaly) in taken_in)
-            for anomaly, _ in chosen
-            if anomaly.shipment_id in here
-        }
+    states = await states_of(pool, [anomaly for anomaly, _ in chosen], LOADED_BYTES)
     return [Standing(anomaly, states[anomaly.id][0], at, states[anomaly.id][1]) for anomaly, at in chosen]
-
-
-def _raw(anomaly: Anomaly) -> tuple[int, int]:
-    return anomaly.raw.partition, anomaly.raw.offset
-
-
-async def _taken_in(pool: Pool, raw: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Return those of raw records that were read again, and are kept since."""
-    if not raw:
-        return set()
-    async with pool.acquire() as connection:
-        rows = await connection.fetch(_Q["taken_in"], *map(list, zip(*raw, strict=True)))
-    return {(row["raw_partition"], row["raw_offset"]) for row in rows}
-
-
-def _anomaly(row: Any) -> Anomaly:
-    try:
-        found: Anomaly = _read_anomaly(row["value"])
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        place = f"{row['raw_partition']}:{row['cause_offset']}/{row['ordinal']}"
-        raise StoredRowError(f"the anomaly at {place}", error) from error
-    return found

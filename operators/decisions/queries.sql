@@ -59,12 +59,3 @@ and (recorded_at, incarnation, raw_partition, cause_offset, ordinal)
     < ($3::timestamptz, $4::bigint, $5::integer, $6::bigint, $7::integer)
 order by recorded_at desc, incarnation desc, raw_partition desc, cause_offset desc, ordinal desc
 limit $8
-
--- name: taken_in
--- Of raw records, those that were read again and are kept since.
-select raw.raw_partition, raw.raw_offset
-from unnest($1::integer[], $2::bigint[]) as raw (raw_partition, raw_offset)
-where exists (
-    select from observations
-    where replay_of_partition = raw.raw_partition and replay_of_offset = raw.raw_offset and kept
-)

@@ -207,6 +207,15 @@ set retired_at = $2, resting_status = status, personal = $3::json, description =
     ), '{}')
 where shipment_id = any ($1::text[])
 
+-- name: taken_in
+-- Of raw records, those that were read again and are kept since.
+select raw.raw_partition, raw.raw_offset
+from unnest($1::integer[], $2::bigint[]) as raw (raw_partition, raw_offset)
+where exists (
+    select from observations
+    where replay_of_partition = raw.raw_partition and replay_of_offset = raw.raw_offset and kept
+)
+
 -- name: sizes_between
 -- How much each cause's outputs come to, without reading them: of what is stored apart, PostgreSQL knows the length.
 -- An event is published with the names of its values, some 700 bytes.

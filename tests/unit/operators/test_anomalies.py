@@ -6,11 +6,12 @@ from datetime import UTC, timedelta
 import msgspec
 import pytest
 
-from operators.decisions.anomalies import AnomalyState, shipment_of, state_of
+from operators.decisions.anomalies import shipment_of
 from operators.decisions.decide import observation_of, write
 from operators.decisions.known_shipment import KnownShipment
 from operators.decisions.set_status import in_words, verdict_on
 from operators.shared.errors import OperatorError
+from processor.core.anomaly_states import AnomalyState, state_of
 from processor.core.plan import Plan, Planner
 from processor.core.reading import read
 from processor.core.state import Shipment

@@ -11,11 +11,13 @@ import pytest
 from operators.audit import pages as auditing
 from operators.audit.pages import Comparing, read_page
 from operators.decisions import anomalies
-from operators.decisions.anomalies import AnomalyState, Wanted
+from operators.decisions.anomalies import Wanted
 from operators.replay.preview import Preview
+from processor.core.anomaly_states import AnomalyState
 from processor.core.errors import StoredRowError
 from processor.core.reading import Read
 from processor.core.state import Shipment, new_shipment
+from processor.storage import anomaly_states
 from processor.storage.shipments import LOADED_BYTES
 from schemas.couriers import COURIERS
 from tests.hot_parcels import START
@@ -49,7 +51,7 @@ async def test_anomalies_are_judged_with_as_much_as_a_piece_of_a_batch(monkeypat
             seen = names[: most // HEAVY + 1]
             return {name: shipment for name in seen if name != "dash:5"}, len(seen)
 
-    monkeypatch.setattr(anomalies, "Store", Store)
+    monkeypatch.setattr(anomaly_states, "Store", Store)
     rows = [
         {"value": msgspec.json.encode(msgspec.structs.replace(anomaly, shipment_id=f"dash:{number}", id=f"a{number}"))}
         for number in range(8)
