@@ -50,8 +50,8 @@ class Spool:
         """Work on the file in its one thread."""
         self._file = file
         self._thread = thread
-        self._max_bytes = max_bytes
-        self._max_age = max_age
+        self.max_bytes = max_bytes
+        self.max_age = max_age
         self._now_ms = now_ms
         self.partitions = file.partitions
         """By how many partitions it is kept apart what waits for which."""
@@ -74,6 +74,11 @@ class Spool:
     def refused(self) -> int:
         """How many were set aside because Kafka refuses them for good."""
         return self._file.refused
+
+    @property
+    def bytes(self) -> int:
+        """How much it holds, with what was refused, of what counts against its limit."""
+        return self._file.bytes
 
     @property
     def oldest_age_seconds(self) -> float:
@@ -180,7 +185,7 @@ class Spool:
         group = self._next_group()
         outcomes: list[UnavailableError | None]
         try:
-            kept = await self._run(self._file.append, group.values(), self._max_bytes)
+            kept = await self._run(self._file.append, group.values(), self.max_bytes)
         except SpoolError as error:
             self._fail(str(error))
             outcomes = [UnavailableError("the spool's disk does not take it")] * len(group)
@@ -189,7 +194,7 @@ class Spool:
                 self._complained = False
                 self._failed_at = None
             else:
-                self._fail(f"it holds {self._file.bytes} bytes, its limit is {self._max_bytes}")
+                self._fail(f"it holds {self._file.bytes} bytes, its limit is {self.max_bytes}")
             outcomes = [None if each else UnavailableError("the spool is full") for each in kept]
         for decided, outcome in zip(group, outcomes, strict=True):
             self._decide(decided)
@@ -227,12 +232,12 @@ class Spool:
 
     def _full(self, partitions: Iterable[int]) -> str | None:
         """Say why nothing is taken for these partitions, if it is so."""
-        if self._file.bytes >= self._max_bytes:
-            return f"it holds {self._file.bytes} bytes, its limit is {self._max_bytes}"
+        if self._file.bytes >= self.max_bytes:
+            return f"it holds {self._file.bytes} bytes, its limit is {self.max_bytes}"
         for partition in list(partitions):
             line = self._file.lines.get(partition)
-            if line is not None and self._age(line.oldest_ms) > self._max_age.total_seconds():
-                return f"its oldest record for partition {partition} waits longer than the limit, {self._max_age}"
+            if line is not None and self._age(line.oldest_ms) > self.max_age.total_seconds():
+                return f"its oldest record for partition {partition} waits longer than the limit, {self.max_age}"
         return None
 
     def _age(self, received_ms: int | None) -> float:

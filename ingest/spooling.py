@@ -325,6 +325,9 @@ async def spooling_publisher(
     metrics.spool_records.set_function(lambda: spool.records)
     metrics.spool_oldest_age.set_function(lambda: spool.oldest_age_seconds)
     metrics.spool_refused_records.set_function(lambda: spool.refused)
+    metrics.spool_bytes.set_function(lambda: spool.bytes)
+    metrics.spool_limit.set(spool.max_bytes)
+    metrics.spool_age_limit.set(spool.max_age.total_seconds())
     async with asyncio.TaskGroup() as group:
         drain = group.create_task(publisher.keep_draining(), name="drain the spool")
         try:

@@ -15,11 +15,11 @@ import structlog
 from reconcile.api import Api
 from reconcile.errors import NotNowError
 from reconcile.line import CourierClient
-from reconcile.outcomes import Answered, AskOutcome, AskResult, Count, Failed, Refused, Throttled, Unknown
+from reconcile.outcomes import Answered, AskOutcome, Count, Failed, Refused, Throttled, Unknown
 from reconcile.store import LONG_AGO, AskLog, DueShipment, Store
 from reconcile.waiting import ATTEMPTS, delay
 from runtime.appending import Appender
-from runtime.metrics import ReconcileMetrics
+from runtime.metrics import AskResult, ReconcileMetrics
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.couriers.base import WebhookItem

@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from reconcile.errors import TooLongError
-from reconcile.told import QUANTILES, Healed, Lateness, StatusCount, Told
-from runtime.metrics import ReconcileMetrics
+from reconcile.told import Healed, Lateness, StatusCount, Told
+from runtime.metrics import LATENESS_QUANTILES, ReconcileMetrics
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.events import Event
@@ -127,5 +127,5 @@ class Watch:
         for told in found.statuses:
             self._metrics.only_by_pull.labels(told.courier, told.status).inc(told.only_by_pull)
         for late in await lateness(self._pool, now - LATENESS_SPAN, now):
-            for quantile, seconds in zip(QUANTILES, (late.p50, late.p90, late.p99), strict=True):
+            for quantile, seconds in zip(LATENESS_QUANTILES, (late.p50, late.p90, late.p99), strict=True):
                 self._metrics.webhook_lateness.labels(late.courier, quantile).set(seconds)

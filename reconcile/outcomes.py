@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
+from runtime.metrics import AskResult
 from schemas.couriers.base import WebhookItem
 
 LONGEST_HOLD: Final = 3600.0
@@ -46,17 +46,6 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 AskOutcome = Answered | Unknown | Throttled | Failed | Refused
-
-
-class AskResult(StrEnum):
-    """An ask's outcome in a word: in the table, the metrics and the summary."""
-
-    NEWS = "news"
-    NO_NEWS = "no_news"
-    NOT_FOUND = "not_found"
-    THROTTLED = "throttled"
-    FAILED = "failed"
-    REFUSED = "refused"
 
 
 class Count(msgspec.Struct, frozen=True):

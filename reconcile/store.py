@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from reconcile.errors import AlreadyAskingError
-from reconcile.outcomes import AskResult
 from reconcile.waiting import Standing
 from runtime import postgres
 from runtime.errors import UnreachableError
 from runtime.holding import ANSWER_SECONDS, watched
+from runtime.metrics import AskResult
 from runtime.postgres import DATABASE_ERRORS, Connection, Pool
 from runtime.queries import load_queries
 from runtime.settings import Settings

@@ -4,16 +4,14 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final
 
 import msgspec
 
+from runtime.metrics import LATENESS_QUANTILES
 from schemas.events import Event
 from schemas.observation import Observation
 from schemas.shipment_ids import parse_shipment_id
 from schemas.vocabulary import RANK, Source, Status
-
-QUANTILES: Final = (0.5, 0.9, 0.99)
 
 
 class StatusCount(msgspec.Struct, frozen=True):
@@ -91,7 +89,7 @@ class Told:
     def lateness(self) -> tuple[Lateness, ...]:
         """Return how late each courier's webhooks came."""
         return tuple(
-            Lateness(courier, len(late), *(round(quantile(sorted_, share), 3) for share in QUANTILES))
+            Lateness(courier, len(late), *(round(quantile(sorted_, share), 3) for share in LATENESS_QUANTILES))
             for courier, late in sorted(self._late.items())
             for sorted_ in [sorted(late)]
         )

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from reconcile.outcomes import AskResult
 from runtime.backoff import doubled
+from runtime.metrics import AskResult
 
 LONGEST_REST: Final = timedelta(days=7)
 """The longest a shipment is left alone: a dead one costs a request a week."""

@@ -1,7 +1,7 @@
 """Every metric, declared once. A process has its own registry with the metrics of its part."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
@@ -22,13 +22,16 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from schemas.couriers import COURIERS
-from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome
+from schemas.vocabulary import AnomalyKind, DeadLetterReason, Outcome, Status
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """A request takes a few milliseconds; the publish timeout (2 s) bounds it."""
 
 COMMIT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 5.0, 15.0)
 """A commit takes 2 to 40 ms; the Kafka transaction's timeout (15 s) bounds it."""
+
+LATENESS_QUANTILES: Final = (0.5, 0.9, 0.99)
+"""Half of the webhooks, nine of ten, and all but one of a hundred."""
 
 DELAY_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 14400.0)
 """Tens of milliseconds when all is well, hours behind an outage."""
@@ -99,6 +102,17 @@ class ClaimReason(StrEnum):
     """A store could not be reached, or a connection to it broke."""
 
 
+class AskResult(StrEnum):
+    """What came of asking a courier about a shipment: in the table, the metrics and the summary."""
+
+    NEWS = "news"
+    NO_NEWS = "no_news"
+    NOT_FOUND = "not_found"
+    THROTTLED = "throttled"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
 def new_registry() -> CollectorRegistry:
     """Make a process's registry, with `waybill_build_info` and the process's own figures."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -150,6 +164,21 @@ class IngestMetrics:
         self.spool_refused_records = Gauge(
             "waybill_ingest_spool_refused_records",
             "Records in the spool that Kafka refused for good: an operator sends them again or drops them.",
+            registry=registry,
+        )
+        self.spool_bytes = Gauge(
+            "waybill_ingest_spool_bytes",
+            "How much the spool holds of what counts against its limit.",
+            registry=registry,
+        )
+        self.spool_limit = Gauge(
+            "waybill_ingest_spool_limit_bytes",
+            "How much the spool may hold before the door answers 503; 0 without a spool.",
+            registry=registry,
+        )
+        self.spool_age_limit = Gauge(
+            "waybill_ingest_spool_age_limit_seconds",
+            "How long a record may wait in the spool before the door answers 503; 0 without a spool.",
             registry=registry,
         )
 
@@ -214,6 +243,42 @@ class ProcessorMetrics:
             ["partition"],
             registry=registry,
         )
+        self.assigned_partitions = Gauge(
+            "waybill_processor_assigned_partitions",
+            "How many partitions of the raw topic this process works on.",
+            registry=registry,
+        )
+        self.raw_partitions = Gauge(
+            "waybill_processor_raw_partitions",
+            "How many partitions the raw topic has, as this process has last seen.",
+            registry=registry,
+        )
+        self.open_dead_letters = Gauge(
+            "waybill_processor_open_dead_letters",
+            "Dead letters about which nobody has decided, among the newest; counted by one process: take the maximum.",
+            ["reason"],
+            registry=registry,
+        )
+        self.open_anomalies = Gauge(
+            "waybill_processor_open_anomalies",
+            "Anomalies that are neither settled nor decided about, among the newest; counted by one process: take the "
+            "maximum.",
+            ["kind"],
+            registry=registry,
+        )
+        self.silent_shipments = Gauge(
+            "waybill_processor_silent_shipments",
+            "Shipments under way without an event for WAYBILL_RECONCILE_STALE_AFTER, up to an hour more; "
+            "counted by one process: take the maximum.",
+            ["courier"],
+            registry=registry,
+        )
+        self.counted = Gauge(
+            "waybill_processor_counted_timestamp_seconds",
+            "When the open dead letters and anomalies and the silent shipments were last counted, in seconds since the "
+            "epoch; 0 in a process that does not count them.",
+            registry=registry,
+        )
         self.event_delay = Delays(
             "waybill_processor_event_delay_seconds",
             "From a webhook received to its event committed.",
@@ -250,6 +315,27 @@ class ProcessorMetrics:
             self.store_up.labels(store)
         for why in ClaimReason:
             self.claims.labels(why)
+        self.show_nothing_counted()
+
+    def show_counted(
+        self,
+        dead_letters: Mapping[str, int],
+        anomalies: Mapping[str, int],
+        silent: Mapping[str, int],
+        at: float,
+    ) -> None:
+        """Show what was counted in PostgreSQL at a time, in seconds since the epoch. What is not named is 0."""
+        for reason in DeadLetterReason:
+            self.open_dead_letters.labels(reason).set(dead_letters.get(reason, 0))
+        for kind in AnomalyKind:
+            self.open_anomalies.labels(kind).set(anomalies.get(kind, 0))
+        for courier in COURIERS:
+            self.silent_shipments.labels(courier).set(silent.get(courier, 0))
+        self.counted.set(at)
+
+    def show_nothing_counted(self) -> None:
+        """Show zeros: this process does not count."""
+        self.show_counted({}, {}, {}, 0.0)
 
     def show_partition(
         self,
@@ -279,7 +365,7 @@ def _is_now(state: Callable[[], PartitionActivity], wanted: PartitionActivity) -
 
 
 class ReconcileMetrics:
-    """The metrics of asking couriers."""
+    """The metrics of asking couriers. Every set of labels is there from the start."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
@@ -324,3 +410,12 @@ class ReconcileMetrics:
             ["courier", "quantile"],
             registry=registry,
         )
+        for courier in COURIERS:
+            for by_courier in (self.records, self.due, self.healed):
+                by_courier.labels(courier)
+            for outcome in AskResult:
+                self.asks.labels(courier, outcome)
+            for status in Status:
+                self.only_by_pull.labels(courier, status)
+            for quantile in LATENESS_QUANTILES:
+                self.webhook_lateness.labels(courier, quantile)

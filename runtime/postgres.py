@@ -56,6 +56,14 @@ OPERATOR_SESSION: Final = {**SESSION, "idle_in_transaction_session_timeout": "1m
 """An operator's command folds histories between two pages of an answer, on whatever machine it runs and beside whatever
 else. No worker waits for what it holds meanwhile."""
 
+COUNTING: Final = "processor-counts"
+"""The connection over which a processor counts what waits for people."""
+
+COUNTING_SESSION: Final = {**SESSION, "statement_timeout": "5s", "default_transaction_read_only": "on"}
+"""Beside the batches: each statement takes milliseconds, and one that does not is given up."""
+
+_SESSIONS: Final = {OPERATOR: OPERATOR_SESSION, COUNTING: COUNTING_SESSION}
+
 UNBOUNDED: Final = {"idle_in_transaction_session_timeout": "0", "transaction_timeout": "0"}
 """For migrations: building an index may take long."""
 
@@ -197,7 +205,7 @@ def _options(settings: Settings, process: str, *, unbounded: bool = False) -> di
         "timeout": CONNECT_SECONDS,
         "command_timeout": None if unbounded else COMMAND_SECONDS,
         "server_settings": {
-            **(OPERATOR_SESSION if process == OPERATOR else SESSION),
+            **_SESSIONS.get(process, SESSION),
             **(UNBOUNDED if unbounded else {}),
             "application_name": f"waybill-{process}",
         },

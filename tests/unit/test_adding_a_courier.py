@@ -31,7 +31,8 @@ from processor.core.reading import read
 from reconcile.api import Api, couriers_asked, lacking
 from reconcile.asking import CourierLoop
 from reconcile.line import CourierClient, open_session
-from reconcile.outcomes import AskResult, Count
+from reconcile.outcomes import Count
+from runtime.metrics import AskResult
 from runtime.settings import load_settings, settings_in_force
 from schemas.couriers import COURIERS, Courier
 from schemas.couriers.base import NotFound

@@ -11,10 +11,10 @@ import pytest
 from reconcile import waiting
 from reconcile.asking import OVERLAP, AskingContext, CourierLoop
 from reconcile.errors import NotNowError
-from reconcile.outcomes import Answered, AskOutcome, AskResult, Count, Failed, Refused, Throttled, Unknown
+from reconcile.outcomes import Answered, AskOutcome, Count, Failed, Refused, Throttled, Unknown
 from reconcile.store import LONG_AGO, DueShipment
 from reconcile.waiting import ATTEMPTS, Standing
-from runtime.metrics import ReconcileMetrics, new_registry
+from runtime.metrics import AskResult, ReconcileMetrics, new_registry
 from runtime.settings import Settings, load_settings
 from schemas.couriers import COURIERS
 from schemas.couriers.base import WebhookItem

@@ -6,7 +6,6 @@ import pytest
 
 from reconcile.outcomes import (
     LONGEST_HOLD,
-    AskResult,
     Count,
     Failed,
     Refused,
@@ -14,6 +13,7 @@ from reconcile.outcomes import (
     outcome_of_status,
     read_retry_after,
 )
+from runtime.metrics import AskResult
 
 NOW = datetime(2026, 11, 1, 8, tzinfo=UTC)
 

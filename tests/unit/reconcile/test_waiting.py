@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devstack.couriers.simulator import busiest
-from reconcile.outcomes import AskResult
 from reconcile.waiting import (
     FIRST_COOLING,
     FIRST_DELAY,
@@ -24,6 +23,7 @@ from reconcile.waiting import (
     Standing,
     delay,
 )
+from runtime.metrics import AskResult
 
 HOURS = timedelta(hours=1)
 STALE = 6 * HOURS
