@@ -58,9 +58,9 @@ begin
             ('outputs',               own,      letters,  'select, delete', '',         ''),
             ('cursors',               own,      'select', counted,          '',         ''),
             ('applied_commands',      own,      'select', 'select, delete', '',         ''),
-            ('replay_jobs',           '',       written,  'select, delete', '',         ''),
+            ('replay_jobs',           'select', written,  'select, delete', '',         ''),
             ('replay_positions',      '',       written,  'select',         '',         ''),
-            ('dead_letter_decisions', '',       written,  'select, delete', '',         ''),
+            ('dead_letter_decisions', 'select', written,  'select, delete', '',         ''),
             ('operator_log',          'select', noted,    noted,            '',         ''),
             ('reconcile_asks',        '',       'select', '',               own,        ''),
             ('schema_migrations',     'select', 'select', 'select',         'select',   '')

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from processor import backlog
+from processor import backlog, counts
 from processor.core.cursor import Stream
 from processor.group import Group
 from processor.health import Condition, Health
@@ -99,11 +99,20 @@ async def _process(shared: Shared, watching: asyncio.Task[None], groups: list[Gr
     group = Group(shared)
     groups.append(group)
     shared.consumer.subscribe([shared.stream.raw_topic], listener=group)
+    shared.metrics.raw_partitions.set(shared.stream.partitions)
+    shared.metrics.assigned_partitions.set_function(lambda: len(group.workers))
     looking = asyncio.create_task(backlog.watch(shared, group))
+    counting = asyncio.create_task(counts.watch(shared, group))
     try:
         if await _unless(stop, _started(shared)) is None:
             return
-        ends: list[asyncio.Future[Any]] = [group.failed, watching, looking, *kafka.background(shared.consumer)]
+        ends: list[asyncio.Future[Any]] = [
+            group.failed,
+            watching,
+            looking,
+            counting,
+            *kafka.background(shared.consumer),
+        ]
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopping, *ends), return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +123,7 @@ async def _process(shared: Shared, watching: asyncio.Task[None], groups: list[Gr
         if not stop.is_set():
             raise UnreachableError(f"the consumer or a watch has ended by itself: {_why_ended(ends)}")
     finally:
-        await _end(looking)
+        await asyncio.gather(_end(looking), _end(counting))
         await group.stop()
         groups.remove(group)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from operators.shared import operator_log as journal
+from processor.counts import counted
 from runtime.postgres import open_pool
 from schemas.observation import Decision
 from schemas.partitioning import partition_of
@@ -89,6 +91,13 @@ async def newest_states(system: System) -> dict[str, Any]:
 async def events(system: System) -> list[Any]:
     """Return everything published on `shipment.events`."""
     return [msgspec.json.decode(record.value) for record in await system.read(Topic.EVENTS)]
+
+
+async def assert_counted(system: System) -> None:
+    """What a processor counts for its metrics is what the operators' lists show as open."""
+    found = await counted(system.settings)
+    assert found.dead_letters == Counter(each["reason"] for each in await asked(system, "dlq", "list"))
+    assert found.anomalies == Counter(each["kind"] for each in await asked(system, "anomalies", "list"))
 
 
 async def everything_stored(system: System) -> str:

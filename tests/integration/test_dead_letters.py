@@ -12,6 +12,7 @@ from operators.dead_letters.letters import LetterSelection, LetterState
 from operators.dead_letters.redrive import Redrive, choose
 from operators.dead_letters.stored_letters import letters
 from operators.shared import outcomes as outcomes_module
+from processor.counts import counted
 from runtime.appending import open_appender
 from runtime.postgres import open_pool
 from schemas.topics import Topic
@@ -19,6 +20,7 @@ from tests.integration.commands import run_here
 from tests.integration.operating import (
     asked,
     assert_conserved,
+    assert_counted,
     events,
     misrouted,
     process_broken,
@@ -61,6 +63,7 @@ async def test_a_redrive_mends_exactly_what_can_be_read_beside_live_traffic(syst
     (wrong,) = await asked(system, "dlq", "list", "--reason", "misrouted", "--courier", "dash")
     shown = await asked(system, "dlq", "show", wrong["at"])
     assert (shown["today"]["readable"], shown["today"]["shipment_id"], shown["body"]) == (True, "dash:LOST", None)
+    await assert_counted(system)
     before = await events(system)
     async with running(system):
         planned = await asked(system, "dlq", "redrive", "--dry-run")
@@ -77,6 +80,7 @@ async def test_a_redrive_mends_exactly_what_can_be_read_beside_live_traffic(syst
     assert {each["type"] for each in fresh} == {"shipment.status_changed"}
     (left,) = await asked(system, "dlq", "list")
     assert (left["reason"], left["state"], left["at"] != left["record"]) == ("invalid_json", "open", True)
+    await assert_counted(system)
     await assert_conserved(system)
     await waybill(system, "audit", "--all")
     await _look_and_drop(system, left["at"], left["record"])
@@ -88,6 +92,7 @@ async def _look_and_drop(system: System, at: str, record: str) -> None:
     assert (await asked(system, "dlq", "drop", at, "--dry-run"))["dropped"] is False
     assert (await asked(system, "dlq", "drop", at, "--reason", "a test's", "--yes"))["dropped"] is True
     assert await asked(system, "dlq", "list") == []
+    await assert_counted(system)
     everything = await asked(system, "dlq", "list", "--all")
     assert [each["state"] for each in everything].count("mended") == PARCELS + 1
     (dropped,) = (each for each in everything if each["state"] == "dropped")
@@ -158,6 +163,7 @@ async def test_without_a_processor_it_says_so_and_a_second_run_appends_under_the
             assert "as soon as a processor runs" in (done.stopped or "")
         assert {each.state async for each in letters(pool, LetterSelection())} == {LetterState.WAITING}
         assert [each["state"] for each in await asked(system, "dlq", "list")] == ["waiting"] * 3
+        assert not (await counted(system.settings)).dead_letters
         assert len(await system.read(Topic.RAW)) == raw + 6
         async with running(system):
             await until(system.caught_up)

@@ -17,6 +17,7 @@ from tests.field import body_of, load_cases
 from tests.integration.operating import (
     asked,
     assert_conserved,
+    assert_counted,
     events,
     everything_stored,
     misrouted,
@@ -66,6 +67,7 @@ async def test_accepting_and_dismissing(system: System) -> None:
             "dash:WORD": "unknown_status",
             "dash:NOBODY": "unknown_status",
         }
+        await assert_counted(system)
         yes, no, word, nobody = (listed[f"dash:{name}"]["id"] for name in ("YES", "NO", "WORD", "NOBODY"))
         planned = await asked(system, "anomalies", "accept", yes, "--reason", "the driver called", "--dry-run")
         assert (planned["predicted"]["type"], planned["predicted"]["status"]) == ("shipment.corrected", "FAILED")
@@ -80,6 +82,7 @@ async def test_accepting_and_dismissing(system: System) -> None:
     assert [each["id"] for each in await asked(system, "anomalies", "list", "--courier", "dash")] == [word]
     (only,) = await asked(system, "anomalies", "list", "--all", "--shipment", "O-NO", "--kind", "illegal_transition")
     assert (only["id"], only["state"]) == (no, "dismissed")
+    await assert_counted(system)
     await _still_so_after_a_restart(system, yes)
 
 

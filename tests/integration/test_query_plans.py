@@ -78,6 +78,7 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
     "mark_retired": (IDS, NOW, "{}"),
     "retire_observations": (IDS, P, 0, ROWS, ROWS),
     "retire_outputs": (IDS, 0, ROWS),
+    "taken_in": (PARTS, OFFSETS),
     # health
     "standbys_waited_for": (2.0,),
     "commit_nothing": (),
@@ -95,6 +96,11 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
 }
 
 OTHERS: Final[dict[str, tuple[Any, ...]]] = {
+    # counts
+    "newest_dead_letters": (2000,),
+    "settled_dead_letters": (ZEROS, PARTS, OFFSETS, TIMES),
+    "newest_anomalies": (1000,),
+    "silent_by_courier": (timedelta(hours=6), 50_000),
     "log_deed": ("ani", "command", "{}"),
     "log_decisions": (["ani"], "command", ["{}"]),
     "find_shipment": (S, 20),
@@ -119,7 +125,6 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "stored_of_shipment": (S,),
     "page_of_anomalies": (MONTH_AGO, NOW, 0, P, 5, 0, PAGE, ["illegal_transition"], ["dash"]),
     "anomalies_of_shipment": (S, MONTH_AGO, NOW, 0, P, 5, 0, PAGE),
-    "taken_in": (PARTS, OFFSETS),
     # retention
     "silent_shipments": (LONG_AGO, LONG_AGO - timedelta(days=5), S, PAGE),
     "count_silent": (LONG_AGO,),
