@@ -1,12 +1,15 @@
 """The admin port, over real HTTP, and the metrics it shows."""
 
 from collections.abc import Callable
+from math import prod
 
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.metrics_page import labels_of, registries
+from ingest.app import ANSWERS
 from runtime.admin import admin_server
 from runtime.errors import SetupError
 from runtime.metrics import ClaimReason, IngestMetrics, PartitionActivity, ProcessorMetrics, StoreName, new_registry
@@ -99,6 +102,19 @@ def test_every_set_of_labels_of_the_processor_is_there_from_the_start() -> None:
     ):
         assert {key[1] for key in everything if key[0] == name} == set(words)
         assert {value for key, value in everything.items() if key[0] == name} == {0.0}
+
+
+@pytest.mark.parametrize("process", ["ingest", "processor", "reconcile"])
+def test_every_labelled_metric_has_all_its_sets_of_labels_at_0_from_the_start(process: str) -> None:
+    """As many as its labels' values come to, multiplied; the door's codes differ where no courier is known."""
+    for family in registries()[process].collect():
+        if not family.name.startswith("waybill_") or family.type in {"histogram", "info"}:
+            continue
+        values = [len(each) for each in labels_of(family).values()]
+        expected = len(ANSWERS) * len(COURIERS) + 4 if family.name == "waybill_ingest_requests" else prod(values)
+        assert len(family.samples) == expected, family.name
+        if family.name != "waybill_processor_partition_state":
+            assert {sample.value for sample in family.samples} == {0.0}, family.name
 
 
 def test_a_partition_shows_one_state_while_it_is_assigned_and_nothing_afterwards() -> None:
