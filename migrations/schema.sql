@@ -186,13 +186,18 @@ create table outputs (
     recorded_at timestamp with time zone not null,
     incarnation bigint not null default 0,
     anomaly_kind text,
+    reason text not null default ''::text,
+    courier text not null default ''::text,
+    replay_of_partition integer,
+    replay_of_offset bigint,
     constraint outputs_pkey PRIMARY KEY (raw_partition, incarnation, cause_offset, ordinal)
 ) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_analyze_scale_factor=0.02, autovacuum_freeze_min_age=0, autovacuum_vacuum_insert_threshold=50000);
 
 CREATE INDEX outputs_anomalies ON outputs USING btree (recorded_at) WHERE topic = 'shipment.anomalies'::text;
 CREATE INDEX outputs_anomalies_of_shipment ON outputs USING btree (shipment_id) WHERE topic = 'shipment.anomalies'::text;
-CREATE INDEX outputs_dead_letters ON outputs USING btree (recorded_at) WHERE topic = 'courier.webhooks.raw.dlq'::text;
+CREATE INDEX outputs_dead_letters_told ON outputs USING btree (recorded_at, reason, courier) WHERE topic = 'courier.webhooks.raw.dlq'::text;
 CREATE INDEX outputs_of_shipment ON outputs USING btree (shipment_id, version) WHERE version IS NOT NULL;
+CREATE INDEX outputs_read_again ON outputs USING btree (replay_of_partition, replay_of_offset) WHERE replay_of_offset IS NOT NULL;
 
 comment on table outputs is 'What else each raw record published, to the byte: anomalies, dead letters, tombstones. A claim publishes again from here.';
 comment on column outputs.raw_partition is 'The partition, of the raw record and of the output.';
@@ -207,6 +212,10 @@ comment on column outputs.version is 'Of an event: its version.';
 comment on column outputs.recorded_at is 'When it was recorded, by PostgreSQL''s clock.';
 comment on column outputs.incarnation is 'The incarnation of the raw record''s coordinates.';
 comment on column outputs.anomaly_kind is 'Of an anomaly: its kind. Null where an older version stored it.';
+comment on column outputs.reason is 'Of a dead letter: why it is one. Empty where a version without this column stored it: then the headers tell.';
+comment on column outputs.courier is 'Of a dead letter: its courier. Empty where the record named none, or what can be no courier''s name.';
+comment on column outputs.replay_of_partition is 'Of a dead letter that was read again: the root record''s partition.';
+comment on column outputs.replay_of_offset is 'Of a dead letter that was read again: the root record''s offset.';
 
 create table reconcile_asks (
     shipment_id text not null,

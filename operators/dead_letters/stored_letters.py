@@ -18,6 +18,10 @@ from schemas.times import EARLIEST, LATEST, milliseconds, read_time
 PAGE: Final = 1_000
 """Letters asked for at once, without their bodies."""
 
+COUNTED: Final = 10_000
+"""Letters that are looked at to count the open ones: some tenths of a second, and more than anybody decides about
+singly."""
+
 _Q: Final = load_queries("operators.dead_letters")
 _unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
 _END: Final = datetime.max.replace(tzinfo=UTC)
@@ -43,30 +47,42 @@ async def letters(pool: Pool, selection: LetterSelection) -> AsyncGenerator[Lett
             if selection.holds(letter):
                 yield letter
         return
-    seen: set[Place] = set()
-    async with aclosing(pages(pool, selection.since)) as all_:
+    # What an older version stored beside this one has its reason and courier in the headers alone.
+    reasons, couriers = ([*each, ""] if each else [] for each in (selection.reasons, selection.couriers))
+    async with aclosing(_pages(pool, "page_of_selected_letters", reasons, couriers, selection.since)) as all_:
         async for page in all_:
-            fresh = {letter.root: letter for letter in reversed(page) if letter.root not in seen}
-            seen |= fresh.keys()
-            wanted = [each for each in page if fresh.get(each.root) is each and selection.holds(each)]
             async with pool.acquire() as connection:
-                judged = await _judged(connection, wanted)
+                judged = await _judged(connection, [each for each in page if selection.holds(each)])
             for letter in judged:
                 yield letter
 
 
-async def pages(pool: Pool, since: datetime | None = None) -> AsyncGenerator[list[Letter], None]:
+def pages(pool: Pool) -> AsyncGenerator[list[Letter], None]:
     """Return all stored letters, newest first, page by page; their state is not looked at."""
+    return _pages(pool, "page_of_dead_letters")
+
+
+async def _pages(pool: Pool, statement: str, *wanted: Any) -> AsyncGenerator[list[Letter], None]:
     before: tuple[Any, ...] = (_END, 0, 0, 0)
     while True:
         async with pool.acquire() as connection:
             current = await _incarnations(connection)
-            rows = await connection.fetch(_Q["page_of_dead_letters"], since, *before, PAGE)
+            rows = await connection.fetch(_Q[statement], *before, PAGE, *wanted)
         yield [_letter(row, current) for row in rows]
         if len(rows) < PAGE:
             return
         last = rows[-1]
         before = (last["recorded_at"], last["incarnation"], last["raw_partition"], last["cause_offset"])
+
+
+async def count_open(pool: Pool) -> dict[tuple[str, str], int]:
+    """Return how many letters are open, one for each root, by reason and courier; `""` where the record names none.
+
+    The newest are looked at, at most `COUNTED`.
+    """
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(_Q["count_open_letters"], COUNTED)
+    return {(row["reason"], row["courier"]): row["letters"] for row in rows}
 
 
 async def find(pool: Pool, name: str) -> Letter:

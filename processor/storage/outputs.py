@@ -1,5 +1,6 @@
 """Stored outputs: the exact bytes to publish, until a claim knows them published, and for replays after that."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from processor.core.outputs import Output, chunk_end
 from processor.storage.rows import read_event
 from runtime.postgres import Connections
 from runtime.queries import load_queries
+from schemas.records import AnyHeaders, coordinates, header_texts
 from schemas.stored_event import event_bytes
 from schemas.topics import Topic
 
@@ -36,7 +38,16 @@ OUTPUT_COLUMNS: Final = (
     "version",
     "anomaly_kind",
     "recorded_at",
+    "reason",
+    "courier",
+    "replay_of_partition",
+    "replay_of_offset",
 )
+
+_NAME: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""What a courier's name may be by which dead letters are looked up: an index holds it, a header may hold anything."""
+
+_NOTHING: Final = ("", "", None, None)
 
 
 class OutputChunk(msgspec.Struct, frozen=True):
@@ -77,7 +88,22 @@ def output_record(output: Output, incarnation: int) -> tuple[Any, ...]:
         output.version,
         output.anomaly and output.anomaly.kind,
         output.recorded_at,
+        *(found_by(output.headers) if output.topic is Topic.DEAD_LETTERS else _NOTHING),
     )
+
+
+def found_by(headers: AnyHeaders) -> tuple[str, str, int | None, int | None]:
+    """Return what a dead letter is looked up by: its reason, its courier, its root's partition and offset.
+
+    Empty or None: the headers have none, or what can be none. A record that was not read again has no root but itself.
+    """
+    texts = header_texts(headers)
+    courier = texts.get("courier", "")
+    try:
+        root: tuple[int | None, int | None] = coordinates(texts.get("replay-of", ""))
+    except ValueError:
+        root = None, None
+    return texts.get("dlq-reason", ""), courier if _NAME.fullmatch(courier) else "", *root
 
 
 def read_output(partition: int, row: Any) -> Output:

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 import pytest_asyncio
 
 from cli.main import main
+from processor.storage.outputs import found_by
 from runtime.errors import SetupError
 from runtime.migrations import (
     BATCHES,
@@ -23,6 +25,7 @@ from runtime.migrations import (
 )
 from runtime.postgres import OPERATOR, OPERATOR_SESSION, SESSION, connect, open_pool
 from runtime.settings import Settings, load_settings
+from schemas.records import AnyHeaders
 
 FIRST = Migration(1, "parcels", "CREATE TABLE parcels (name text); INSERT INTO parcels VALUES ('one');")
 SECOND = Migration(2, "weights", "ALTER TABLE parcels ADD weight integer;")
@@ -218,6 +221,62 @@ async def test_what_has_ended_gets_its_resting_status(settings: Settings, databa
     changed = {"dash:4": "STATUS0", "dash:5": None, "dash:7": "STATUS3"}
     rests = {1: "STATUS1", 2: "STATUS2"}
     assert found == {f"dash:{number}": rests.get(number % 4) for number in range(1, 2_505)} | changed
+
+
+NOTHING = ("", "", None, None)
+PLAIN: AnyHeaders = [("courier", b"dash"), ("item", b"1/1"), ("dlq-reason", b"misrouted"), ("dlq-detail", b"x" * 400)]
+HEADERS: list[AnyHeaders | None] = [
+    PLAIN,
+    [*PLAIN, ("replay-of", b"3:77")],
+    [("replay-of", f"{2**31 - 1}:{2**63 - 1}".encode()), *PLAIN],
+    [("replay-of", f"{2**31}:1".encode()), *PLAIN],
+    [("replay-of", f"1:{2**63}".encode()), *PLAIN],
+    [("replay-of", b"odd"), *PLAIN],
+    [("dlq-reason", b"of another letter"), ("courier", b"x"), *PLAIN, ("courier", b"kiriminaja"), ("courier", None)],
+    [("courier", b"no name"), *PLAIN[1:]],
+    [("courier", b"\xff\x00"), *PLAIN[1:]],
+    [("courier", b"c" * 70_000), *PLAIN[1:]],
+    [("courier", None), *PLAIN[1:]],
+    PLAIN[1:],
+    [*((f"{number}" * 40, b"y" * number) for number in range(300)), *PLAIN],
+    PLAIN[:2],
+    [],
+    None,
+]
+"""Headers of dead letters, ours and anybody's."""
+
+LETTERS = 2_500
+
+
+async def test_stored_dead_letters_are_found_by_what_their_headers_say(settings: Settings, database: Any) -> None:
+    await migrate(settings, tuple(each for each in load_migrations() if each.version < 22))
+    given = [HEADERS[number % len(HEADERS)] for number in range(LETTERS)]
+    packed = [None if each is None else msgspec.msgpack.encode(each) for each in given]
+    packed += [b"\x91\x92\xa7cou", b"\x01", b""]
+    await database.execute(
+        "insert into outputs (raw_partition, cause_offset, ordinal, topic, value, headers, recorded_at) "
+        "select number % 3, number, 0, 'courier.webhooks.raw.dlq', 'v', headers, timestamptz '2026-11-01 00:00Z' "
+        "+ number / 1200 * interval '1 minute' from unnest($1::bytea[]) with ordinality as given (headers, number)",
+        packed,
+    )
+    await database.execute("insert into outputs values (0, 0, 0, 'shipment.events', 'k', 'v', null, 's', 1, now())")
+    await migrate(settings, tuple(each for each in load_migrations() if each.version < 23))
+    before = "insert into outputs values (0, 9999, 0, $1, 'k', 'v', null, null, null, now())"
+    await database.execute(before, "courier.webhooks.raw.dlq")
+    other = await asyncpg.connect(settings.database_url)
+    async with database.transaction():
+        await database.execute("update outputs set value = null where cause_offset = 1")
+        filling = asyncio.create_task(migrate(settings))
+        async with asyncio.timeout(20):
+            while not await other.fetchval("select exists (select from pg_locks where not granted)"):
+                await asyncio.sleep(0.05)
+    await filling
+    await other.close()
+    rows = await database.fetch(
+        "select reason, courier, replay_of_partition, replay_of_offset from outputs order by cause_offset"
+    )
+    expected = [found_by(each or []) for each in given]
+    assert [tuple(row) for row in rows] == [NOTHING, *expected, *[NOTHING] * 4]
 
 
 async def test_a_changed_file_and_a_newer_database_are_refused(settings: Settings) -> None:

@@ -107,7 +107,9 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "page_of_log": (MONTH_AGO, "ani", PAGE),
     "page_of_log_of_shipment": (None, None, PAGE, S),
     # dead letters
-    "page_of_dead_letters": (MONTH_AGO, NOW, 0, P, 5, PAGE),
+    "page_of_dead_letters": (NOW, 0, P, 5, PAGE),
+    "page_of_selected_letters": (NOW, 0, P, 5, PAGE, ["misrouted"], ["dash"], MONTH_AGO),
+    "count_open_letters": (PAGE,),
     "dead_letters_at": ([0], PARTS, OFFSETS),
     "bodies_of_dead_letters": (ZEROS, PARTS, OFFSETS),
     "incarnations": (),
@@ -253,6 +255,11 @@ union all
 select i % 12, i, 2, 'courier.webhooks.raw.dlq', 'k'::bytea, 'value'::bytea, null, null,
     now() - i * interval '1 day' / 1500
 from generate_series(1, {ROWS}, 200) as i;
+update outputs set
+    reason = case when cause_offset % 1000 = 1 then 'misrouted' else 'unknown_shape' end, courier = 'dash',
+    replay_of_partition = case when cause_offset % 400 = 1 then raw_partition end,
+    replay_of_offset = case when cause_offset % 400 = 1 then cause_offset - 1 end
+where topic = 'courier.webhooks.raw.dlq';
 insert into applied_commands (command_id, raw_partition, raw_offset, outcome, applied_at)
 select 'job-' || i % 2 || '/' || i % 12 || ':' || i, i % 12, i, 'event', now() from generate_series(1, {ROWS}) as i;
 insert into replay_jobs (job, mode, selection, status, operator, created_at, updated_at)
@@ -293,6 +300,8 @@ async def test_no_statement_reads_a_whole_table(database_url: str) -> None:
         for name in ("count_silent", "count_silent_unfinished"):
             kinds = [node["Node Type"] for node in _nodes(plans[name]) if node.get("Relation Name") == "shipments"]
             assert kinds == ["Index Only Scan", "Index Scan"], "whole hours are counted without a look at the rows"
+        conditions = [node.get("Index Cond", "") for node in _nodes(plans["page_of_selected_letters"])]
+        assert any("reason" in each and "courier" in each for each in conditions), "the index tells which to look at"
         counting = await _explain(connection, load_queries("operators.audit")["audit_counts"], list(range(12)))
         read = Counter(node["Relation Name"] for node in _nodes(counting) if "Relation Name" in node)
         assert read == {"cursors": 1, "observations": 1, "outputs": 1}, "all partitions are counted in one reading"
