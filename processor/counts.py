@@ -9,7 +9,7 @@ statement of it.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import monotonic, time
 from typing import Any, Final, Never
 
@@ -26,7 +26,6 @@ from runtime.postgres import COUNTING, DATABASE_ERRORS, Connections, open_pool
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.events import Anomaly
-from schemas.records import AnyHeaders, coordinates, header_texts
 
 PARTITION: Final = 0
 """Whoever works on it counts: every raw topic has it."""
@@ -46,9 +45,6 @@ ANOMALIES: Final = 1_000
 SHIPMENTS: Final = 50_000
 """Silent shipments that are counted, those that fell silent last: some 20 ms of PostgreSQL."""
 
-SLICE: Final = 500
-"""Dead letters whose headers are read before the batches have their turn again: some milliseconds."""
-
 PIECE: Final = 20
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """Anomalies judged before the batches have their turn again, and how much of their shipments is loaded at once."""
@@ -56,11 +52,7 @@ PIECE_BYTES: Final = 4 * 1024 * 1024
 JUDGE_SECONDS: Final = 2.0
 """How long anomalies are judged: shipments with long histories take most. The rest, the oldest, is left out."""
 
-Place = tuple[int, int, int]
-"""Incarnation, partition and offset of a raw record."""
-
 _Q: Final = load_queries("processor", "counts.sql")
-_unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
 
 log = structlog.get_logger(__name__)
 
@@ -122,32 +114,11 @@ async def counted(settings: Settings) -> Counts:
         )
 
 
-async def open_dead_letters(pool: Connections) -> Counter[str]:
+async def open_dead_letters(pool: Connections) -> dict[str, int]:
     """Count those of the newest dead letters about which nobody has decided, one for each root, by reason."""
     async with pool.acquire() as connection:
-        rows = await connection.fetch(_Q["newest_dead_letters"], LETTERS)
-        found: dict[Place, tuple[datetime, str]] = {}
-        for start in range(0, len(rows), SLICE):
-            for row in rows[start : start + SLICE]:
-                root, reason = _root_and_reason(row)
-                found.setdefault(root, (row["recorded_at"], reason))
-            await asyncio.sleep(0)
-        roots = list(found)
-        columns = [[root[place] for root in roots] for place in range(3)]
-        times = [found[root][0] for root in roots]
-        settled = {tuple(row) for row in await connection.fetch(_Q["settled_dead_letters"], *columns, times)}
-    return Counter(reason for root, (_, reason) in found.items() if root not in settled)
-
-
-def _root_and_reason(row: Any) -> tuple[Place, str]:
-    """Return the raw record that a letter came from first, and why it is one."""
-    headers = header_texts(_unpack_headers(row["headers"]) if row["headers"] else [])
-    place = row["incarnation"], row["raw_partition"], row["cause_offset"]
-    try:
-        root = (place[0], *coordinates(headers["replay-of"])) if "replay-of" in headers else place
-    except ValueError:
-        root = place
-    return root, headers.get("dlq-reason", "")
+        rows = await connection.fetch(_Q["open_dead_letters"], LETTERS)
+    return {row["reason"]: row["letters"] for row in rows}
 
 
 async def open_anomalies(pool: Connections) -> Counter[str]:

@@ -97,8 +97,7 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
 
 OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     # counts
-    "newest_dead_letters": (2000,),
-    "settled_dead_letters": (ZEROS, PARTS, OFFSETS, TIMES),
+    "open_dead_letters": (2000,),
     "newest_anomalies": (1000,),
     "silent_by_courier": (timedelta(hours=6), 50_000),
     "log_deed": ("ani", "command", "{}"),
