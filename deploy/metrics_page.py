@@ -21,8 +21,9 @@ HEAD: Final = """# Metrics
 
 Every process shows its own at `/metrics` of its admin port, in Prometheus' text format, and beside them
 `waybill_build_info` with the label `version`, and `process_…` of the Python client (CPU, memory, open files). Every set
-of labels whose values are known is there from the start, at 0, so that no rate misses the first. What to alert on and
-what to do then: [Operating](operating.md). Written by `make schemas` from `runtime/metrics.py`.
+of labels whose values are known is there from the start, at 0, so that no rate misses the first. What to alert on, what
+to do then, and the dashboards: [Monitoring](operating.md#monitoring). Written by `make schemas` from
+`runtime/metrics.py`.
 """
 
 PORTS: Final = {

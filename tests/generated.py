@@ -1,4 +1,4 @@
-"""Every file that is made from the code: schemas, examples, the OpenAPI document, drawings, the courier shown, metrics.
+"""Every file that is made from the code: schemas, examples, the OpenAPI document, drawings, pages, dashboards.
 
 `python -m tests.generated` writes them, run by `make schemas`; `tests/unit/test_generated.py` fails when a file and the
 code differ.
@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from deploy import metrics_page
+from deploy import dashboards, metrics_page
 from ingest import openapi
 from schemas import export
 from tests.unit import layers
@@ -29,6 +29,7 @@ def generated() -> dict[str, bytes]:
         str(layers.PAGE.relative_to(ROOT)): layers.page(),
         COURIER_PAGE: courier_page(),
         metrics_page.FILE: metrics_page.page(),
+        **dashboards.documents(),
     }
     return {**{path: text.encode() for path, text in texts.items()}, **examples.missing()}
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from deploy.dashboards import DASHBOARDS
 from devstack import tools
 from devstack.containers import KAFKA_IMAGE, POSTGRES_IMAGE
 from devstack.ports import free_ports
@@ -35,7 +36,7 @@ class System:
     """The system in containers, under a project name of its own."""
 
     def __init__(self, compose: list[str]) -> None:
-        self.door_port, self.kafka_port = free_ports(2)
+        self.door_port, self.kafka_port, self.prometheus_port, self.grafana_port = free_ports(4)
         self._command = [*compose, "--project-name", f"waybill-test-{secrets.token_hex(4)}"]
         self._environment = {
             **os.environ,
@@ -44,6 +45,8 @@ class System:
             "WAYBILL_KIRIMINAJA_TOKENS": "",
             "WAYBILL_COMPOSE_INGEST_PORT": str(self.door_port),
             "WAYBILL_COMPOSE_KAFKA_PORT": str(self.kafka_port),
+            "WAYBILL_COMPOSE_PROMETHEUS_PORT": str(self.prometheus_port),
+            "WAYBILL_COMPOSE_GRAFANA_PORT": str(self.grafana_port),
         }
 
     def run(self, *arguments: str) -> str:
@@ -95,7 +98,7 @@ def system(compose: list[str], images: None) -> Iterator[System]:
         system.run("up", "--build", "--detach")
         yield system
     finally:
-        system.run("down", "--volumes", "--timeout", "15")
+        system.run("--profile", "observe", "down", "--volumes", "--timeout", "15")
 
 
 async def until_accepted(system: System, body: bytes) -> None:
@@ -148,6 +151,36 @@ async def test_webhook_becomes_an_event(system: System) -> None:
 def test_services_run_as_ordinary_users(system: System) -> None:
     for service in ("kafka", "ingest", "processor"):
         assert system.run("exec", "-T", service, "id", "-u").strip() not in {"", "0"}
+
+
+async def test_prometheus_scrapes_the_services_and_grafana_shows_them(system: System) -> None:
+    system.run("--profile", "observe", "up", "--detach", "prometheus", "grafana")
+    scraped = f"http://127.0.0.1:{system.prometheus_port}/api/v1/query?query=up"
+    search = f"http://127.0.0.1:{system.grafana_port}/api/search?tag=waybill"
+    async with aiohttp.ClientSession() as session, asyncio.timeout(READY_SECONDS):
+        jobs: set[str] = set()
+        while jobs != {"waybill-ingest", "waybill-processor"}:
+            found = await answered(session, scraped)
+            jobs = (
+                {each["metric"]["job"] for each in found["data"]["result"] if each["value"][1] == "1"}
+                if found
+                else set()
+            )
+            await asyncio.sleep(0.5)
+        while len(dashboards := await answered(session, search) or ()) < len(DASHBOARDS):
+            await asyncio.sleep(0.5)
+        assert {each["uid"] for each in dashboards} == {each.name for each in DASHBOARDS}
+        async with session.post(f"http://127.0.0.1:{system.grafana_port}/api/dashboards/db", json={}) as answer:
+            assert answer.status in {401, 403}, "nobody may change anything"
+
+
+async def answered(session: aiohttp.ClientSession, url: str) -> Any:
+    """Return the JSON at an address; None while nobody answers there."""
+    try:
+        async with session.get(url) as answer:
+            return await answer.json() if answer.status == 200 else None
+    except aiohttp.ClientConnectionError:
+        return None
 
 
 def test_missing_secrets_are_named(compose: list[str]) -> None:
