@@ -193,8 +193,8 @@ create table outputs (
     constraint outputs_pkey PRIMARY KEY (raw_partition, incarnation, cause_offset, ordinal)
 ) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0, autovacuum_analyze_scale_factor=0.02, autovacuum_freeze_min_age=0, autovacuum_vacuum_insert_threshold=50000);
 
-CREATE INDEX outputs_anomalies ON outputs USING btree (recorded_at) WHERE topic = 'shipment.anomalies'::text;
 CREATE INDEX outputs_anomalies_of_shipment ON outputs USING btree (shipment_id) WHERE topic = 'shipment.anomalies'::text;
+CREATE INDEX outputs_anomalies_told ON outputs USING btree (recorded_at, COALESCE(anomaly_kind, ''::text), "substring"(shipment_id, '^[^.:]*'::text)) WHERE topic = 'shipment.anomalies'::text;
 CREATE INDEX outputs_dead_letters_told ON outputs USING btree (recorded_at, reason, courier) WHERE topic = 'courier.webhooks.raw.dlq'::text;
 CREATE INDEX outputs_of_shipment ON outputs USING btree (shipment_id, version) WHERE version IS NOT NULL;
 CREATE INDEX outputs_read_again ON outputs USING btree (replay_of_partition, replay_of_offset) WHERE replay_of_offset IS NOT NULL;

@@ -43,7 +43,7 @@ select incarnation, raw_partition, cause_offset, ordinal, value, recorded_at
 from outputs
 where topic = 'shipment.anomalies'
 and ($1::timestamptz is null or recorded_at >= $1)
-and ($8::text[] = '{}' or coalesce(anomaly_kind = any ($8), true))
+and ($8::text[] = '{}' or coalesce(anomaly_kind, '') = any ($8::text[] || ''::text))
 and ($9::text[] = '{}' or substring(shipment_id from '^[^.:]*') = any ($9))
 and (recorded_at, incarnation, raw_partition, cause_offset, ordinal)
     < ($2::timestamptz, $3::bigint, $4::integer, $5::bigint, $6::integer)

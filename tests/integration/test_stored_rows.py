@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest_asyncio
 
+from operators.decisions.anomalies import Wanted, anomalies
 from operators.shared.appending import decision_record
 from operators.shared.finding import find_shipment
 from processor.core.cursor import Cursor, Fingerprint, Stream
@@ -24,7 +25,8 @@ from schemas.observation import Erase
 from schemas.records import RawRecord
 from schemas.stored_event import event_bytes
 from schemas.stored_observation import read_observation
-from tests.integration.system import START, Raw, lives, raw_records
+from schemas.vocabulary import AnomalyKind
+from tests.integration.system import START, Raw, dash, lives, raw_records
 
 STREAM: Final = Stream(raw_topic="raw", partitions=1, consumer_group="group")
 PERSON: Final = "Agus Wijayanto"
@@ -174,3 +176,23 @@ async def test_erasing_reaches_both_forms(rows: Rows) -> None:
     assert len([each for each in await rows.outputs() if each.version is not None]) == 4
     for awb in ("A-1", "B-1", "C-1"):
         assert await find_shipment(rows.pool, awb) == "kiriminaja:O-1"
+
+
+async def test_anomalies_of_a_kind_or_a_courier_are_those_among_all(rows: Rows) -> None:
+    """Also those of which an older version stored no kind."""
+    words = ("ALLOCATING", "TELEPORTED", "PREPARING", "PREPARING AGAIN")
+    told_by_dash = [dash(f"DE-{number}", word, minute) for number in range(4) for minute, word in enumerate(words)]
+    records = [each for body in told_by_dash for each in raw_records("dash", body, START + timedelta(hours=1))]
+    await rows.apply([*records, *told(1, "A-1", 1), *told(1, "A-1", 2, "odd_packages")])
+    await rows.query("update outputs set anomaly_kind = null where cause_offset % 2 = 0")
+    found = [each async for each in anomalies(rows.pool, Wanted())]
+    kinds, couriers = ({getattr(each.anomaly, name) for each in found} for name in ("kind", "courier"))
+    assert (len(kinds) > 1, couriers) == (True, {"dash", "kiriminaja"})
+    for wanted in (
+        *(Wanted(kinds=(kind,)) for kind in AnomalyKind),
+        *(Wanted(couriers=(courier,)) for courier in couriers),
+        Wanted(kinds=("unknown_status", "service_conflict"), couriers=("dash",)),
+    ):
+        assert [each async for each in anomalies(rows.pool, wanted)] == [
+            each for each in found if wanted.holds(each.anomaly)
+        ]
