@@ -23,7 +23,7 @@ from runtime.migrations import (
     migrate,
     require_current_schema,
 )
-from runtime.postgres import OPERATOR, OPERATOR_SESSION, SESSION, connect, open_pool
+from runtime.postgres import COUNTING, COUNTING_SESSION, OPERATOR, OPERATOR_SESSION, SESSION, connect, open_pool
 from runtime.settings import Settings, load_settings
 from schemas.records import AnyHeaders
 
@@ -315,7 +315,10 @@ def test_the_command(
     assert capsys.readouterr().out == "the database's schema is up to date\n"
 
 
-@pytest.mark.parametrize(("process", "session"), [("test", SESSION), (OPERATOR, OPERATOR_SESSION)])
+@pytest.mark.parametrize(
+    ("process", "session"),
+    [("test", SESSION), (OPERATOR, OPERATOR_SESSION), (COUNTING, COUNTING_SESSION)],
+)
 async def test_sessions_have_their_settings(settings: Settings, process: str, session: dict[str, str]) -> None:
     async with await open_pool(settings, process, 2) as pool, pool.acquire() as connection:
         shown = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in session}
