@@ -241,7 +241,7 @@ COURIERS: Final = Dashboard(
             "Open anomalies",
             "max by (kind) (waybill_processor_open_anomalies)",
             "{{kind}}",
-            about="Among the newest 1,000.",
+            about="Among the newest 500.",
         ),
         _lines(
             "Open dead letters",

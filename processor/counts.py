@@ -39,13 +39,14 @@ LOOK_SECONDS: Final = 1.0
 LETTERS: Final = 2_000
 """The newest dead letters, which are looked at: more than anybody decides about one by one."""
 
-ANOMALIES: Final = 1_000
-"""The newest anomalies, which are looked at. How each stands follows from its shipment, which is folded for it."""
+ANOMALIES: Final = 500
+"""The newest anomalies, which are looked at. How each stands follows from its shipment, which is folded for it: so many
+usual ones take a quarter of a second, ten milliseconds at a time."""
 
 SHIPMENTS: Final = 50_000
-"""Silent shipments that are counted, those that fell silent last: some 20 ms of PostgreSQL."""
+"""Silent shipments that are counted, those that fell silent last: some tens of milliseconds of PostgreSQL."""
 
-PIECE: Final = 20
+PIECE: Final = 10
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """Anomalies judged before the batches have their turn again, and how much of their shipments is loaded at once."""
 

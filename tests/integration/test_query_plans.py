@@ -98,7 +98,7 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
 OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     # counts
     "open_dead_letters": (2000,),
-    "newest_anomalies": (1000,),
+    "newest_anomalies": (500,),
     "silent_by_courier": (timedelta(hours=6), 50_000),
     "log_deed": ("ani", "command", "{}"),
     "log_decisions": (["ani"], "command", ["{}"]),
