@@ -5,51 +5,35 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from runtime.values import duration
+from runtime import moments
 from schemas.decisions import MAX_DECIDED
-from schemas.times import read_time
 from schemas.tolerant_json import unstorable
-
-_SEAM: Final = re.compile(r"(?<=[a-z])(?=\d)", re.ASCII)
-"""Between the parts of a duration such as 1h30m."""
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:
-    """Read a moment: RFC 3339 with its zone, or a duration ago such as `2h` or `1h30m`. In UTC.
-
-    `now` is what durations count back from; the clock's by default.
-
-    Raises:
-        ArgumentTypeError: it is neither.
-
-    """
-    try:
-        return (now or datetime.now(UTC)) - length(text)
-    except OverflowError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long ago") from error
-    except argparse.ArgumentTypeError as error:
-        found = read_time(text.strip().upper(), UTC)
-        if found is None:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is neither a time such as 2026-11-23T08:30:00Z nor a duration ago such as 2h or 3d"
-            ) from error
-        at, has_zone = found
-        if not has_zone:
-            raise argparse.ArgumentTypeError(f"{text!r} has no zone: add Z, or an offset such as +07:00") from error
-        return at
-
-
-def length(text: str) -> timedelta:
-    """Read a duration: `90s`, `2h`, `3d`, `1h30m`.
+    """Read a moment, in UTC; see `runtime.moments`. `now` is what durations count back from; the clock's.
 
     Raises:
         ArgumentTypeError: it is none.
 
     """
     try:
-        return sum((duration(part) for part in _SEAM.split(text.strip())), timedelta())
-    except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 2h, 3d or 1h30m") from error
+        return moments.moment(text, now or datetime.now(UTC))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def length(text: str) -> timedelta:
+    """Read a duration; see `runtime.moments`.
+
+    Raises:
+        ArgumentTypeError: it is none.
+
+    """
+    try:
+        return moments.length(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> int:
