@@ -1,6 +1,6 @@
 """Who did what: the entries of `operator_log`."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +8,8 @@ import msgspec
 from runtime.postgres import Connection
 from runtime.queries import load_queries
 from schemas.times import format_time
+
+THE_NEWEST: Final = (datetime.max.replace(tzinfo=UTC), 0)
 
 _Q: Final = load_queries("operators.views")
 
@@ -23,10 +25,18 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 async def entries(
-    connection: Connection, since: datetime | None, operator: str | None, shipment_id: str | None, limit: int
+    connection: Connection,
+    since: datetime | None,
+    operator: str | None,
+    shipment_id: str | None,
+    limit: int,
+    behind: tuple[datetime, int] = THE_NEWEST,
 ) -> list[Entry]:
-    """Return the newest entries, newest first: those made since then, by this operator, about this shipment."""
-    which = (since, operator, limit)
+    """Return the newest entries, newest first: those made since then, by this operator, about this shipment.
+
+    `behind` names the entry before the first by when it was made and its number.
+    """
+    which = (since, operator, limit, *behind)
     if shipment_id is None:
         rows = await connection.fetch(_Q["page_of_log"], *which)
     else:

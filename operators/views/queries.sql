@@ -1,8 +1,9 @@
 -- name: page_of_log
--- What operators did, newest first.
+-- What operators did, newest first, behind a given entry.
 select id, operator, command, detail, logged_at
 from operator_log
 where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+and (logged_at, id) < ($4, $5::bigint)
 order by logged_at desc, id desc
 limit $3
 
@@ -11,11 +12,12 @@ limit $3
 select id, operator, command, detail, logged_at
 from operator_log
 where ($1::timestamptz is null or logged_at >= $1) and ($2::text is null or operator = $2)
+and (logged_at, id) < ($4, $5::bigint)
 and (
-    detail::jsonb @> jsonb_build_object('shipment_id', $4::text)
-    or detail::jsonb @> jsonb_build_object('shipment', $4::text)
-    or detail::jsonb @> jsonb_build_object('range', jsonb_build_object('shipment', $4::text))
-    or detail::jsonb @> jsonb_build_object('show_personal', array[$4::text])
+    detail::jsonb @> jsonb_build_object('shipment_id', $6::text)
+    or detail::jsonb @> jsonb_build_object('shipment', $6::text)
+    or detail::jsonb @> jsonb_build_object('range', jsonb_build_object('shipment', $6::text))
+    or detail::jsonb @> jsonb_build_object('show_personal', array[$6::text])
 )
 order by logged_at desc, id desc
 limit $3
@@ -60,13 +62,14 @@ from outputs where shipment_id = $1 and version is not null and topic = 'shipmen
 order by version
 
 -- name: newest_shipments
--- Those of these statuses and couriers that changed last, newest first. Those under way, and those that have ended by
--- courier and status, have each an index in the order of the hours of change.
+-- Those of these statuses and couriers that changed last, newest first, behind a given one. Those under way, and those
+-- that have ended by courier and status, have each an index in the order of the hours of change.
 (
     select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
     from shipments
     where not final and retired_at is null and status = any ($1::text[]) and courier = any ($2::text[])
-    order by active_hour desc, updated_at desc limit $3
+    and active_hour <= $4 and (updated_at < $4 or updated_at = $4 and shipment_id > $5::text)
+    order by active_hour desc, updated_at desc, shipment_id limit $3
 )
 union all
 (
@@ -76,17 +79,58 @@ union all
             erased_at, retired_at
         from shipments
         where shipments.courier = given.courier and resting_status = wanted.status
-        order by active_hour desc, updated_at desc limit $3
+        and active_hour <= $4 and (updated_at < $4 or updated_at = $4 and shipment_id > $5::text)
+        order by active_hour desc, updated_at desc, shipment_id limit $3
     ) as ended
 )
 order by updated_at desc, shipment_id
 limit $3
 
 -- name: stale_shipments
--- Those under way of which nothing was heard since $4, silent longest first.
+-- Those under way of which nothing was heard since $4, silent longest first, behind a given one.
 select shipment_id, courier, service, status, version, final, occurred_at, updated_at, erased_at, retired_at
 from shipments
 where not final and retired_at is null and active_hour < $4 and updated_at < $4
 and status = any ($1::text[]) and courier = any ($2::text[])
-order by active_hour, updated_at
+and active_hour >= date_trunc('hour', $5::timestamptz, 'UTC') and (updated_at, shipment_id) > ($5, $6::text)
+order by active_hour, updated_at, shipment_id
 limit $3
+
+-- name: silent_by_status
+-- Of those under way of which nothing was heard since $1, the $2 silent longest, by courier and status.
+select courier, status, count(*) as shipments, min(updated_at) as silent_since
+from (
+    select courier, status, updated_at
+    from shipments
+    where not final and retired_at is null and active_hour < $1 and updated_at < $1
+    order by active_hour
+    limit $2
+) as silent
+group by courier, status
+order by courier, status
+
+-- name: failed_by_courier
+-- FAILED: of those under way among the $3 that changed last; of those that ended so, at most $3 of each courier since $1.
+select courier, final, count(*) as shipments, max(updated_at) as newest
+from (
+    select courier, final, updated_at
+    from (
+        select courier, final, updated_at, status
+        from shipments
+        where not final and retired_at is null
+        order by active_hour desc
+        limit $3
+    ) as under_way
+    where status = 'FAILED'
+    union all
+    select ended.courier, true, ended.updated_at
+    from unnest($2::text[]) as given (courier), lateral (
+        select shipments.courier, updated_at
+        from shipments
+        where shipments.courier = given.courier and resting_status = 'FAILED' and active_hour >= $1
+        order by active_hour desc
+        limit $3
+    ) as ended
+) as failed
+group by courier, final
+order by courier, final

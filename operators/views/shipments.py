@@ -1,7 +1,7 @@
 """One shipment with everything that is known of it, and lists of shipments."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +23,12 @@ from schemas.vocabulary import AnomalyKind, Status
 
 _Q: Final = load_queries("operators.views")
 _JSON_COLUMNS: Final = ("carrier", "charges", "personal")
+
+Behind = tuple[datetime, str]
+"""Behind which shipment of a list the next page begins: when it changed, and its id."""
+
+THE_NEWEST: Final[Behind] = (datetime.max.replace(tzinfo=UTC), "")
+THE_OLDEST: Final[Behind] = (datetime.min.replace(tzinfo=UTC), "")
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -110,18 +116,27 @@ async def view(pool: Pool, shipment_id: str, *, show_personal: bool = False) -> 
 
 
 async def newest(
-    connection: Connection, statuses: Sequence[str] | None, courier: str | None, limit: int
+    connection: Connection,
+    statuses: Sequence[str] | None,
+    courier: str | None,
+    limit: int,
+    behind: Behind = THE_NEWEST,
 ) -> list[Listed]:
-    """Return the shipments that changed last, the newest last."""
-    rows = await connection.fetch(_Q["newest_shipments"], *_wanted(statuses, courier), limit)
+    """Return the shipments that changed last before a given one, the newest last."""
+    rows = await connection.fetch(_Q["newest_shipments"], *_wanted(statuses, courier), limit, *behind)
     return [_listed(row) for row in reversed(rows)]
 
 
 async def stale(
-    connection: Connection, statuses: Sequence[str] | None, courier: str | None, limit: int, since: datetime
+    connection: Connection,
+    statuses: Sequence[str] | None,
+    courier: str | None,
+    limit: int,
+    since: datetime,
+    behind: Behind = THE_OLDEST,
 ) -> list[Listed]:
     """Return the shipments under way that have had no event since then, the one silent longest first."""
-    rows = await connection.fetch(_Q["stale_shipments"], *_wanted(statuses, courier), limit, since)
+    rows = await connection.fetch(_Q["stale_shipments"], *_wanted(statuses, courier), limit, since, *behind)
     return [_listed(row) for row in rows]
 
 
