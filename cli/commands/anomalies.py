@@ -16,7 +16,6 @@ from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.decisions.anomalies import (
-    INSTEAD,
     Chosen,
     Standing,
     Wanted,
@@ -24,6 +23,7 @@ from operators.decisions.anomalies import (
     choose,
     decision_on,
     find,
+    remedy,
 )
 from operators.decisions.decide import (
     decide,
@@ -138,7 +138,7 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     async with await open_pool(settings, OPERATOR, 2) as pool:
         found = [await find(pool, each) for each in arguments.ids]
-    shown = [_shown(each) | {"remedy": _remedy(each) if each.state is AnomalyState.OPEN else None} for each in found]
+    shown = [_shown(each) | {"remedy": remedy(each)} for each in found]
     if arguments.json:
         say_json(shown if len(shown) > 1 else shown[0])
         return DONE
@@ -228,10 +228,6 @@ def _say_chosen(chosen: Chosen, arguments: argparse.Namespace) -> None:
 def _said(standing: Standing) -> str:
     observed = standing.anomaly.observed
     return f"{observed.courier_status} ({observed.status or 'no status'}) of {observed.occurred_at}"
-
-
-def _remedy(standing: Standing) -> str:
-    return INSTEAD.get(standing.anomaly.kind, "`waybill anomalies accept` makes it count, `dismiss` leaves it refused")
 
 
 def _shown(standing: Standing) -> dict[str, Any]:

@@ -21,9 +21,14 @@ from schemas.vocabulary import AnomalyKind
 PAGE: Final = 200
 """Anomalies looked at together. Each brings its shipment's observations along: of these `LOADED_BYTES` at once."""
 
+AnomalyPlace = tuple[datetime, int, int, int, int]
+"""Where an anomaly stands in a list: when it was recorded; incarnation, partition, offset and ordinal of its output."""
+
+MOST_LOOKED_AT: Final = 1_000
+"""Anomalies that a page, or a count of the open ones, looks at: a second or so, of some hundred observations each."""
+
 _MARK: Final = "/anomaly/"
-_ORDER: Final = ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
-_END: Final = datetime.max.replace(tzinfo=UTC)
+THE_NEWEST: Final[AnomalyPlace] = (datetime.max.replace(tzinfo=UTC), 0, 0, 0, 0)
 _Q: Final = load_queries("operators.decisions")
 
 
@@ -32,8 +37,13 @@ class Standing(msgspec.Struct, frozen=True):
 
     anomaly: Anomaly
     state: AnomalyState
-    recorded_at: datetime
+    place: AnomalyPlace
     record: bytes | None = None
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it was recorded."""
+        return self.place[0]
 
     @property
     def account(self) -> str | None:
@@ -75,6 +85,13 @@ INSTEAD: Final = {
 """What to do about an anomaly that cannot be accepted."""
 
 
+def remedy(standing: Standing) -> str | None:
+    """Say what can be done about an anomaly; None: it is open no more."""
+    if standing.state is not AnomalyState.OPEN:
+        return None
+    return INSTEAD.get(standing.anomaly.kind, "`waybill anomalies accept` makes it count, `dismiss` leaves it refused")
+
+
 def shipment_of(anomaly_id: str) -> str:
     """Return the shipment that an anomaly's id names.
 
@@ -90,29 +107,62 @@ def shipment_of(anomaly_id: str) -> str:
 
 async def anomalies(pool: Pool, wanted: Wanted) -> AsyncGenerator[Standing, None]:
     """Return anomalies, newest first."""
-    before: tuple[Any, ...] = (_END, 0, 0, 0, 0)
+    async with aclosing(_pages(pool, wanted, THE_NEWEST, PAGE)) as pages:
+        async for _, page in pages:
+            for each in page:
+                yield each
+
+
+class AnomalyPage(msgspec.Struct, frozen=True):
+    """Some anomalies, newest first. `behind` is where the next page begins; None: there are no more."""
+
+    standing: tuple[Standing, ...]
+    behind: AnomalyPlace | None
+
+
+async def page_of(pool: Pool, wanted: Wanted, behind: AnomalyPlace, limit: int, *, only_open: bool) -> AnomalyPage:
+    """Return anomalies behind a given place, the open ones or all: at most `limit`, found among `MOST_LOOKED_AT`."""
+    found: list[Standing] = []
+    looked_at = 0
+    async with aclosing(_pages(pool, wanted, behind, min(limit, PAGE))) as pages:
+        async for rows, page in pages:
+            for each in page:
+                if not only_open or each.state is AnomalyState.OPEN:
+                    found.append(each)
+                    if len(found) == limit:
+                        return AnomalyPage(tuple(found), each.place)
+            looked_at += len(rows)
+            if looked_at >= MOST_LOOKED_AT:
+                return AnomalyPage(tuple(found), _place(rows[-1]))
+    return AnomalyPage(tuple(found), None)
+
+
+async def _pages(
+    pool: Pool, wanted: Wanted, behind: AnomalyPlace, size: int
+) -> AsyncGenerator[tuple[list[Any], list[Standing]], None]:
+    """Return page after page: its rows, and the anomalies of them that are wanted."""
     while True:
         async with pool.acquire() as connection:
-            rows = await _page(connection, wanted, before)
-        for each in await _standing(pool, rows, wanted):
-            yield each
-        if len(rows) < PAGE:
+            rows = await _page(connection, wanted, behind, size)
+        yield rows, await _standing(pool, rows, wanted)
+        if len(rows) < size:
             return
-        last = rows[-1]
-        before = tuple(
-            last[each] for each in ("recorded_at", "incarnation", "raw_partition", "cause_offset", "ordinal")
-        )
+        behind = _place(rows[-1])
 
 
-async def _page(connection: Connection, wanted: Wanted, before: tuple[Any, ...]) -> list[Any]:
-    """Return the newest anomalies before a given one, narrowed as far as columns tell."""
+async def _page(connection: Connection, wanted: Wanted, behind: AnomalyPlace, size: int) -> list[Any]:
+    """Return the newest anomalies behind a given one, narrowed as far as columns tell."""
     if wanted.shipment_id:
-        rows = await connection.fetch(_Q["anomalies_of_shipment"], wanted.shipment_id, wanted.since, *before, PAGE)
+        rows = await connection.fetch(_Q["anomalies_of_shipment"], wanted.shipment_id, wanted.since, *behind, size)
     else:
         rows = await connection.fetch(
-            _Q["page_of_anomalies"], wanted.since, *before, PAGE, wanted.kinds, wanted.couriers
+            _Q["page_of_anomalies"], wanted.since, *behind, size, wanted.kinds, wanted.couriers
         )
     return list(rows)
+
+
+def _place(row: Any) -> AnomalyPlace:
+    return row["recorded_at"], row["incarnation"], row["raw_partition"], row["cause_offset"], row["ordinal"]
 
 
 async def find(pool: Pool, anomaly_id: str) -> Standing:
@@ -207,7 +257,7 @@ def decision_on(standing: Standing, by: str, reason: str, *, accepting: bool) ->
 
 
 async def _standing(pool: Pool, rows: Sequence[Any], wanted: Wanted) -> list[Standing]:
-    read = [(read_anomaly(row), row["recorded_at"]) for row in rows]
-    chosen = [(anomaly, recorded_at) for anomaly, recorded_at in read if wanted.holds(anomaly)]
+    read = [(read_anomaly(row), _place(row)) for row in rows]
+    chosen = [(anomaly, place) for anomaly, place in read if wanted.holds(anomaly)]
     states = await states_of(pool, [anomaly for anomaly, _ in chosen], LOADED_BYTES)
-    return [Standing(anomaly, states[anomaly.id][0], at, states[anomaly.id][1]) for anomaly, at in chosen]
+    return [Standing(anomaly, states[anomaly.id][0], place, states[anomaly.id][1]) for anomaly, place in chosen]

@@ -28,6 +28,8 @@ from tests.unit.processor.test_pieces import CURSOR, StoredShipments, parcels
 HEAVY = LOADED_BYTES * 2 // 5
 """What a shipment weighs of which three make enough."""
 
+PLACE = {"recorded_at": START, "incarnation": 0, "raw_partition": 0, "cause_offset": 2, "ordinal": 0}
+
 
 async def test_a_plan_loads_as_much_as_a_piece_of_a_batch() -> None:
     store, readings = StoredShipments(each=HEAVY), parcels(8)
@@ -60,7 +62,7 @@ async def test_anomalies_are_judged_with_as_much_as_a_piece_of_a_batch(monkeypat
     shipment.anomalies = {record: "a3" if name == named else name for record, name in shipment.anomalies.items()}
     found = await anomalies._standing(
         None,  # type: ignore[arg-type]
-        [each | {"recorded_at": START} for each in rows],
+        [each | PLACE for each in rows],
         Wanted(),
     )
     assert [len(names) for names in asked] == [8, 5, 2]
