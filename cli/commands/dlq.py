@@ -2,10 +2,8 @@
 
 import argparse
 from contextlib import aclosing
-from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 import msgspec
 
@@ -15,41 +13,23 @@ from cli.terminal.arguments import LISTED, moment, most_listed, offer_json, offe
 from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
-from operators.dead_letters.letters import Letter, LetterSelection, LetterState, name_of
+from operators.dead_letters.letters import Letter, LetterSelection, LetterState
 from operators.dead_letters.redrive import LOCK, Chosen, Prediction, Redrive, Redriven, choose, predict
+from operators.dead_letters.shown import shown, today
 from operators.dead_letters.stored_letters import bodies, drop, find, letters
 from operators.shared.errors import OperatorError
 from operators.shared.locking import alone
 from operators.shared.operator_log import note, operator_name
 from operators.shared.rereading import reread
-from processor.core.reading import Reading, Unreadable
 from runtime.appending import open_appender
 from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
-from schemas.times import format_time
 from schemas.vocabulary import DeadLetterReason
 
 HIDDEN_BODY = "not shown, it may hold personal data: --show-personal"
 
 _REASONS = tuple(str(reason) for reason in DeadLetterReason)
-
-
-class _Shown(msgspec.Struct, frozen=True):
-    """A dead letter as it is printed. `at` names it; `record` is the record that came to nothing last."""
-
-    at: str
-    record: str
-    state: str
-    reason: str
-    detail: str
-    courier: str | None
-    key: str | None
-    bytes: int | None
-    received_at: str | None
-    dead_at: str
-    decided_by: str | None
-    why: str | None
 
 
 def offer(parser: argparse.ArgumentParser) -> None:
@@ -138,8 +118,8 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     limit = most_listed(arguments)
     async with await open_pool(settings, OPERATOR, 1) as pool, aclosing(letters(pool, _selection(arguments))) as all_:
         async for letter in all_:
-            if arguments.all or letter.state in {LetterState.OPEN, LetterState.WAITING}:
-                found.append(_shown(letter))
+            if arguments.all or letter.needs_something:
+                found.append(shown(letter))
             if len(found) == limit:
                 break
     if len(found) == limit:
@@ -174,17 +154,17 @@ async def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     }
     held = body.record.value
     text = str(held, "utf-8", "replace") if arguments.show_personal and held is not None else None
-    today = _today(reading)
-    shown = _shown(letter)
+    read = today(reading)
+    told = msgspec.to_builtins(shown(letter))
     if arguments.json:
-        say_json({**msgspec.to_builtins(shown), "headers": headers, "today": today, "body": text})
+        say_json({**told, "headers": headers, "today": read, "body": text})
         return DONE
-    for name, value in msgspec.to_builtins(shown).items():
+    for name, value in told.items():
         if value is not None:
             say(f"{name:12} {value}")
     for name, value in headers.items():
         say(f"{'header':12} {name}: {value}")
-    say(f"{'today':12} {_in_words(today)}")
+    say(f"{'today':12} {read.in_words}")
     hidden = "none: the record came without one, or it was erased" if held is None else HIDDEN_BODY
     say(f"{'body':12} {hidden if text is None else text}")
     return DONE
@@ -217,7 +197,7 @@ async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
         async with aclosing(letters(pool, selection)) as all_:
             chosen = [each async for each in all_ if each.state is LetterState.OPEN][: arguments.limit]
         said = f"{len(chosen)} open dead letters {_spread(chosen)}"
-        value = {"dry_run": arguments.dry_run, "dropped": False, "letters": [_shown(each) for each in chosen]}
+        value = {"dry_run": arguments.dry_run, "dropped": False, "letters": [shown(each) for each in chosen]}
         if (code := unconfirmed(arguments, lambda: say(said), value, anything=bool(chosen))) is not None:
             return code
         detail = {"letters": [each.at for each in chosen], "why": why}
@@ -249,45 +229,3 @@ def _spread(letters: tuple[Letter, ...] | list[Letter]) -> str:
     reasons = sorted(each.reason for each in letters)
     counted = ", ".join(f"{len(list(group))} {reason}" for reason, group in groupby(reasons))
     return f"({counted})" if counted else ""
-
-
-def _today(reading: Reading) -> dict[str, Any]:
-    """What today's code reads: which shipment and word, or why it reads nothing."""
-    if isinstance(reading, Unreadable):
-        return {"readable": False, "reason": reading.error.reason, "detail": reading.error.detail}
-    said = reading.observation
-    return {
-        "readable": True,
-        "shipment_id": said.shipment_id,
-        "courier_status": said.word,
-        "known": said.known,
-        "status": said.status,
-    }
-
-
-def _in_words(today: dict[str, Any]) -> str:
-    if not today["readable"]:
-        return f"would come back: {today['reason']}, {today['detail']}"
-    meant = today["status"] or ("details only" if today["known"] else "an unknown word")
-    return f"would be read: {today['shipment_id']}, {today['courier_status']} ({meant})"
-
-
-def _shown(letter: Letter) -> _Shown:
-    return _Shown(
-        letter.at,
-        name_of(letter.place),
-        letter.state,
-        letter.reason,
-        letter.detail,
-        letter.courier,
-        letter.key,
-        letter.size,
-        _time(letter.received_at),
-        format_time(letter.recorded_at),
-        letter.decided_by,
-        letter.why,
-    )
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else format_time(moment)

@@ -62,6 +62,11 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
     command_id: str | None = None
 
     @property
+    def needs_something(self) -> bool:
+        """Whether it is open, or redriven and not applied yet."""
+        return self.state in {LetterState.OPEN, LetterState.WAITING}
+
+    @property
     def at(self) -> str:
         """Its name: the root's coordinates, behind the incarnation if that is not the first."""
         return name_of(self.root)

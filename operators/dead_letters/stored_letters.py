@@ -47,14 +47,30 @@ async def letters(pool: Pool, selection: LetterSelection) -> AsyncGenerator[Lett
             if selection.holds(letter):
                 yield letter
         return
+    async with aclosing(judged_pages(pool, selection)) as all_:
+        async for page in all_:
+            for letter in page:
+                yield letter
+
+
+async def judged_pages(
+    pool: Pool, selection: LetterSelection, most: int | None = None
+) -> AsyncGenerator[list[Letter], None]:
+    """Return the selected letters, their names aside, as `letters` does, a list for each page of stored ones.
+
+    Pages may be empty. `most` stored letters are looked at, or a page more; None: all.
+    """
+    looked_at = 0
     # What an older version stored beside this one has its reason and courier in the headers alone.
     reasons, couriers = ([*each, ""] if each else [] for each in (selection.reasons, selection.couriers))
     async with aclosing(_pages(pool, "page_of_selected_letters", reasons, couriers, selection.since)) as all_:
         async for page in all_:
             async with pool.acquire() as connection:
                 judged = await _judged(connection, [each for each in page if selection.holds(each)])
-            for letter in judged:
-                yield letter
+            yield judged
+            looked_at += len(page)
+            if most is not None and looked_at >= most:
+                return
 
 
 def pages(pool: Pool) -> AsyncGenerator[list[Letter], None]:
