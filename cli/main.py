@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "up": "run everything on this machine and play the bundled deliveries",
     "ingest": "run the HTTP door that takes the couriers' webhooks",
     "processor": "run the processor that makes events of webhooks",
+    "console": "run the operators' console: what these commands show, for a browser",
     "migrate": "bring the database's schema up to date",
     "topics": "make the Kafka topics, or compare them with what they should be",
     "recover": "mend what stopped a partition: restored database, topic made anew, retention passed",

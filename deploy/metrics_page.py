@@ -5,8 +5,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
+from console.app import CODES
+from console.pages import PAGES
 from ingest.app import ANSWERS
 from runtime.metrics import (
+    ConsoleMetrics,
     IngestMetrics,
     PartitionActivity,
     ProcessorMetrics,
@@ -31,6 +34,7 @@ PORTS: Final = {
     "processor": "Port 9464 (`WAYBILL_PROCESSOR_ADMIN_PORT`). Metrics of a partition are shown by the process it is "
     "assigned to, by no other. What stands open is counted once a minute, by the process that works on partition 0.",
     "reconcile": "Port 9465 (`WAYBILL_RECONCILE_ADMIN_PORT`).",
+    "console": "Port 9466 (`WAYBILL_CONSOLE_PORT`), that of its pages.",
 }
 """The processes, each with what is said about it."""
 
@@ -47,6 +51,7 @@ UNITS: Final = {
     "observations": "observations",
     "claims": "claims",
     "asks": "shipments",
+    "logins": "log-ins",
     "healed": "shipments",
     "drained": "records",
     "refused": "records",
@@ -68,6 +73,7 @@ def registries() -> dict[str, CollectorRegistry]:
     IngestMetrics(made["ingest"]).begin(COURIERS, sorted(ANSWERS))
     ProcessorMetrics(made["processor"]).show_partition(0, lambda: PartitionActivity.WORKING, lambda: 0, lambda: 0)
     ReconcileMetrics(made["reconcile"])
+    ConsoleMetrics(made["console"]).begin([each.name for each in PAGES], CODES)
     return made
 
 

@@ -35,9 +35,9 @@ async def admin_server(
         SetupError: the port cannot be listened on.
 
     """
-    runner = web.AppRunner(
-        _app(registry, readiness, taking), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
-    )
+    app = web.Application()
+    app.add_routes(admin_routes(registry, readiness, taking))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False)
     await runner.setup()
     try:
         yield await listen(runner, host, port)
@@ -64,7 +64,9 @@ async def listen(runner: web.BaseRunner, host: str, port: int, *, shared: bool =
     return bound
 
 
-def _app(registry: CollectorRegistry, readiness: Readiness, taking: Taking | None) -> web.Application:
+def admin_routes(registry: CollectorRegistry, readiness: Readiness, taking: Taking | None = None) -> list[web.RouteDef]:
+    """Return the routes of an admin port. Arguments as of `admin_server`."""
+
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
@@ -81,8 +83,4 @@ def _app(registry: CollectorRegistry, readiness: Readiness, taking: Taking | Non
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
-    app.add_routes(
-        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)],
-    )
-    return app
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]

@@ -419,3 +419,26 @@ class ReconcileMetrics:
                 self.only_by_pull.labels(courier, status)
             for quantile in LATENESS_QUANTILES:
                 self.webhook_lateness.labels(courier, quantile)
+
+
+class ConsoleMetrics:
+    """The console's metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        self.requests = Counter(
+            "waybill_console_requests_total",
+            "Requests answered, by page (empty where it is none of the pages) and status code.",
+            ["page", "code"],
+            registry=registry,
+        )
+        self.refused_logins = Counter(
+            "waybill_console_refused_logins_total",
+            "Log-ins refused: a wrong name or password, or too many attempts.",
+            registry=registry,
+        )
+
+    def begin(self, pages: Iterable[str], codes: Iterable[int]) -> None:
+        """Show every answer that there may be, at 0, for pages by their names."""
+        for page, code in product(("", *pages), codes):
+            self.requests.labels(page, str(code))

@@ -249,6 +249,58 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Setting("9465", "/healthz, /readyz and /metrics of reconcile; 0 takes a free one", values.whole(0, 65535)),
     ]
+    console_host: Annotated[str, Setting("127.0.0.1", "where the operators' console listens")]
+    console_port: Annotated[
+        int,
+        Setting(
+            "9466", "the console, with its /healthz, /readyz and /metrics; 0 takes a free one", values.whole(0, 65535)
+        ),
+    ]
+    console_access: Annotated[
+        str,
+        Setting(
+            "none",
+            "who may look: none (whoever is on this machine), proxy (whom a proxy names), file (whom the file lists)",
+            values.one_of("none", "proxy", "file"),
+        ),
+    ]
+    console_tls: Annotated[
+        bool, Setting("0", "1: the console is reached over TLS only, which a proxy before it ends", values.flag)
+    ]
+    console_users: Annotated[
+        tuple[values.ConsoleUser, ...],
+        Setting(
+            "",
+            "of access file: a line for each, as `waybill console user` prints it; WAYBILL_CONSOLE_USERS_FILE names it",
+            values.console_users,
+            many=True,
+            mask=values.mask_console_user,
+        ),
+    ]
+    console_session_key: Annotated[
+        str | None,
+        Setting("", "signs sessions of access file; empty: one is made at start", values.session_key, mask=values.hide),
+    ]
+    console_proxy_peers: Annotated[
+        tuple[values.Network, ...],
+        Setting("", "of access proxy: addresses or networks whose headers are believed", values.networks, many=True),
+    ]
+    console_proxy_user_header: Annotated[
+        str, Setting("X-Forwarded-User", "of access proxy: the header that names who looks", values.header_name)
+    ]
+    console_proxy_groups_header: Annotated[
+        str,
+        Setting("X-Forwarded-Groups", "of access proxy: the header that lists their groups", values.header_name),
+    ]
+    console_viewer_groups: Annotated[
+        tuple[str, ...], Setting("", "of access proxy: groups that may look", values.names, many=True)
+    ]
+    console_operator_groups: Annotated[
+        tuple[str, ...], Setting("", "of access proxy: groups that may act", values.names, many=True)
+    ]
+    console_personal_groups: Annotated[
+        tuple[str, ...], Setting("", "of access proxy: groups that see personal data", values.names, many=True)
+    ]
     log_level: Annotated[
         str,
         Setting(

@@ -6,10 +6,12 @@ Every reader raises ValueError with the rest of the sentence "<the setting's nam
 import re
 from collections.abc import Callable
 from datetime import timedelta, tzinfo
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from schemas.records import ACCOUNT
 
@@ -27,6 +29,15 @@ broker's default `group.max.session.timeout.ms`."""
 
 MAX_SILENCE: Final = timedelta(days=365)
 """No parcel is under way for so long. Back-off doubles it without leaving the calendar."""
+
+SESSION_KEY_CHARS: Final = 32
+"""The least a key that signs sessions has: as many random characters cannot be guessed."""
+
+MAX_USER_CHARS: Final = 200
+"""The longest name of somebody who uses the console; it is kept with what they did."""
+
+ROLES: Final = ("viewer", "operator", "personal")
+"""What somebody may do in the console: look; act, and look; see personal data, and look."""
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _UNITS: Final = {
@@ -161,6 +172,70 @@ def database_url(text: str) -> str:
     return text.strip()
 
 
+Network = IPv4Network | IPv6Network
+"""Addresses that share their first bits; one address is a network of its own."""
+
+
+class ConsoleUser(msgspec.Struct, frozen=True):
+    """Somebody who may log in to the console: name, roles, and the argon2id hash of the password."""
+
+    name: str
+    roles: frozenset[str]
+    hash: str
+
+
+def flag(text: str) -> bool:
+    """Read a choice: 1 for yes, 0 for no."""
+    if text.strip() not in {"0", "1"}:
+        raise ValueError("must be 0 or 1")
+    return text.strip() == "1"
+
+
+def names(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Read a list of names; it may be empty."""
+    return entries
+
+
+def networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
+    """Read a list of addresses and networks, such as 10.0.0.7, 10.1.0.0/16 or fd00::/8; it may be empty."""
+    try:
+        return tuple(ip_network(entry) for entry in entries)
+    except ValueError as error:
+        raise ValueError(f"must list addresses or networks such as 10.1.0.0/16: {error}") from error
+
+
+def session_key(text: str) -> str | None:
+    """Read a key that signs sessions; an empty one is none."""
+    if text and len(text) < SESSION_KEY_CHARS:
+        raise ValueError(f"must have at least {SESSION_KEY_CHARS} characters")
+    return text or None
+
+
+def console_users(entries: tuple[str, ...]) -> tuple[ConsoleUser, ...]:
+    """Read who may log in to the console: `name:role+role:hash`, each name once."""
+    users = tuple(_console_user(at, entry) for at, entry in enumerate(entries, 1))
+    if len({user.name for user in users}) < len(users):
+        raise ValueError("names somebody twice")
+    return users
+
+
+def _console_user(at: int, entry: str) -> ConsoleUser:
+    parts = entry.split(":")
+    if len(parts) != 3 or not parts[2].startswith("$argon2id$"):
+        raise ValueError(f"entry {at} must be name:role+role:$argon2id$… (give a file: a hash holds commas)")
+    name, roles, hashed = parts
+    if not name or not name.isprintable() or len(name) > MAX_USER_CHARS:
+        raise ValueError(f"entry {at} must begin with a name of at most {MAX_USER_CHARS} characters")
+    if not set(roles.split("+")) <= set(ROLES):
+        raise ValueError(f"entry {at} must give roles of {', '.join(ROLES)}")
+    return ConsoleUser(name, frozenset(roles.split("+")), hashed)
+
+
+def mask_console_user(entry: str) -> str:
+    """Hide the hash of a console's user."""
+    return f"{entry.rpartition(':')[0]}:{MASK}" if entry else ""
+
+
 def api_url(text: str) -> str | None:
     """Read the address of a courier's API, without the paths; an empty one is none.
 
@@ -179,12 +254,13 @@ def api_url(text: str) -> str | None:
         raise ValueError(complaint)
     if not stripped.isprintable() or " " in stripped:
         raise ValueError(complaint)
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must begin with https://: only on this machine itself may a secret travel unencrypted")
     return stripped
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

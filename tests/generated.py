@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from console import openapi as console_openapi
 from deploy import dashboards, metrics_page
 from ingest import openapi
 from schemas import export
@@ -26,6 +27,7 @@ def generated() -> dict[str, bytes]:
     texts = {
         **export.documents(),
         openapi.FILE: openapi.text(),
+        console_openapi.FILE: console_openapi.text(),
         str(layers.PAGE.relative_to(ROOT)): layers.page(),
         COURIER_PAGE: courier_page(),
         metrics_page.FILE: metrics_page.page(),

@@ -1,4 +1,4 @@
-"""The two services as child processes of `waybill up`. They end with it, however it ends."""
+"""The services as child processes of `waybill up`. They end with it, however it ends."""
 
 import asyncio
 import signal

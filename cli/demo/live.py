@@ -128,6 +128,7 @@ class Live:
 
     def places(self, around: Surroundings, lines: Iterable[str], logs: Path) -> None:
         """Write what runs where."""
+        self.line(f"Console: {around.console}", "bold")
         for line in (*lines, *around.notes):
             self.line(line)
         self.line(f"Door: {around.door}/webhooks/<courier>, couriers: {', '.join(around.settings.couriers_on)}")

@@ -1,4 +1,4 @@
-"""What `waybill up` sets for its two services: addresses, ports, random secrets. What the user set stays."""
+"""What `waybill up` sets for its services: addresses, ports, random secrets. What the user set stays."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from schemas.couriers import COURIERS
 DEFAULTS: Final = {"TOPIC_PARTITIONS": "4", "TOPIC_REPLICATION_FACTOR": "1"}
 """One broker, and partitions enough to see that shipments share them."""
 
-PORTS: Final = ("INGEST_PORT", "INGEST_ADMIN_PORT", "PROCESSOR_ADMIN_PORT")
+PORTS: Final = ("INGEST_PORT", "INGEST_ADMIN_PORT", "PROCESSOR_ADMIN_PORT", "CONSOLE_PORT")
 
 DIGEST: Final = "sha256:"
 HIDDEN: Final = "YOUR-SECRET"
@@ -46,10 +46,16 @@ class Surroundings(msgspec.Struct, frozen=True):
         return f"http://{_reachable(self.settings.ingest_host)}:{self.settings.ingest_port}"
 
     @property
+    def console(self) -> str:
+        """The console's URL."""
+        return f"http://{_reachable(self.settings.console_host)}:{self.settings.console_port}"
+
+    @property
     def admins(self) -> dict[str, str]:
-        """The URLs of the admin ports by service, in the order the services start."""
+        """The URLs of the admin ports by service, in the order the services start. The console has but one port."""
         host = f"http://{_reachable(self.settings.admin_host)}"
         return {
+            "console": self.console,
             "processor": f"{host}:{self.settings.processor_admin_port}",
             "ingest": f"{host}:{self.settings.ingest_admin_port}",
         }

@@ -99,7 +99,7 @@ async def _up(environ: Mapping[str, str], *, once: bool, samples: bool) -> int:
             stack = await opened.enter_async_context(services(for_run(environ), DATA, say))
             around = _surroundings(environ, stack)
             await _prepare(around.settings, say)
-            say("Starting ingest and processor")
+            say("Starting console, processor and ingest")
             viewers = await opened.enter_async_context(audience(around.settings, live))
             running = await opened.enter_async_context(children(around.admins, around.environ, LOGS))
             opened.callback(live.line, "Stopping.")

@@ -16,12 +16,16 @@ KAFKA_MEND: Final = "start the brokers, or set WAYBILL_KAFKA_BOOTSTRAP_SERVERS a
 POSTGRES_MEND: Final = "start PostgreSQL, or set WAYBILL_DATABASE_URL right"
 
 
-async def examine(settings: Settings, halted: Halted) -> AsyncIterator[Finding]:
-    """Look at everything, whatever is away. Changes nothing. `halted` is asked which partitions need a recovery."""
-    for finding in of_settings(settings, is_writable):
-        yield finding
-    async for finding in guarded("spool", look_at_spool(settings), "run it as the door's user, on its machine"):
-        yield finding
+async def examine(settings: Settings, halted: Halted, *, here: bool = True) -> AsyncIterator[Finding]:
+    """Look at everything, whatever is away. Changes nothing. `halted` is asked which partitions need a recovery.
+
+    Unless `here`, the settings and the spool of this machine are left out: it need not be the door's.
+    """
+    if here:
+        for finding in of_settings(settings, is_writable):
+            yield finding
+        async for finding in guarded("spool", look_at_spool(settings), "run it as the door's user, on its machine"):
+            yield finding
     kafka, postgres = await asyncio.gather(_look_at_brokers(settings), _look_at_database(settings))
     for finding in (*kafka, *postgres):
         yield finding

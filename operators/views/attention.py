@@ -77,7 +77,8 @@ def last_of_couriers(said: Iterable[Observation]) -> list[LastWebhook]:
         if each.source is Source.PUSH and (known is None or each.received_at > known.received_at):
             newest[each.courier] = each
     return [
-        LastWebhook(courier, found and format_time(found.received_at), found and found.shipment_id)
+        LastWebhook(courier, format_time(found.received_at), found.shipment_id)
+        if (found := newest.get(courier))
+        else LastWebhook(courier, None, None)
         for courier in COURIERS
-        for found in [newest.get(courier)]
     ]

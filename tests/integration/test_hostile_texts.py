@@ -73,7 +73,14 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
 }
 """By command: what it is run with, both for people and with `--json`."""
 
-NOT_RUN: Final = {"completion": "has no texts but ours", "ingest": "", "processor": "", "up": ""}
+NOT_RUN: Final = {
+    "completion": "has no texts but ours",
+    "console": "",
+    "console user": "has no texts but ours",
+    "ingest": "",
+    "processor": "",
+    "up": "",
+}
 """Services, which print nothing, and why else a command is left out."""
 
 

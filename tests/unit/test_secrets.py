@@ -30,7 +30,11 @@ MASKED = tuple(name for name, setting in declared().items() if setting.mask)
 PUBLIC = {courier.tracking.address.name for courier in COURIERS.values() if courier.tracking}
 """Shown as they are: with a secret in them they are refused."""
 
-VALUES = dict.fromkeys(MASKED, SECRET) | {"DATABASE_URL": f"postgresql://waybill:{SECRET}@db:5432/waybill"}
+VALUES = dict.fromkeys(MASKED, SECRET) | {
+    "DATABASE_URL": f"postgresql://waybill:{SECRET}@db:5432/waybill",
+    "CONSOLE_SESSION_KEY": SECRET * 3,
+    "CONSOLE_USERS": f"ani:viewer:$argon2id$v=19${SECRET}",
+}
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 

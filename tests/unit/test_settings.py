@@ -67,6 +67,18 @@ DEFAULTS = {
     "WAYBILL_RECONCILE_STALE_AFTER": "6h",
     "WAYBILL_RECONCILE_RATE": "5",
     "WAYBILL_RECONCILE_ADMIN_PORT": "9465",
+    "WAYBILL_CONSOLE_HOST": "127.0.0.1",
+    "WAYBILL_CONSOLE_PORT": "9466",
+    "WAYBILL_CONSOLE_ACCESS": "none",
+    "WAYBILL_CONSOLE_TLS": "0",
+    "WAYBILL_CONSOLE_USERS": "",
+    "WAYBILL_CONSOLE_SESSION_KEY": "",
+    "WAYBILL_CONSOLE_PROXY_PEERS": "",
+    "WAYBILL_CONSOLE_PROXY_USER_HEADER": "X-Forwarded-User",
+    "WAYBILL_CONSOLE_PROXY_GROUPS_HEADER": "X-Forwarded-Groups",
+    "WAYBILL_CONSOLE_VIEWER_GROUPS": "",
+    "WAYBILL_CONSOLE_OPERATOR_GROUPS": "",
+    "WAYBILL_CONSOLE_PERSONAL_GROUPS": "",
     "WAYBILL_LOG_LEVEL": "info",
     "WAYBILL_LOG_FORMAT": "auto",
 }
@@ -92,6 +104,40 @@ def problems(environ: dict[str, str], read_file: Callable[[str], str] = NO_FILES
 
 def test_every_setting_has_its_documented_default() -> None:
     assert {setting.name: setting.value for setting in settings_in_force({}, couriers=COURIERS_HERE)} == DEFAULTS
+
+
+HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"
+
+
+def test_the_console_s_users_are_read_from_a_file_line_by_line() -> None:
+    lines = f"ani:viewer:{HASH}\n\nbudi:operator+personal:{HASH}\n"
+    users = load_settings({"WAYBILL_CONSOLE_USERS_FILE": "users"}, files(users=lines)).console_users
+    assert [(user.name, sorted(user.roles)) for user in users] == [
+        ("ani", ["viewer"]),
+        ("budi", ["operator", "personal"]),
+    ]
+    shown = {each.name: each.value for each in settings_in_force({"WAYBILL_CONSOLE_USERS_FILE": "u"}, files(u=lines))}
+    assert shown["WAYBILL_CONSOLE_USERS"] == "ani:viewer:********,budi:operator+personal:********"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("CONSOLE_USERS", "ani:viewer", "entry 1 must be name:role"),
+        ("CONSOLE_USERS", "ani:viewer:plain", "entry 1 must be name:role"),
+        ("CONSOLE_USERS", ":viewer:$argon2id$x", "must begin with a name"),
+        ("CONSOLE_USERS", "ani:admin:$argon2id$x", "roles of viewer, operator, personal"),
+        ("CONSOLE_USERS", "ani:viewer:$argon2id$x,ani:viewer:$argon2id$y", "names somebody twice"),
+        ("CONSOLE_TLS", "yes", "must be 0 or 1"),
+        ("CONSOLE_PROXY_PEERS", "10.0.0.1/8", "addresses or networks"),
+        ("CONSOLE_SESSION_KEY", "short", "at least 32 characters"),
+        ("CONSOLE_ACCESS", "anybody", "must be one of none, proxy, file"),
+    ],
+)
+def test_wrong_settings_of_the_console_are_named(name: str, value: str, complaint: str) -> None:
+    (problem,) = problems({f"WAYBILL_{name}": value})
+    assert complaint in problem
+    assert value not in problem or name in {"CONSOLE_PROXY_PEERS", "CONSOLE_USERS"}
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -64,7 +64,12 @@ def test_digests_alone_cannot_be_posted() -> None:
 def test_free_default_ports_are_used() -> None:
     around = made()
     assert around.door == "http://127.0.0.1:8080"
-    assert around.admins == {"processor": "http://127.0.0.1:9464", "ingest": "http://127.0.0.1:9463"}
+    assert around.console == "http://127.0.0.1:9466"
+    assert around.admins == {
+        "console": "http://127.0.0.1:9466",
+        "processor": "http://127.0.0.1:9464",
+        "ingest": "http://127.0.0.1:9463",
+    }
     assert around.notes == ()
 
 

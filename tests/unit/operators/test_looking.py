@@ -7,13 +7,13 @@ import pytest
 
 from operators.dead_letters.letters import Letter, LetterState
 from operators.dead_letters.shown import LetterGroup, grouped, shown, today
-from operators.shared.moments import length, moment
 from operators.views.attention import LastWebhook, last_of_couriers
 from operators.views.changes import FieldChange, changes
 from operators.views.drift import by_courier
 from processor.core.reading import read
 from reconcile.drift import Report
 from reconcile.told import Healed, Lateness, StatusCount
+from runtime.moments import length, moment
 from schemas.records import RawRecord
 from schemas.vocabulary import Source
 from tests.unit.processor.test_accepting import said
