@@ -20,7 +20,7 @@ from processor.core.plan import Planner
 from processor.core.reading import read
 from processor.core.state import Shipment
 from processor.storage.batch import BatchRows
-from processor.storage.rows import OBSERVATION_COLUMNS
+from processor.storage.rows import OBSERVATION_COLUMNS, json_text
 from runtime.queries import load_queries
 from runtime.settings import Settings
 from schemas.partitioning import partition_of
@@ -104,7 +104,8 @@ def life(settings: Settings, began: datetime, *, ends: bool) -> Life:
     (state,) = (message for message in batch_messages(plan.outputs) if message.topic is Topic.STATE)
     assert state.value is not None
     (shipment,) = rows.shipments
-    return Life(stages, shipment, state.value)
+    values = [json_text(value) if isinstance(value, msgspec.Struct) else value for value in shipment.values()]
+    return Life(stages, values, state.value)
 
 
 class Filling:

@@ -1,6 +1,6 @@
 """What a shipment shows of itself: one struct, by the names that the table's columns and the topics' fields have. Pure.
 
-Its fields are the columns of `shipments`, in the order of `upsert_shipments`, and are shown by events and states under
+Its fields are columns of `shipments`, in the order of `upsert_shipments`, and are shown by events and states under
 the same names: there a moment is a text, and so are the moments of proofs.
 """
 

@@ -14,9 +14,11 @@ from processor.storage.outputs import OUTPUT_COLUMNS, output_record
 from processor.storage.rows import (
     COMMAND_COLUMNS,
     OBSERVATION_COLUMNS,
+    ShipmentRow,
     command_record,
+    json_text,
     observation_record,
-    shipment_records,
+    shipment_rows,
 )
 from runtime.postgres import Connection
 from runtime.queries import load_queries
@@ -32,7 +34,7 @@ class BatchRows(msgspec.Struct, frozen=True):
     `erased` and `retired` are the ids of shipments whose stored rows have to follow.
     """
 
-    shipments: Sequence[tuple[Any, ...]]
+    shipments: Sequence[ShipmentRow]
     observations: Sequence[tuple[Any, ...]]
     outputs: Sequence[tuple[Any, ...]]
     commands: Sequence[tuple[Any, ...]]
@@ -51,7 +53,7 @@ class BatchRows(msgspec.Struct, frozen=True):
         records = len(plan.observations) + len(plan.dead_letters)
         letters = sum(output.topic is Topic.DEAD_LETTERS for output in plan.outputs)
         return cls(
-            shipment_records(plan, now),
+            shipment_rows(plan, now),
             observations,
             [output_record(output, incarnation) for output in plan.outputs if output.topic is not Topic.EVENTS],
             [command_record(command, now) for command in plan.commands],
@@ -87,7 +89,7 @@ async def write_batch(connection: Connection, partition: int, held: Cursor, move
     if advanced is None:
         raise ClaimLostError("another claim has taken the partition over")
     if rows.shipments:
-        await connection.execute(_Q["upsert_shipments"], rows.shipments)
+        await connection.execute(_Q["upsert_shipments"], json_text(rows.shipments))
     if rows.observations:
         await connection.copy_records_to_table("observations", records=rows.observations, columns=OBSERVATION_COLUMNS)
     if rows.outputs:

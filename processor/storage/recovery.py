@@ -11,7 +11,7 @@ from processor.core.errors import ClaimLostError
 from processor.core.outputs import Output
 from processor.storage.cursors import read_cursor
 from processor.storage.outputs import OUTPUT_COLUMNS, output_record
-from processor.storage.rows import read_reading, state_record
+from processor.storage.rows import json_text, read_reading, state_row
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.events import State
@@ -116,9 +116,9 @@ class RecoveryStore:
             await self._hold(connection, partition, cursor)
             ids = sorted(versions)
             await connection.execute(_Q["set_versions"], ids, [versions[each] for each in ids])
-            rows = [state_record(state, now) for state in lost]
-            if rows:
-                await connection.execute(_Q["upsert_shipments"], rows)
+            if lost:
+                rows = [state_row(state, now) for state in lost]
+                await connection.execute(_Q["upsert_shipments"], json_text(rows))
             if outputs:
                 records = [output_record(output, cursor.incarnation) for output in outputs]
                 await connection.copy_records_to_table("outputs", records=records, columns=OUTPUT_COLUMNS)

@@ -4,8 +4,8 @@
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,7 +20,6 @@ from schemas.observation import NO_DETAILS, Carrier, Charges, Details, Observati
 from schemas.stored_event import EventRow, pack_event
 from schemas.stored_form import UNREADABLE
 from schemas.stored_observation import pack_observation, read_observation
-from schemas.times import read_time
 from schemas.vocabulary import Phase, Service, Status, TimeSource
 
 DEAD_LETTER: Final = "dead_letter"
@@ -56,37 +55,30 @@ _read_persons: Final = msgspec.json.Decoder(Persons).decode
 
 _SHIPMENT_COLUMNS: Final = ("shipment_id", *View.__struct_fields__, "version", "updated_at")
 _DETAIL_COLUMNS: Final = tuple(name for name in Details.__struct_fields__ if name not in Persons.__struct_fields__)
-_AS_JSON: Final = tuple(map(_SHIPMENT_COLUMNS.index, (*_JSON_DETAILS, "personal")))
-_OCCURRED_AT: Final = View.__struct_fields__.index("occurred_at")
+
+ShipmentRow: TypeAlias = dict[str, Any]
+"""A row of `shipments` as `upsert_shipments` takes it: what each column becomes, by its name."""
 
 
-def shipment_records(plan: Plan, now: datetime) -> list[tuple[Any, ...]]:
+def shipment_rows(plan: Plan, now: datetime) -> list[ShipmentRow]:
     """Return the rows of changed shipments, in the order of their ids so that no two batches deadlock."""
-    return [_shipment_record(plan, name, now) for name in sorted(plan.changed)]
+    return [_shipment_row(plan.shipments[name], plan.changed[name], now) for name in sorted(plan.changed)]
 
 
-def _shipment_record(plan: Plan, name: str, now: datetime) -> tuple[Any, ...]:
-    """Return a changed shipment's row, in the order of `upsert_shipments`."""
-    shipment, observation = plan.shipments[name], plan.changed[name]
+def _shipment_row(shipment: Shipment, observation: Observation, now: datetime) -> ShipmentRow:
+    """Return a shipment's row, which an observation has changed."""
     assert shipment.snapshot is not None
     view = View.of(shipment.snapshot, observation.courier, observation.account, observation.reference)
-    return _record(name, msgspec.structs.astuple(view), shipment.version, now)
+    return _row(shipment.shipment_id, msgspec.structs.astuple(view), shipment.version, now)
 
 
-def state_record(state: State, now: datetime) -> tuple[Any, ...]:
-    """Return the row of a shipment of which only the published state is left, in the order of `upsert_shipments`."""
-    values = list(shown_values(state))
-    occurred = read_time(state.occurred_at, UTC)
-    assert occurred is not None
-    values[_OCCURRED_AT], _ = occurred
-    return _record(state.shipment_id, values, state.version, now)
+def state_row(state: State, now: datetime) -> ShipmentRow:
+    """Return the row of a shipment of which only the published state is left."""
+    return _row(state.shipment_id, shown_values(state), state.version, now)
 
 
-def _record(name: str, shown: Sequence[Any], version: int, now: datetime) -> tuple[Any, ...]:
-    values = [name, *shown, version, now]
-    for place in _AS_JSON:
-        values[place] = json_text(values[place])
-    return tuple(values)
+def _row(shipment_id: str, shown: Sequence[Any], version: int, now: datetime) -> ShipmentRow:
+    return dict(zip(_SHIPMENT_COLUMNS, (shipment_id, *shown, version, now), strict=True))
 
 
 def read_snapshot(row: Any) -> Snapshot:

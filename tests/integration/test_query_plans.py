@@ -18,6 +18,8 @@ import asyncpg
 import msgspec
 
 from operators.doctor.postgres import PRIVILEGES
+from processor.core.view import View
+from processor.storage.rows import json_text
 from runtime import migrations
 from runtime.queries import load_queries
 from runtime.settings import load_settings
@@ -47,9 +49,13 @@ TIMES: Final = [NOW] * BATCH
 PAGE: Final = 500
 JOB: Final = "job"
 
-SHIPMENTS: Final = [
-    (name, *["x"] * 5, True, "x", "x", 0, NOW, *["x"] * 3, "{}", "{}", "x", "x", "{}", 1, NOW) for name in IDS
-]
+SHIPMENTS: Final = json_text(
+    [
+        dict.fromkeys(View.__struct_fields__, "x")
+        | {"shipment_id": name, "final": True, "failed_count": 0, "occurred_at": NOW, "version": 1, "updated_at": NOW}
+        for name in IDS
+    ]
+)
 
 PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
     # a claim
