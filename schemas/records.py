@@ -39,6 +39,9 @@ _SOURCES: Final[Mapping[bytes, Source]] = {source.encode(): source for source in
 _PUSH: Final = Source.PUSH.encode()
 _REPLAY: Final = Source.REPLAY.encode()
 
+_SELDOM: Final = frozenset({"replay-of", "root-source", "command-id"})
+"""Headers of what a tool appended."""
+
 ITEM: Final = "item"
 """The header that says which of its webhook's items a record is."""
 
@@ -76,10 +79,10 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     webhook_id: str | None = None
     item: int = 1
     items: int = 1
+    content_type: str | None = None
     replay_of: str | None = None
     root_source: Source = Source.PUSH
     command_id: str | None = None
-    content_type: str | None = None
 
     @property
     def root(self) -> tuple[int, int] | None:
@@ -210,23 +213,33 @@ def read_provenance(headers: AnyHeaders, timestamp_ms: int) -> Provenance:
         UnreadableError: the courier is missing, or a header is not of its form.
 
     """
-    given = header_values(headers).get
-    courier, item = given("courier"), given(ITEM)
+    found = header_values(headers)
+    given = found.get
+    courier, item, source, name = given("courier"), given(ITEM), given("source"), given("webhook-id")
     if not courier:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the record has no courier header")
     number, items = (1, 1) if item is None or item == b"1/1" else _item(_text(item))
-    return Provenance(  # by position, several times faster: one is made of every record
-        _text(courier),
+    provenance = Provenance(  # by position, several times faster: one is made of every record
+        str(courier, "utf-8", "replace"),
         _received_at(given("received-at"), timestamp_ms),
-        _source("source", value) if (value := given("source")) else Source.PUSH,
+        Source.PUSH if not source or source == _PUSH else _source("source", source),
         _account(_text(value)) if (value := given("account")) else None,
-        _name("webhook-id", value) if (value := given("webhook-id")) else None,
+        _name("webhook-id", name) if name else None,
         number,
         items,
-        _replay_of(_text(value)) if (value := given("replay-of")) else None,
-        _source("root-source", value) if (value := given("root-source")) else Source.PUSH,
-        _name("command-id", value) if (value := given("command-id")) else None,
         None if (value := given("content-type")) is None else _text(value),
+    )
+    return provenance if _SELDOM.isdisjoint(found) else _with_the_rest(provenance, found)
+
+
+def _with_the_rest(provenance: Provenance, headers: Mapping[str, bytes]) -> Provenance:
+    """Return a provenance with what few records have."""
+    given = headers.get
+    return msgspec.structs.replace(
+        provenance,
+        replay_of=_replay_of(_text(value)) if (value := given("replay-of")) else None,
+        root_source=_source("root-source", value) if (value := given("root-source")) else Source.PUSH,
+        command_id=_name("command-id", value) if (value := given("command-id")) else None,
     )
 
 

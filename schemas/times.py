@@ -73,7 +73,7 @@ def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | No
     """
     if not isinstance(value, str):
         return None
-    if len(value) in _USUAL_LENGTHS and value[-1] == "Z" and value[10] == "T":
+    if len(value) in _USUAL_LENGTHS and value[10] == "T" and value[-1] == "Z":
         try:
             return _read_usual(f'"{value}"'), True
         except (msgspec.DecodeError, UnicodeEncodeError):

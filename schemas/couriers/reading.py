@@ -147,7 +147,7 @@ def is_zero_date(value: object, zone: tzinfo) -> bool:
     return found is None or found[0] < YEAR_2000
 
 
-_COURIER: Final = TimeSource.COURIER  # a member of an enumeration takes longer to look up than a time to compare
+_COURIER: Final = TimeSource.COURIER
 _ASSUMED_ZONE: Final = TimeSource.ASSUMED_ZONE
 
 
@@ -161,18 +161,17 @@ class Clock(msgspec.Struct, frozen=True, gc=False):
 def clock(given: Mapping[str, object], received_at: datetime, zone: tzinfo) -> Clock:
     """Read the times that may count for a word, by the courier's field names."""
     read: dict[str, datetime | None] = {}
-    stamps = {}
+    believed = {}
     latest = latest_believed(received_at)
     for name, value in given.items():
-        found = read_time(value, zone)
+        found = None if value is None else read_time(value, zone)
         if found is None:
             read[name] = None
             continue
-        moment, zoned = found
-        read[name] = moment
+        read[name] = moment = found[0]
         if moment <= latest:
-            stamps[name] = Stamp(moment, _COURIER if zoned else _ASSUMED_ZONE)
-    return Clock(read, stamps)
+            believed[name] = Stamp(moment, _COURIER if found[1] else _ASSUMED_ZONE)
+    return Clock(read, believed)
 
 
 def first_of(observation: Observation, names: Iterable[str | None]) -> Stamp:

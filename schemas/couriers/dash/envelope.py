@@ -82,6 +82,25 @@ OWN_TIMES: Final = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED
 REASONS: Final = {"FAILED": "failedReason", "CANCELLED": "cancelledReason"}
 
 
+_Services = tuple[tuple[Service, ...], tuple[Service, ...]]
+"""Which services a body proves, and which it speaks for without proving them."""
+
+_NO_SERVICES: Final[_Services] = ((), ())
+
+
+def _services(word: str, *, marked: bool) -> _Services:
+    """Return which services a body of a word gives away. dash-webhooks.txt, "LOGISTIC payloads omit trackingURL"."""
+    express = (Service.EXPRESS,) if marked or word in EXPRESS_WORDS else ()
+    proves = (*express, Service.LOGISTIC) if word in LOGISTIC_WORDS else express
+    if word in EXPRESS_HINTS:
+        return proves, (Service.EXPRESS,)
+    return proves, (Service.LOGISTIC,) if word in MARKED_WORDS and not express else ()
+
+
+_SERVICES: Final = tuple({word: _services(word, marked=marked) for word in STATUSES} for marked in (False, True))
+"""By whether a body is marked, and by its word. A word that nobody announced says nothing of a service."""
+
+
 _Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 _Url = Annotated[str, Meta(max_length=MAX_URL)]
 
@@ -151,23 +170,26 @@ def read(courier: Courier, value: bytes, provenance: Provenance, assumed_zone: t
     """
     said = as_documented(value) or whatever_it_is(value)
     word, reference = said.status, check_reference(said.deliveryID, "deliveryID")
-    status, proves = STATUSES.get(word), _proves(said)
+    known = word in STATUSES
+    proves, hints = _SERVICES[_is_marked(said)][word] if known else _NO_SERVICES
     given: dict[str, object] = {"updatedAt": said.updatedAt, "pickupAt": said.pickupAt}
     own = OWN_TIMES.get(word)
-    times = clock({own: getattr(said, own), **given} if own else given, provenance.received_at, assumed_zone)
+    if own:
+        given = {own: getattr(said, own), **given}
+    times = clock(given, provenance.received_at, assumed_zone)
     updated = times.believed.get("updatedAt")
     return observe(
         courier,
         provenance,
         reference=reference,
         word=word,
-        status=status,
-        known=word in STATUSES,
+        status=STATUSES.get(word),
+        known=known,
         record_digest=digest_of_bytes(value),
         times=times,
         details=_details(said),
         proves=proves,
-        hints=_hints(word, proves),
+        hints=hints,
         count=said.failedCount,
         updated_at=updated.at if updated else None,
     )
@@ -227,10 +249,10 @@ def word_of(body: object) -> str | None:
 
 
 def _details(said: Delivery) -> Details:
-    driving, recipient, quote, media = said.courier, said.recipient, said.quote, said.media
+    order, driving, recipient, quote, media = said.providerOrderID, said.courier, said.recipient, said.quote, said.media
     reason = REASONS.get(said.status)
     return Details(
-        order_id=identifier(said.providerOrderID) if said.providerOrderID else None,
+        order_id=identifier(order) if order else None,
         charges=Charges(RUPIAH, quote.amount) if quote and quote.amount is not None else None,
         driver=Driver(driving.name or None, driving.phone or None)
         if driving and (driving.name or driving.phone)
@@ -252,20 +274,9 @@ def _moment(taken_at: str | None) -> datetime | None:
     return taken[0] if taken else None
 
 
-def _proves(said: Delivery) -> tuple[Service, ...]:
-    """Which service a body gives away. dash-webhooks.txt, "LOGISTIC payloads omit trackingURL entirely"."""
-    word = said.status
-    if word not in STATUSES:
-        return ()
-    pictured = said.media and any(picture.type == "PICKUP_PROOF" for picture in said.media)
-    express = (Service.EXPRESS,) if pictured or said.trackingURL or word in EXPRESS_WORDS else ()
-    return (*express, Service.LOGISTIC) if word in LOGISTIC_WORDS else express
-
-
-def _hints(word: str, proves: tuple[Service, ...]) -> tuple[Service, ...]:
-    """Which service a body speaks for without proving it."""
-    if word not in STATUSES:
-        return ()
-    if word in EXPRESS_HINTS:
-        return (Service.EXPRESS,)
-    return (Service.LOGISTIC,) if word in MARKED_WORDS and Service.EXPRESS not in proves else ()
+def _is_marked(said: Delivery) -> bool:
+    """Whether a body has a mark of EXPRESS: a link for tracking, or a picture taken at the pickup."""
+    if said.trackingURL:
+        return True
+    media = said.media
+    return bool(media) and any(picture.type == "PICKUP_PROOF" for picture in media or ())
