@@ -58,6 +58,8 @@ class Lifecycle:
         self.service = service
         self.edges = edges
         self.also_final = also_final
+        self.finals = ALWAYS_FINAL | also_final
+        """Statuses behind which no further one is expected."""
         self.reassignments = reassignments
         self.count_moves = count_moves
         self.scans_while_returning = scans_while_returning
@@ -71,7 +73,7 @@ class Lifecycle:
 
     def is_final(self, status: Status) -> bool:
         """Whether no further status is expected."""
-        return status in ALWAYS_FINAL or status in self.also_final
+        return status in self.finals
 
     def path(
         self, start: Status, end: Status, *, last: Status | None = None, via_failed: bool = False

@@ -1,13 +1,14 @@
 """The topics: names, keys' home, retention. Declared once, here; made by `waybill topics apply`."""
 
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 
+from schemas.vocabulary import Word
 
-class Topic(StrEnum):
+
+class Topic(Word):
     """The names, before `WAYBILL_TOPIC_PREFIX`."""
 
     RAW = "courier.webhooks.raw"

@@ -1,7 +1,7 @@
 """What one observation led to: its shipment before and after it are compared. Pure."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -12,6 +12,8 @@ from schemas.couriers import Courier
 from schemas.couriers.base import Position
 from schemas.observation import Observation
 from schemas.vocabulary import AnomalyKind, EventType, Outcome, Service, Source, Status, Transition
+
+_STATUS_CHANGED: Final = EventType.STATUS_CHANGED
 
 
 def no_name() -> None:
@@ -197,9 +199,9 @@ def in_order(
     if not verdict.moved:
         return Changed(EventType.UPDATED, verdict.before, resolves=resolves)
     lifecycles = courier.lifecycles
-    from_final = shown is not None and lifecycles[shown.service].is_final(shown.status)
+    from_final = shown is not None and shown.status in lifecycles[shown.service].finals
     transition = transition_of(lifecycles[snapshot.service], verdict, snapshot.status, from_final=from_final)
-    return Changed(EventType.STATUS_CHANGED, verdict.before, transition, verdict.passed, resolves=resolves)
+    return Changed(_STATUS_CHANGED, verdict.before, transition, verdict.passed, resolves=resolves)
 
 
 def compare(shipment: Shipment) -> Comparison:

@@ -1,6 +1,7 @@
 """The records for Kafka of outputs: headers, timestamps, the state beside its event, dead letters cut to size. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -15,6 +16,14 @@ from schemas.topics import Topic
 _encode: Final = msgspec.json.Encoder().encode
 _decode_event: Final = msgspec.json.Decoder(Event).decode
 _decode_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
+
+_EVENTS: Final = Topic.EVENTS
+_STATE: Final = Topic.STATE
+_ANOMALIES: Final = Topic.ANOMALIES
+_DEAD_LETTERS: Final = Topic.DEAD_LETTERS
+
+_shared_milliseconds: Final = lru_cache(maxsize=8)(milliseconds)
+"""Of the time when a batch was recorded, which all that it publishes shares."""
 
 _OURS: Final = ("dlq-reason", "dlq-detail", "dlq-topic", "dlq-partition", "dlq-offset", "dlq-at")
 """The headers of a dead letter that are not the record's, in order."""
@@ -52,11 +61,10 @@ def batch_messages(outputs: Sequence[Output], timestamp_ms: int | None = None) -
 
     Of the states that a shipment passes through only the newest is published: the topic is compacted.
     """
-    newest = {output.shipment_id: output.version for output in outputs if output.topic is Topic.EVENTS}
+    newest = {output.shipment_id: output.version for output in outputs if output.topic is _EVENTS}
     for output in outputs:
-        yield from messages(
-            output, with_state=newest.get(output.shipment_id) == output.version, timestamp_ms=timestamp_ms
-        )
+        with_state = newest.get(output.shipment_id) == output.version
+        yield from messages(output, with_state=with_state, timestamp_ms=timestamp_ms)
 
 
 def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | None = None) -> tuple[Message, ...]:
@@ -72,31 +80,23 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
 
     """
     if timestamp_ms is None:
-        timestamp_ms = milliseconds(output.recorded_at)
-    if output.value is None:
-        return (Message(output.topic, output.key, None, output.headers, timestamp_ms),)
-    match output.topic:
-        case Topic.EVENTS:
-            event = output.event or _stored_value(_decode_event, output)
-            id_, subject, time = event.id.encode(), event.shipment_id.encode(), event.occurred_at.encode()
-            headers = cloud_event_headers(Topic.EVENTS, id_, event.type.encode(), subject, time)
-            told = Message(Topic.EVENTS, output.key, output.value, headers, timestamp_ms)
-            if not with_state:
-                return (told,)
-            headers = cloud_event_headers(Topic.STATE, id_, STATE_TYPE, subject, time)
-            return told, Message(Topic.STATE, output.key, _encode(state_after(event)), headers, timestamp_ms)
-        case Topic.ANOMALIES:
-            anomaly = output.anomaly or _stored_value(_decode_anomaly, output)
-            headers = cloud_event_headers(
-                Topic.ANOMALIES,
-                anomaly.id.encode(),
-                ANOMALY_TYPE,
-                anomaly.shipment_id.encode(),
-                anomaly.observed.occurred_at.encode(),
-            )
-            return (Message(Topic.ANOMALIES, output.key, output.value, headers, timestamp_ms),)
-        case _:
-            return (Message(output.topic, output.key, output.value, output.headers, timestamp_ms),)
+        timestamp_ms = _shared_milliseconds(output.recorded_at)
+    topic, key, value = output.topic, output.key, output.value
+    if value is not None and topic is _EVENTS:
+        event = output.event or _stored_value(_decode_event, output)
+        id_, subject, time = event.id.encode(), event.shipment_id.encode(), event.occurred_at.encode()
+        headers = cloud_event_headers(_EVENTS, id_, event.type.encode(), subject, time)
+        told = Message(_EVENTS, key, value, headers, timestamp_ms)
+        if not with_state:
+            return (told,)
+        headers = cloud_event_headers(_STATE, id_, STATE_TYPE, subject, time)
+        return told, Message(_STATE, key, _encode(state_after(event)), headers, timestamp_ms)
+    if value is not None and topic is _ANOMALIES:
+        anomaly = output.anomaly or _stored_value(_decode_anomaly, output)
+        id_, subject = anomaly.id.encode(), anomaly.shipment_id.encode()
+        headers = cloud_event_headers(_ANOMALIES, id_, ANOMALY_TYPE, subject, anomaly.observed.occurred_at.encode())
+        return (Message(_ANOMALIES, key, value, headers, timestamp_ms),)
+    return (Message(topic, key, value, output.headers, timestamp_ms),)
 
 
 def _stored_value(decode: Callable[[bytes], _T], output: Output) -> _T:
@@ -114,7 +114,7 @@ def publishable(message: Message, limit: int) -> Message:
     A record may come compressed and be larger than any that is published, and a dead letter has headers on top. What
     is left out, and said in `dlq-cut`, is in the stored dead letter and in the raw topic.
     """
-    if message.topic is not Topic.DEAD_LETTERS or _size(message) <= limit:
+    if message.topic is not _DEAD_LETTERS or _size(message) <= limit:
         return message
     ours = [(name, value) for name, value in message.headers if name in _OURS]
     valueless = _cut(message, "value", value=None)

@@ -1,8 +1,8 @@
 """From raw records to readings: an observation of a shipment, or why there is none. Pure."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from datetime import tzinfo
-from typing import ClassVar, TypeGuard
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -12,6 +12,8 @@ from schemas.observation import Observation
 from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, command_of, read_provenance
 from schemas.vocabulary import DeadLetterReason, Source
+
+_OPERATOR: Final = Source.OPERATOR
 
 ZoneOf = Callable[[str, Source], tzinfo]
 """The zone of a courier's times without one, by the courier's name and the record's source."""
@@ -82,7 +84,7 @@ def observe(value: bytes, provenance: Provenance, zone_of: ZoneOf) -> Observatio
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "no such courier")
     if provenance.replay_of:
         provenance = msgspec.structs.replace(provenance, source=provenance.root_source)
-    if provenance.source is Source.OPERATOR:
+    if provenance.source is _OPERATOR:
         return read_decision(value, provenance)
     return courier.read(value, provenance, zone_of(provenance.courier, provenance.source))
 
@@ -97,12 +99,17 @@ def authorized(readings: Sequence[Reading], written: Written) -> list[Reading]:
     Whoever may append to the raw topic may claim to be an operator; the log says who is. Such a record's command id
     counts for nothing: it may be that of a decision yet to come.
     """
-    return [_unauthorized(each) if is_decision(each) and not _is_written(each, written) else each for each in readings]
+    return [
+        _unauthorized(each)
+        if isinstance(each, Read) and each.observation.decision is not None and not _is_written(each, written)
+        else each
+        for each in readings
+    ]
 
 
-def is_decision(reading: Reading) -> TypeGuard[Read]:
-    """Whether a record is an operator's."""
-    return isinstance(reading, Read) and reading.observation.decision is not None
+def decisions(readings: Iterable[Reading]) -> list[Read]:
+    """Return those of the readings that are operators' decisions."""
+    return [each for each in readings if isinstance(each, Read) and each.observation.decision is not None]
 
 
 def is_unauthorized(reading: Reading) -> bool:

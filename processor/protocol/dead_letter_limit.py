@@ -12,7 +12,7 @@ from typing import Final
 from processor.core.errors import DeadLetterLimitError
 from processor.core.reading import Read, Reading, Unreadable, is_unauthorized
 from schemas.couriers import COURIERS
-from schemas.records import RawRecord
+from schemas.records import RawRecord, header_values
 
 NOBODY: Final = ""
 """Stands for the courier of records that name no known courier."""
@@ -32,10 +32,7 @@ def courier_of(record: RawRecord) -> str:
 
 def _header(record: RawRecord, wanted: str) -> bytes:
     """Return a header's last value. Thousands of records are asked, so nothing else is read."""
-    for name, value in reversed(record.headers):
-        if name == wanted and value is not None:
-            return value
-    return b""
+    return header_values(record.headers).get(wanted, b"")
 
 
 def slid(windows: Windows, readings: Sequence[Reading], size: int) -> dict[str, Window]:

@@ -7,7 +7,7 @@ from typing import Final
 from processor.core.cursor import Cursor
 from processor.core.errors import ClaimLostError
 from processor.core.plan import Plan
-from processor.core.reading import Reading, is_decision
+from processor.core.reading import Reading, decisions
 from processor.core.roots import Roots
 from processor.core.state import Shipment
 from processor.protocol.crash_points import Reached, Step, no_one
@@ -79,7 +79,7 @@ class Store:
 
         They stand there before they are appended.
         """
-        commands = {reading.command_id for reading in readings if reading.command_id and is_decision(reading)}
+        commands = {decision.command_id for decision in decisions(readings) if decision.command_id}
         if not commands:
             return frozenset()
         with blaming_data():
