@@ -20,6 +20,7 @@ from schemas.vocabulary import Service, Source, Status, TimeSource, Transition
 
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 _NO_TIME: Final = Stamp(_OLDEST, TimeSource.RECEIVED)
+_PULL: Final = Source.PULL
 _UNDER_WAY: Final = frozenset({Status.PENDING_PICKUP, Status.PENDING_DELIVERY, Status.IN_DELIVERY, Status.IN_TRANSIT})
 _SETBACKS: Final = frozenset({Status.FAILED, Status.LOST})
 
@@ -53,6 +54,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     forced: bool = False
 
 
+_FIRST: Final = Verdict(accepted=True, before=None, moved=True)
+
 Basis = tuple[Status, int]
 """All of a snapshot that the judgement of what follows it depends on: its status and its count of failures."""
 
@@ -76,51 +79,55 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return self.verdict is not None and self.verdict.accepted
 
 
-def sort_key(courier: Courier, service: Service, observation: Observation) -> Position:
-    """Place an observation among all of its shipment's; words without a status stand before all others.
+def sort_key(courier: Courier, service: Service, observation: Observation, occurred_at: datetime) -> Position:
+    """Place an observation, which `occurred_at`, among its shipment's; words without a status stand before all others.
 
     Equal positions break on the body's `updatedAt`, then pulled before pushed, the time received, the place in the
     body, the digest: the most recent block comes last and so wins.
     """
     if observation.status is None:
-        position: Position = (0, courier.occurred(observation, service).at)
+        position: Position = (0, occurred_at)
     else:
-        position = (1, *courier.position(observation, service))
+        position = (1, *courier.position(observation, service, occurred_at))
     return (
         position,
         observation.updated_at or _OLDEST,
-        observation.source is not Source.PULL,
+        observation.source is not _PULL,
         observation.received_at,
         observation.item,
         observation.reading_digest,
     )
 
 
+def place_of(courier: Courier, service: Service, observation: Observation) -> Position:
+    """Return the place of an observation among its shipment's."""
+    return sort_key(courier, service, observation, courier.occurred(observation, service).at)
+
+
 def advance(
-    courier: Courier,
-    service: Service,
+    lifecycle: Lifecycle,
     snapshot: Snapshot | None,
     observation: Observation,
-    background: Details | None = None,
+    occurred: Stamp,
+    background: Details = NO_DETAILS,
     *,
     forced: bool = False,
 ) -> tuple[Snapshot | None, Verdict]:
     """Take one more observation, behind all others. `background` holds details known before any status was."""
-    assert observation.status is not None
-    lifecycle = courier.lifecycles[service]
     verdict = judge(lifecycle, snapshot, observation)
     if forced and snapshot is not None:
         verdict = _forced(verdict, snapshot, observation)
     if not verdict.accepted:
         return snapshot, verdict
-    before = snapshot.details if snapshot else background or NO_DETAILS
+    status, moved = observation.status, verdict.moved
+    assert status is not None
     return Snapshot(
-        service,
-        observation.status if verdict.moved or snapshot is None else snapshot.status,
+        lifecycle.service,
+        status if moved or snapshot is None else snapshot.status,
         observation.word,
         _failed_count(lifecycle, snapshot, observation, verdict),
-        courier.occurred(observation, service),
-        merge(before, observation.details, moved=verdict.moved),
+        occurred,
+        merge(snapshot.details if snapshot else background, observation.details, moved=moved),
     ), verdict
 
 
@@ -162,7 +169,7 @@ def judge(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observat
     status = observation.status
     assert status is not None
     if snapshot is None:
-        return Verdict(accepted=True, before=None, moved=True)
+        return _FIRST
     before = snapshot.status
     if lifecycle.count_moves and observation.count > snapshot.failed_count and before in lifecycle.statuses:
         passed = lifecycle.path(before, status, via_failed=True)
@@ -175,7 +182,7 @@ def judge(lifecycle: Lifecycle, snapshot: Snapshot | None, observation: Observat
         legal = status in lifecycle.statuses and before not in ALWAYS_FINAL
         return Verdict(accepted=legal, before=before, moved=legal)
     passed = lifecycle.path(before, status, last=observation.jumps_through)
-    return Verdict(accepted=passed is not None, before=before, moved=passed is not None, passed=passed or ())
+    return Verdict(False, before) if passed is None else Verdict(True, before, True, passed)
 
 
 def _forced(verdict: Verdict, snapshot: Snapshot, observation: Observation) -> Verdict:

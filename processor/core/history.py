@@ -22,6 +22,8 @@ from schemas.couriers import Courier
 from schemas.observation import Accept, Observation, impersonal
 from schemas.vocabulary import Source
 
+_PULL: Final = Source.PULL
+
 BARE_WEIGHT: Final = 2_000
 """Bytes that an observation takes beside its longest details, its entry and its verdict included."""
 
@@ -78,33 +80,37 @@ def learn(shipment: Shipment, observation: Observation, old: Observation | None 
     shipment.snapshot = shipment.timeline.snapshot
 
 
-def follow(shipment: Shipment, observation: Observation) -> Verdict | None:
+def follow(shipment: Shipment, observation: Observation, limit: int) -> Verdict | None:
     """Take what a pushed record says, which comes in its turn and counts; return its verdict. None: it may not be so.
 
     Nearly every record comes so. Nothing that is known changes its place or its meaning then, and neither does what the
-    shipment is folded for.
+    shipment is folded for. `limit`: how many observations a shipment keeps.
     """
+    reading, proves, hints = observation.reading_digest, observation.proves, observation.hints
     if (
         observation.status is None
         or not observation.known
-        or observation.source is Source.PULL
+        or observation.source is _PULL
         or observation.decision is not None
         or shipment.shown is not shipment.snapshot
-        or shipment.statuses_set
-        or shipment.accepted
+        or shipment.is_special
+        or observation.record_digest in shipment.records
+        or reading in shipment.kept
+        or shipment.held >= limit
     ):
         return None
     proven, hinted = shipment.proven, shipment.hinted
-    if not (proven.issuperset(observation.proves) and hinted.issuperset(observation.hints)):
-        proven, hinted = proven.union(observation.proves), hinted.union(observation.hints)
+    if (proves and not proven.issuperset(proves)) or (hints and not hinted.issuperset(hints)):
+        proven, hinted = proven.union(proves), hinted.union(hints)
         if len(proven) > 1 or shipment.courier.service(proven, hinted) is not shipment.service:
             return None
     verdict = shipment.timeline.follow(observation)
     if verdict is None:
         return None
     _remember(shipment, observation)
-    shipment.kept[observation.reading_digest] = [observation]
+    shipment.kept[reading] = [observation]
     shipment.proven, shipment.hinted = proven, hinted
+    shipment.held += 1
     shipment.snapshot = shipment.timeline.snapshot
     return verdict
 
@@ -152,13 +158,10 @@ def assemble(shipment: Shipment) -> None:
 
 
 def _weight(observation: Observation) -> int:
-    details, weight = observation.details, BARE_WEIGHT
-    for text in (details.tracking_url, details.reason, details.description):
-        if text is not None:
-            weight += len(text)
-    for proof in details.proofs:
-        weight += PICTURE_WEIGHT + len(proof.url)
-    return weight
+    details = observation.details
+    texts = len(details.tracking_url or "") + len(details.reason or "") + len(details.description or "")
+    pictures = details.proofs
+    return BARE_WEIGHT + texts + (sum([PICTURE_WEIGHT + len(each.url) for each in pictures]) if pictures else 0)
 
 
 def _rename(shipment: Shipment, old: Observation, observation: Observation) -> None:

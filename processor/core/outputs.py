@@ -26,6 +26,9 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode_event: Final = msgspec.json.Decoder(Event).decode
 _decode_anomaly: Final = msgspec.json.Decoder(Anomaly).decode
 
+_FAILED: Final = Status.FAILED
+_EVENTS: Final = Topic.EVENTS
+
 MAX_DETAIL: Final = 500
 """Characters of a dead letter's detail: a sentence."""
 
@@ -72,7 +75,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     @property
     def raw(self) -> RawCoordinates:
         """The coordinates of what was read, for subscribers."""
-        return RawCoordinates(self.topic, *(self.root or (self.record.partition, self.record.offset)))
+        partition, offset = self.root or (self.record.partition, self.record.offset)
+        return RawCoordinates(self.topic, partition, offset)
 
     def source(self, observation: Observation) -> Source:
         """Say how what is published came to be."""
@@ -89,8 +93,9 @@ def event_output(
     courier: Courier, origin: Origin, observation: Observation, snapshot: Snapshot, change: Changed, version: int
 ) -> Output:
     """Write the event of a change."""
-    status, details, count = snapshot.status, snapshot.details, snapshot.failed_count
-    shipment_id, record = observation.shipment_id, origin.record
+    status, details, count, service = snapshot.status, snapshot.details, snapshot.failed_count, snapshot.service
+    shipment_id, record, recorded_at = observation.shipment_id, origin.record, origin.recorded_at
+    occurred, failed = snapshot.occurred, status is _FAILED
     shows_webhook = change.late and observation.takes_part
     event = Event(  # by position, several times faster
         f"{shipment_id}/{version}",
@@ -99,7 +104,7 @@ def event_output(
         version,
         observation.courier,
         observation.account,
-        snapshot.service,
+        service,
         details.carrier,
         observation.reference,
         details.order_id,
@@ -107,36 +112,37 @@ def event_output(
         status,
         change.previous,
         PHASES[status],
-        courier.lifecycles[snapshot.service].is_final(status),
+        status in courier.lifecycles[service].finals,
         change.transition,
         change.skipped,
         snapshot.courier_status,
         count,
-        max(count, 1) if status is Status.FAILED else count + 1,
-        format_time(snapshot.occurred.at),
-        snapshot.occurred.source,
+        count if failed and count else count + 1,
+        format_time(occurred.at),
+        occurred.source,
         format_time(observation.received_at),
-        format_shared_time(origin.recorded_at),
+        format_shared_time(recorded_at),
         details.reason,
         details.description,
         details.charges,
         published_persons(details),
-        _observed(observation, courier.occurred(observation, snapshot.service)) if shows_webhook else None,
+        _observed(observation, courier.occurred(observation, service)) if shows_webhook else None,
         _named(change.resolves) if change.resolves else (),
         origin.source(observation),
         origin.raw,
     )
     return Output(
-        Topic.EVENTS,
+        _EVENTS,
         record.partition,
         record.offset,
         0,
         shipment_id.encode(),
         _encode(event),
-        origin.recorded_at,
+        recorded_at,
         shipment_id,
         version,
-        event=event,
+        [],
+        event,
     )
 
 

@@ -3,7 +3,7 @@
 from bisect import insort
 
 from processor.core.copies import copy_order
-from processor.core.fold import Entry, sort_key
+from processor.core.fold import Entry, place_of
 from processor.core.state import Shipment
 from processor.core.timeline import Timeline
 from schemas.couriers.base import Position
@@ -16,7 +16,7 @@ def reorder(shipment: Shipment) -> None:
     service = courier.service(shipment.proven, shipment.hinted)
     counting = [copies for copies in shipment.kept.values() if copies[0].takes_part]
     told = [copies for copies in counting if copies[0].decision is None]
-    entries = [_entry(shipment, each, sort_key(courier, service, each[0])) for each in told]
+    entries = [_entry(shipment, each, place_of(courier, service, each[0])) for each in told]
     timeline = Timeline(courier, service, entries)
     shipment.statuses_set = sorted((each[0] for each in counting if each[0].decision), key=copy_order)
     for decision in shipment.statuses_set:
@@ -32,7 +32,7 @@ def place(shipment: Shipment, reading: bytes) -> None:
     if shipment.statuses_set or (wanted is not None and wanted.decision is not None):
         _place_among_decisions(shipment, reading, wanted)
         return
-    entry = None if wanted is None else _entry(shipment, copies, timeline.place_of(wanted))
+    entry = None if wanted is None else _entry(shipment, copies, place_of(timeline.courier, timeline.service, wanted))
     if timeline.holds(reading):
         if entry is not None and timeline.has(entry):
             return
@@ -67,7 +67,7 @@ def _place_among_decisions(shipment: Shipment, reading: bytes, wanted: Observati
     if timeline.holds(reading):
         timeline.remove(reading)
     if wanted is not None and wanted.decision is None:
-        timeline.insert(_entry(shipment, shipment.kept[reading], timeline.place_of(wanted)))
+        timeline.insert(_entry(shipment, shipment.kept[reading], place_of(timeline.courier, timeline.service, wanted)))
     decisions[:] = [each for each in decisions if each.reading_digest != reading]
     later = [each for each in later if each.reading_digest != reading]
     if wanted is not None and wanted.decision is not None:

@@ -15,7 +15,7 @@ from processor.core.effects import Application, Arrival, Changed, Duplicate, Rej
 from processor.core.outputs import Origin, Output, anomaly_id, anomaly_output, dead_letter, event_output, tombstone
 from processor.core.reading import Read, Reading, Unreadable
 from processor.core.roots import Roots, RootShipment
-from processor.core.shipment import apply
+from processor.core.shipment import apply, follow
 from processor.core.state import Shipment, forgotten, new_shipment
 from schemas.couriers import COURIERS
 from schemas.events import Event
@@ -28,6 +28,8 @@ MAX_BATCH: Final = 4_000
 
 _SILENT: Final = frozenset({Outcome.UNCHANGED, Outcome.DUPLICATE})
 """What a re-reading may come to without leaving a row."""
+
+_EVENT: Final = Outcome.EVENT
 
 _OTHER_SHIPMENT: Final = Rejected(AnomalyKind.SHIPMENT_CHANGED)
 
@@ -121,6 +123,7 @@ class Planner:
         """
         self.plan = Plan()
         """What the readings added so far come to."""
+        self._observations, self._outputs = self.plan.observations, self.plan.outputs
         self.output_bytes = 0
         """How much they publish."""
         self._shipments = shipments
@@ -140,10 +143,13 @@ class Planner:
     def add(self, reading: Reading) -> None:
         """Add the next reading."""
         command = reading.command_id
+        if command is None and isinstance(reading, Read) and not reading.known:
+            self._observations.append(self._apply(reading))
+            return
         repeated = command is not None and command in self._commands
         outcome: Outcome | None = None
         if isinstance(reading, Unreadable):
-            self._publish([dead_letter(self._origin(reading), reading.error)])
+            self._publish(dead_letter(self._origin(reading), reading.error))
             self.plan.dead_letters.append(reading)
         else:
             if repeated:
@@ -152,7 +158,7 @@ class Planner:
                 row = _without_effect(reading, Unchanged())
             else:
                 row = self._apply(reading)
-            self.plan.observations.append(row)
+            self._observations.append(row)
             outcome = row.outcome
         if command is not None and not repeated:
             self._commands.add(command)
@@ -161,6 +167,10 @@ class Planner:
     def _apply(self, reading: Read) -> ObservationRow:
         observation = reading.observation
         shipment = self._shipment(observation)
+        if reading.root is None:
+            change = follow(shipment, observation, self._limit)
+            if change is not None:
+                return self._tell(reading, shipment, change)
         name, was_retired = shipment.shipment_id, shipment.retired
         if reading.root is not None:
             observation = with_former_name(observation, shipment.records, reading.former_name)
@@ -171,7 +181,8 @@ class Planner:
         outputs = _outputs(origin, observation, shipment, applied)
         if shipment.retired and (outputs or not was_retired):
             outputs.append(tombstone(origin, name, len(outputs)))
-        self._publish(outputs)
+        for output in outputs:
+            self._publish(output)
         event = outputs[0].event if outputs else None
         row = _row(reading, observation, applied, shipment.version, event)
         self._roots.note(row)
@@ -181,6 +192,29 @@ class Planner:
             self.plan.erased.add(name)
         if shipment.retired and not was_retired:
             self.plan.retired.add(name)
+        return row
+
+    def _tell(self, reading: Read, shipment: Shipment, change: Changed) -> ObservationRow:
+        """Publish the event of an observation that came in its turn; return its row."""
+        observation, snapshot = reading.observation, shipment.snapshot
+        assert snapshot is not None
+        origin = self._origin(reading)
+        output = event_output(shipment.courier, origin, observation, snapshot, change, shipment.version)
+        self._publish(output)
+        self.plan.changed[shipment.shipment_id] = observation
+        row = ObservationRow(  # by position, several times faster: nearly every record comes here
+            reading.record,
+            observation,
+            _EVENT,
+            None,
+            output.version,
+            True,
+            None,
+            reading.command_id,
+            True,
+            output.event,
+        )
+        self._roots.note(row)
         return row
 
     def _shipment(self, observation: Observation) -> Shipment:
@@ -213,10 +247,9 @@ class Planner:
     def _origin(self, reading: Reading) -> Origin:
         return Origin(self._raw_topic, reading.record, self._now, self._incarnation, reading.root)
 
-    def _publish(self, outputs: Iterable[Output]) -> None:
-        for output in outputs:
-            self.plan.outputs.append(output)
-            self.output_bytes += len(output.value or b"")
+    def _publish(self, output: Output) -> None:
+        self._outputs.append(output)
+        self.output_bytes += len(output.value or b"")
 
 
 class _RootShipments:

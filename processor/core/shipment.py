@@ -5,11 +5,13 @@ The observation is taken in (`history`), the shipment compared with what it was 
 
 import msgspec
 
+from processor.core import history
 from processor.core.copies import counts_before, under_its_former_name, which_record
 from processor.core.decisions import apply_decision
 from processor.core.effects import (
     Application,
     Arrival,
+    Changed,
     Duplicate,
     Effect,
     Rejected,
@@ -18,10 +20,23 @@ from processor.core.effects import (
     conclude,
     in_order,
 )
-from processor.core.history import follow, learn
 from processor.core.state import Shipment, forgotten
 from schemas.observation import KEPT_OBSERVATIONS, Observation, SetStatus
 from schemas.vocabulary import AnomalyKind
+
+
+def follow(shipment: Shipment, observation: Observation, limit: int = KEPT_OBSERVATIONS) -> Changed | None:
+    """Apply what comes in its turn, as nearly everything does: there is nothing to compare. None: it may not be so.
+
+    Where it is so, `apply` comes to the same. `limit`: as there.
+    """
+    shown, verdict = shipment.shown, history.follow(shipment, observation, limit)
+    if verdict is None:
+        return None
+    snapshot = shipment.snapshot
+    assert snapshot is not None
+    shipment.count_event()
+    return in_order(snapshot, shown, verdict, shipment.courier)
 
 
 def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) -> Application:
@@ -32,8 +47,6 @@ def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) 
     keeps. Beyond it nothing of them changes it any more; what operators decide does, and so does a newer reading of
     what is kept.
     """
-    if (followed := _follow(shipment, arrival, limit)) is not None:
-        return followed
     if shipment.erased:
         arrival = msgspec.structs.replace(arrival, observation=forgotten(arrival.observation))
     if shipment.retired:
@@ -52,29 +65,6 @@ def apply(shipment: Shipment, arrival: Arrival, limit: int = KEPT_OBSERVATIONS) 
     if applied.kept and observation.decision is None and not (again and known is not None):
         shipment.held += 1
     return applied
-
-
-def _follow(shipment: Shipment, arrival: Arrival, limit: int) -> Application | None:
-    """Apply what comes in its turn, as nearly everything does: there is nothing to compare. None: it may not be so."""
-    observation = arrival.observation
-    if (
-        arrival.again
-        or observation.record_digest in shipment.records
-        or observation.reading_digest in shipment.kept
-        or shipment.held >= limit
-        or shipment.formerly_named
-        or shipment.erased
-        or shipment.retired
-    ):
-        return None
-    shown, verdict = shipment.shown, follow(shipment, observation)
-    if verdict is None:
-        return None
-    snapshot = shipment.snapshot
-    assert snapshot is not None
-    shipment.held += 1
-    shipment.count_event()
-    return Application(in_order(snapshot, shown, verdict, shipment.courier))
 
 
 def _known(shipment: Shipment, arrival: Arrival) -> Observation | None:
@@ -101,7 +91,7 @@ def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Applica
             return Application(Duplicate(), kept=False)
         if observation.known and counts_before(observation, copies[0]):
             return _apply_copy(shipment, arrival)
-        learn(shipment, observation)
+        history.learn(shipment, observation)
         return Application(Duplicate())
     decision = observation.decision
     if shipment.formerly_named and decision is None and arrival.former_name() in shipment.records:
@@ -111,7 +101,7 @@ def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Applica
     if full:
         return Application(Rejected(AnomalyKind.HISTORY_LIMIT), kept=False)
     comparison = compare(shipment)
-    learn(shipment, observation)
+    history.learn(shipment, observation)
     effect: Effect = comparison.of_news(observation) if observation.known else Rejected(AnomalyKind.UNKNOWN_STATUS)
     if arrival.again:
         effect = comparison.of_rereading(effect)
@@ -121,7 +111,7 @@ def _apply_first(shipment: Shipment, arrival: Arrival, *, full: bool) -> Applica
 def _apply_copy(shipment: Shipment, arrival: Arrival) -> Application:
     """Apply a copy of what is known that was received earlier: of two copies it counts."""
     comparison = compare(shipment)
-    learn(shipment, arrival.observation)
+    history.learn(shipment, arrival.observation)
     if shipment.snapshot == comparison.snapshot:
         return Application(Duplicate())
     return conclude(comparison, arrival, comparison.correction())
@@ -136,9 +126,9 @@ def _apply_again(shipment: Shipment, arrival: Arrival, old: Observation) -> Appl
         return conclude(comparison, arrival, comparison.of_rereading(Unchanged()), kept=False)
     entry = shipment.timeline.find(old.reading_digest)
     counted = entry is not None and entry.accepted and entry.observation is old
-    learn(shipment, observation, old)
+    history.learn(shipment, observation, old)
     if shipment.snapshot is None and comparison.snapshot is not None:
-        learn(shipment, old, observation)  # a row is never taken back
+        history.learn(shipment, old, observation)  # a row is never taken back
         return Application(Unchanged(), kept=False)
     counts = observation.takes_part and shipment.kept[observation.reading_digest][0] is observation
     effect = Unchanged() if counted or not counts else comparison.of_news(observation)

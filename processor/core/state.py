@@ -66,6 +66,11 @@ class Shipment(msgspec.Struct, gc=False):
     """Roughly how many bytes its observations take."""
 
     @property
+    def is_special(self) -> bool:
+        """Whether what one more means may hang on decisions, on a history given up, or on names of older editions."""
+        return bool(self.statuses_set or self.accepted or self.erased or self.retired or self.formerly_named)
+
+    @property
     def courier(self) -> Courier:
         """The courier that carries it."""
         return self.timeline.courier

@@ -102,9 +102,8 @@ class Rules:
             run.background = merge(run.background, observation.details, moved=False)
             run.verdicts.append(None)
             return False
-        run.now, verdict = advance(
-            self._courier, self._service, run.now, observation, run.background, forced=entry.forced
-        )
+        occurred = self._courier.occurred(observation, self._service)
+        run.now, verdict = advance(self._lifecycle, run.now, observation, occurred, run.background, forced=entry.forced)
         if verdict.accepted:
             run.last = len(run.verdicts)
             run.moved = run.moved or verdict.moved

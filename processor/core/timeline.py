@@ -88,10 +88,6 @@ class Timeline:
         """What all entries add up to; None where none has a status."""
         return self._ahead if self._followed else self._sum.snapshot
 
-    def place_of(self, observation: Observation) -> Position:
-        """Return the place of a courier's observation among the entries."""
-        return sort_key(self.courier, self.service, observation)
-
     def holds(self, reading: bytes) -> bool:
         """Whether a reading, by its digest, has an entry."""
         self._take_in()
@@ -174,13 +170,16 @@ class Timeline:
 
         Nothing before it changes, so it is judged by itself, and becomes an entry when entries are next looked at.
         """
-        key, end = self.place_of(observation), self._end()
+        courier, service, followed, end = self.courier, self.service, self._followed, self._end()
+        occurred = courier.occurred(observation, service)
+        key = sort_key(courier, service, observation, occurred.at)
         if end is not None and key < end:
             return None
-        snapshot, verdict = advance(self.courier, self.service, self.snapshot, observation, self._sum.background)
+        before = self._ahead if followed else self._sum.snapshot
+        snapshot, verdict = advance(courier.lifecycles[service], before, observation, occurred, self._sum.background)
         if not verdict.accepted:
             return None
-        self._followed.append(Entry(key, observation))
+        followed.append(Entry(key, observation))
         self._ahead = snapshot
         return verdict
 

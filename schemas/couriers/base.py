@@ -5,7 +5,7 @@ over the registry: the door by `Credentials`, `waybill reconcile` by `Tracking`,
 """
 
 from collections.abc import Callable, Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Protocol
 
 import msgspec
@@ -154,8 +154,8 @@ class Courier(Protocol):
         """Say when it happened: the time that counts for the word, else its fallbacks, else the time received."""
         ...
 
-    def position(self, observation: Observation, service: Service) -> Position:
-        """Place an observation that has a status among the others of its shipment."""
+    def position(self, observation: Observation, service: Service, occurred_at: datetime) -> Position:
+        """Place an observation that has a status, and `occurred` then, among the others of its shipment."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Becak, a courier on three wheels: a webhook is a list of rides, and so is the answer about a ride."""
 
 from collections.abc import Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from schemas.couriers.base import (
@@ -121,10 +121,10 @@ class Becak:
         """The ride's time, else the time received."""
         return first_of(observation, ["at"])
 
-    def position(self, observation: Observation, service: Service) -> Position:
+    def position(self, observation: Observation, service: Service, occurred_at: datetime) -> Position:
         """By time, then rank."""
         assert observation.status is not None
-        return (self.occurred(observation, service).at, RANK[observation.status])
+        return (occurred_at, RANK[observation.status])
 
 
 def _reference(ride: bytes) -> str | None:

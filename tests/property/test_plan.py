@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from processor.core import shipment
+from processor.core import plan as planning
 from processor.core.messages import messages
 from processor.core.reading import Reading
 from schemas.records import RawRecord
@@ -62,7 +62,7 @@ def test_what_comes_in_its_turn_comes_to_the_same_as_when_it_is_compared(log: li
         log = renumbered(sorted(log, key=lambda record: record.headers))  # by the time received, above all
     readings = readings_of(log)
     (quick,) = plan_in_batches(readings, [])
-    with patch.object(shipment, "follow", return_value=None):
+    with patch.object(planning, "follow", return_value=None):
         (compared,) = plan_in_batches(readings, [])
     assert quick == compared
 

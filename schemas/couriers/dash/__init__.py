@@ -4,7 +4,7 @@ Source: dash-webhooks.txt ("Event payload reference"); facts.md ("Dash") for wha
 """
 
 from collections.abc import Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -45,6 +45,11 @@ RANKS: Final = {
     for service, order in ((Service.LOGISTIC, _LOGISTIC_ORDER), (Service.EXPRESS, _EXPRESS_ORDER))
 }
 """The order of the words inside one failure count. A word its service lacks ranks 0, before all."""
+
+
+_LOGISTIC: Final = Service.LOGISTIC
+_FAILED: Final = Status.FAILED
+_PENDING_DELIVERY: Final = Status.PENDING_DELIVERY
 
 
 class _Named(msgspec.Struct, rename={"delivery_id": "deliveryID"}):
@@ -104,21 +109,21 @@ class Dash:
     def occurred(self, observation: Observation, service: Service) -> Stamp:
         """The word's own time, else `updatedAt`, else `pickupAt`, else the time received."""
         times, own = observation.times, envelope.OWN_TIMES.get(observation.word, "updatedAt")
-        if observation.status is Status.PENDING_DELIVERY and service is Service.EXPRESS:
+        if observation.status is _PENDING_DELIVERY and service is Service.EXPRESS:
             own = "pickupAt"  # "package picked up (pickupAt + PICKUP_PROOF now set)"
         return times.get(own) or times.get("updatedAt") or times.get("pickupAt") or observation.received
 
-    def position(self, observation: Observation, service: Service) -> Position:
+    def position(self, observation: Observation, service: Service, occurred_at: datetime) -> Position:
         """The failure count first; a FAILED opens its count, because the failure itself raises it.
 
         Inside a count LOGISTIC goes by rank, then time (`pickupAt` may be stale after a recovery); EXPRESS by time,
         then rank.
         """
-        opens = observation.status is Status.FAILED and observation.count > 0
+        opens = observation.status is _FAILED and observation.count > 0
         rank = 0 if opens else RANKS[service].get(observation.word, 0)
-        moment = self.occurred(observation, service).at
-        within = (rank, moment) if service is Service.LOGISTIC else (moment, rank)
-        return (observation.count, not opens, *within)
+        if service is _LOGISTIC:
+            return (observation.count, not opens, rank, occurred_at)
+        return (observation.count, not opens, occurred_at, rank)
 
 
 def _delivery_id(body: bytes) -> object:

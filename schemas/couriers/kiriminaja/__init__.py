@@ -1,7 +1,7 @@
 """KiriminAja express and instant: webhooks (`push.py`), and answers to `POST /api/mitra/tracking` (`pull.py`)."""
 
 from collections.abc import Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from schemas.couriers.base import Credentials, Position, Tracking, WebhookItem
@@ -94,15 +94,14 @@ class KiriminAja:
         """The method's own time, else `date`; of a history entry `created_at`; else the time received."""
         return first_of(observation, (*push.TIMES, pull.ENTRY_TIME))
 
-    def position(self, observation: Observation, service: Service) -> Position:
+    def position(self, observation: Observation, service: Service, occurred_at: datetime) -> Position:
         """Before the road by rank, then time, then place; on the road, and at its end, by time, then place, then rank.
 
         The place is that of a pulled entry in its answer: scans have minutes only. Pushed ones stand behind.
         """
         assert observation.status is not None
-        moment = self.occurred(observation, service).at
         place = (0, observation.item) if observation.source is Source.PULL else (1, 0)
         rank = RANK[observation.status]
         if observation.status in _BEFORE_THE_ROAD:
-            return (0, rank, moment, place)
-        return (2 if observation.status in ALWAYS_FINAL else 1, moment, place, rank)
+            return (0, rank, occurred_at, place)
+        return (2 if observation.status in ALWAYS_FINAL else 1, occurred_at, place, rank)
