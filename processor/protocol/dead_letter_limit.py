@@ -5,6 +5,7 @@ emptied into them. It is judged courier by courier and webhook by webhook: one b
 webhook, and what one courier sends says nothing about another.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -22,6 +23,10 @@ Window = Mapping[bytes, bool]
 
 Windows = Mapping[str, Window]
 """By courier."""
+
+
+def _offset(reading: Reading) -> int:
+    return reading.record.offset
 
 
 def courier_of(record: RawRecord) -> str:
@@ -112,6 +117,8 @@ class DeadLetterLimit:
         """
         windows = slid(self._windows, readings, self._size)
         couriers = beyond_limit(windows, self._size, self._max_ratio)
+        if not couriers:
+            return windows
         held = couriers & {
             courier_of(each.record)
             for each in readings
@@ -145,7 +152,7 @@ class DeadLetterLimit:
 
     def parts(self, readings: Sequence[Reading]) -> Iterator[Sequence[Reading]]:
         """Return a batch in two parts where some of it is let pass: each is judged by itself."""
-        passing = [each for each in readings if each.record.offset < self._others_until]
-        for part in (passing, readings[len(passing) :]):
+        passing = bisect_left(readings, self._others_until, key=_offset)
+        for part in (readings[:passing], readings[passing:]):
             if part:
                 yield part
