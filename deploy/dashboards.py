@@ -149,6 +149,14 @@ OVERVIEW: Final = Dashboard(
             "{{partition}}",
             about="A backlog that gets on is no alarm.",
         ),
+        Panel(
+            "Console",
+            (
+                Query(f"sum by (code) (increase(waybill_console_requests_total[{RATE}]))", "{{code}}"),
+                Query(f"sum(increase(waybill_console_refused_logins_total[{RATE}]))", "refused log-ins"),
+            ),
+            about="Pages and answers of the operators' console.",
+        ),
         _lines("Memory", "process_resident_memory_bytes", "{{job}} {{instance}}", unit="bytes"),
     ),
 )

@@ -138,6 +138,7 @@ async def test_every_panel_shows_a_real_system(environ: dict[str, str], tmp_path
         f"waybill-{name}": int(settings[f"WAYBILL_{name.upper()}_ADMIN_PORT"])
         for name in ("ingest", "processor", "reconcile")
     }
+    targets["waybill-console"] = int(settings["WAYBILL_CONSOLE_PORT"])
     async with prometheus(tmp_path, targets) as watching, up(settings, tmp_path, "--no-samples") as run:
         await run.until("Ctrl-C")
         async with reconciling(settings):
