@@ -315,8 +315,11 @@ async def test_a_spool_at_its_limit_takes_nothing_more(kafka: FakeKafka, tmp_pat
         assert 1 < waiting < 20
         assert both.taking() is None
         assert [entry["event"] for entry in logs] == ["spool takes nothing"]
+        assert (both.metric("limit_bytes"), both.metric("age_limit_seconds")) == (100, 3600)
+        assert 70 < both.metric("bytes") <= 100, "what the alert on it goes by"
         kafka.there.set()
         await both.drained()
+        assert both.metric("bytes") == 0
         await both.publish("room")
         assert kafka.values() == texts(*range(waiting), "room")
 
