@@ -27,7 +27,7 @@ from console.access import (
 from console.page import Asked, Context, ElsewhereError, ForbiddenError, Page, read_query
 from console.pages import PAGES
 from console.passwords import BusyError, Passwords
-from console.problems import Problem, problem_of
+from console.problems import UNKNOWN, Problem, problem_of
 from console.rendering import FOLDER, Frame, render
 from console.sessions import SESSION_LENGTH, form_token, is_form_token, new_session, whose
 from operators.shared.operator_log import operator_name
@@ -106,7 +106,7 @@ class Console:
             response = _see(found.location)
         except Exception as error:
             problem = problem_of(error)
-            if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            if problem is UNKNOWN:
                 log.exception("page failed", path=request.path)
             response = self._problem(request, problem)
         for name, value in HEADERS.items():
@@ -120,7 +120,7 @@ class Console:
         async def handle(request: web.Request) -> web.StreamResponse:
             who = self._who(request)
             if who is None:
-                return _see("/login") if not wants_json(request) else self._problem(request, NOT_LOGGED_IN)
+                return self._to_log_in(request)
             query = read_query(page, {name: request.query.getall(name) for name in request.query})
             asked = Asked(request.match_info.get("name", ""), who, is_own_look(request.headers))
             answer = await page.load(self._context, query, asked)
@@ -152,6 +152,12 @@ class Console:
                 session = request.cookies.get(SESSION_COOKIE, "")
                 user = whose(self._key, session, self._users, datetime.now(UTC))
                 return None if user is None else Who(user.name, roles_of(user.roles), session)
+
+    def _to_log_in(self, request: web.Request) -> web.Response:
+        """Lead whoever has not logged in to where they do. A page that refreshes itself is led there as a whole."""
+        if request.headers.get("HX-Request"):
+            return web.Response(status=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": "/login"})
+        return self._problem(request, NOT_LOGGED_IN) if wants_json(request) else _see("/login")
 
     async def _login_page(self, request: web.Request) -> web.StreamResponse:
         return self._login(request, HTTPStatus.OK, None)

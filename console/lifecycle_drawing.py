@@ -118,18 +118,23 @@ def _line(drawing: _Drawing, start: Status, end: Status) -> str:
         bend = (y2 - y1 - height) / 2
         curve = f"C{begin[0]:g} {begin[1] + bend:g} {finish[0]:g} {finish[1] - bend:g} {finish[0]:g} {finish[1]:g}"
         return f"M{begin[0]:g} {begin[1]:g}{curve}{_head(*finish, 0, 1)}"
+    if y1 == y2:  # along a row: from lower edge to lower edge, a third of a box beside the middle
+        aside = half / 3 if x2 > x1 else -half / 3
+        left, right, low = x1 + half + aside, x2 + half - aside, y1 + height
+        curve = f"C{left:g} {low + GAP[1] - 8:g} {right:g} {low + GAP[1] - 8:g} {right:g} {low:g}"
+        return f"M{left:g} {low:g}{curve}{_head(right, low, 0, -1)}"
     side = 1 if x1 + half >= drawing.width / 2 else -1
     edge = half + side * half
-    begin, finish = (x1 + edge, y1 + height / 2), (x2 + edge, y2 + height / 2 + (4 if y1 == y2 else 0))
+    begin, finish = (x1 + edge, y1 + height / 2), (x2 + edge, y2 + height / 2)
     out = max(begin[0], finish[0]) + 28 if side > 0 else min(begin[0], finish[0]) - 28
     curve = f"C{out:g} {begin[1]:g} {out:g} {finish[1]:g} {finish[0]:g} {finish[1]:g}"
     return f"M{begin[0]:g} {begin[1]:g}{curve}{_head(*finish, -side, 0)}"
 
 
 def _head(x: float, y: float, right: int, down: int) -> str:
-    """Return the head of an arrow that goes right, left or down."""
+    """Return the head of an arrow that goes right, left, down or up."""
     if down:
-        return f"M{x - 4:g} {y - 7:g}L{x:g} {y:g}L{x + 4:g} {y - 7:g}"
+        return f"M{x - 4:g} {y - 7 * down:g}L{x:g} {y:g}L{x + 4:g} {y - 7 * down:g}"
     return f"M{x - 7 * right:g} {y - 4:g}L{x:g} {y:g}L{x - 7 * right:g} {y + 4:g}"
 
 

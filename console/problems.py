@@ -1,6 +1,7 @@
 """What goes wrong with a request, as it is told: a status, a title, a sentence. Nothing of ours leaks out."""
 
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -22,6 +23,14 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     allow: tuple[str, ...] = ()
     """The methods that work here, where another was used."""
+
+
+UNKNOWN: Final = Problem(
+    "That went wrong",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "The console has met something it does not know. Its log says what, under `page failed`.",
+)
+"""What is told of an error of our own."""
 
 
 def problem_of(error: Exception) -> Problem:
@@ -46,8 +55,7 @@ def problem_of(error: Exception) -> Problem:
         case _ if isinstance(error, FAILURES):
             return Problem("What is stored cannot be read", HTTPStatus.INTERNAL_SERVER_ERROR, _line(error))
         case _:
-            told = "The console has met something it does not know. Its log says what, under `page failed`."
-            return Problem("That went wrong", HTTPStatus.INTERNAL_SERVER_ERROR, told)
+            return UNKNOWN
 
 
 def _of_http(error: web.HTTPException) -> Problem:

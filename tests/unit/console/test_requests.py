@@ -143,6 +143,8 @@ async def test_whom_the_file_does_not_list_sees_nothing() -> None:
             told = await ask(path, headers=JSON)
             assert (told.status, msgspec.json.decode(told.text)["title"]) == (401, "Log in first")
         assert (await ask("/openapi.json", headers=JSON)).status == 401
+        refreshed = await ask("/", headers={"HX-Request": "true"})
+        assert (refreshed.status, refreshed.headers["HX-Redirect"], refreshed.text) == (401, "/login", "")
         assert (await ask("/contract", headers={"Cookie": f"{SESSION_COOKIE}=forged.forged"})).status == 303
 
 
@@ -239,6 +241,26 @@ async def test_what_cannot_be_asked_is_told(path: str) -> None:
     assert (answer.status, told.status) == (400, 400)
     assert "That cannot be asked" in answer.text
     assert msgspec.json.decode(told.text)["status"] == 400
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "text/html"),
+        ("*/*", "text/html"),
+        ("application/json", "application/json"),
+        ("text/html;q=0.5, application/json", "application/json"),
+        ("application/json;q=0.1, text/html", "text/html"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
+        ("application/json;q=0", "text/html"),
+        ("application/json;q=much", "text/html"),
+    ],
+)
+async def test_json_is_answered_to_whoever_asks_for_it(accept: str, kind: str) -> None:
+    async with console() as ask:
+        answer = await ask("/contract", headers={"Accept": accept})
+    assert (answer.status, answer.kind) == (200, kind)
+    assert answer.headers["Vary"] == "Accept, Cookie"
 
 
 async def test_nothing_is_a_page_too() -> None:
