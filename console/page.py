@@ -47,6 +47,7 @@ class Looks(msgspec.Struct, frozen=True):
     findings: Look[list[Finding]]
     halted: Look[Mapping[int, str]]
     lag: Look[list[Lag]]
+    letters: Look[Mapping[tuple[str, str], int]]
     anomalies: Look[tuple[Sequence[Standing], bool]]
     drift: Look[Drift]
 

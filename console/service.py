@@ -17,6 +17,7 @@ from console.database import Database, opened_database
 from console.looks import Look
 from console.page import Context, Looks
 from console.pages import PAGES
+from operators.dead_letters.stored_letters import count_open
 from operators.decisions.anomalies import (
     MOST_LOOKED_AT,
     THE_NEWEST,
@@ -97,6 +98,9 @@ def looks(settings: Settings, database: Database, halted: Halted) -> Looks:
     async def findings() -> list[Finding]:
         return [finding async for finding in examine(settings, halted, here=False)]
 
+    async def letters() -> dict[tuple[str, str], int]:
+        return await count_open(database.pool)
+
     async def anomalies() -> tuple[Sequence[Standing], bool]:
         found = await page_of(database.pool, Wanted(), THE_NEWEST, MOST_LOOKED_AT, only_open=True)
         return found.standing, found.behind is not None
@@ -109,6 +113,7 @@ def looks(settings: Settings, database: Database, halted: Halted) -> Looks:
         Look(findings, SOON, LIMIT),
         Look(partial(halted, settings), SOON, LIMIT),
         Look(partial(find_lag, settings), SOON, LIMIT),
+        Look(letters, SOON, LIMIT),
         Look(anomalies, SOON, LIMIT),
         Look(drifted, LATER, LIMIT),
     )

@@ -11,9 +11,6 @@ import msgspec
 from console.looks import Seen
 from console.page import Asked, Context, Page
 from console.pages.couriers import NoQuery
-from operators.dead_letters.letters import LetterSelection
-from operators.dead_letters.newest import newest_letters
-from operators.dead_letters.shown import LetterGroup
 from operators.decisions.anomalies import Standing
 from operators.doctor.cursors import WAITING
 from operators.doctor.finding import FAILURES, Finding, Level
@@ -71,11 +68,12 @@ class AnomalyCounts(msgspec.Struct, frozen=True):
     there_are_more: bool
 
 
-class LetterGroups(msgspec.Struct, frozen=True):
-    """Dead letters that need something. `there_are_more`: not all that are stored were looked at."""
+class LetterCount(msgspec.Struct, frozen=True):
+    """Open dead letters of one reason and courier, among the newest; null where the record names none."""
 
-    groups: tuple[LetterGroup, ...]
-    there_are_more: bool
+    reason: str
+    courier: str | None
+    open: int
 
 
 class JobUnderWay(msgspec.Struct, frozen=True):
@@ -103,7 +101,7 @@ class Attention(msgspec.Struct, frozen=True):
     stale_for: str
     findings: Part[tuple[Finding, ...]]
     partitions: Part[tuple[PartitionTrouble, ...]]
-    dead_letters: Part[LetterGroups]
+    dead_letters: Part[tuple[LetterCount, ...]]
     anomalies: Part[AnomalyCounts]
     silent: Part[tuple[SilentCount, ...]]
     failed: Part[tuple[FailedCount, ...]]
@@ -120,7 +118,7 @@ async def load(context: Context, _query: NoQuery, _asked: Asked) -> Attention:
         halted = group.create_task(looks.halted.latest())
         lag = group.create_task(looks.lag.latest())
         anomalies = group.create_task(looks.anomalies.latest())
-        letters = group.create_task(_part(_letters(context)))
+        letters = group.create_task(looks.letters.latest())
         silent_ = group.create_task(_part(_silent(context, since)))
         failed_ = group.create_task(_part(_failed(context, now - FAILED_WITHIN)))
         webhooks = group.create_task(_part(_last_webhooks(context)))
@@ -129,7 +127,7 @@ async def load(context: Context, _query: NoQuery, _asked: Asked) -> Attention:
         stale_after=context.settings.reconcile_stale_after,
         findings=_seen(findings.result(), lambda all_: tuple(each for each in all_ if each.level is not Level.OK)),
         partitions=troubled(halted.result(), lag.result()),
-        dead_letters=letters.result(),
+        dead_letters=_seen(letters.result(), letter_counts),
         anomalies=_seen(anomalies.result(), lambda told: _counted(*told)),
         silent=silent_.result(),
         failed=failed_.result(),
@@ -143,7 +141,7 @@ def judged(
     stale_after: timedelta,
     findings: Part[tuple[Finding, ...]],
     partitions: Part[tuple[PartitionTrouble, ...]],
-    dead_letters: Part[LetterGroups],
+    dead_letters: Part[tuple[LetterCount, ...]],
     anomalies: Part[AnomalyCounts],
     silent: Part[tuple[SilentCount, ...]],
     failed: Part[tuple[FailedCount, ...]],
@@ -158,7 +156,7 @@ def judged(
         any(each.trouble or each.found is None for each in looked_at)
         or findings.found
         or partitions.found
-        or (dead_letters.found and dead_letters.found.groups)
+        or dead_letters.found
         or (anomalies.found and anomalies.found.counts)
         or silent.found
         or any(each.interrupted or each.status is Status.FAILED for each in jobs.found or ())
@@ -214,6 +212,12 @@ def job_under_way(job: Job) -> JobUnderWay:
     )
 
 
+def letter_counts(counts: Mapping[tuple[str, str], int]) -> tuple[LetterCount, ...]:
+    """Return open dead letters by reason and courier, most first."""
+    listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(LetterCount(reason, courier or None, count) for (reason, courier), count in listed)
+
+
 def _counted(standing: Sequence[Standing], more: bool) -> AnomalyCounts:
     counts = Counter((each.anomaly.courier, each.anomaly.kind) for each in standing)
     listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -230,11 +234,6 @@ async def _part(looking: Awaitable[T]) -> Part[T]:
         return Part(await looking)
     except FAILURES as error:
         return Part(None, (str(error) or repr(error)).splitlines()[0])
-
-
-async def _letters(context: Context) -> LetterGroups:
-    found = await newest_letters(context.database.pool, LetterSelection(), 0, 0, all_states=False)
-    return LetterGroups(found.groups, found.there_are_more)
 
 
 async def _silent(context: Context, since: datetime) -> tuple[SilentCount, ...]:

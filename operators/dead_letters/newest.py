@@ -10,7 +10,7 @@ from operators.dead_letters.shown import LetterGroup, ShownLetter, grouped, show
 from operators.dead_letters.stored_letters import PAGE, judged_pages
 from runtime.postgres import Pool
 
-MOST_LOOKED_AT: Final = 5_000
+MOST_LOOKED_AT: Final = 2_000
 """Stored dead letters that are looked at for a page: a fraction of a second. `waybill dlq list` looks at all."""
 
 

@@ -92,7 +92,7 @@ async def test_attention_tells_of_each_part_that_cannot_be_looked_at() -> None:
         page = (await ask("/")).text
     assert told["nothing_to_do"] is False
     assert told["findings"]["trouble"] == told["anomalies"]["trouble"] == "the store is away"
-    assert told["dead_letters"]["trouble"] == "PostgreSQL was not asked yet"
+    assert told["silent"]["trouble"] == told["jobs"]["trouble"] == "PostgreSQL was not asked yet"
     assert page.count("could not be looked at") == 8
     assert "Nothing needs attention" not in page
 
@@ -343,4 +343,4 @@ async def test_a_look_that_fails_keeps_what_it_found_before() -> None:
 
 
 def test_every_look_is_closed_by_its_name() -> None:
-    assert set(Looks.__struct_fields__) == {"findings", "halted", "lag", "anomalies", "drift"}
+    assert set(Looks.__struct_fields__) == {"findings", "halted", "lag", "letters", "anomalies", "drift"}
