@@ -10,6 +10,7 @@ from statistics import median
 from time import monotonic
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 
 from operators.audit.report import COMPARING, Reached, Report, Scope
@@ -22,6 +23,7 @@ from runtime.postgres import OPERATOR, open_pool
 from runtime.queries import load_queries
 from tests.integration.commands import run_here
 from tests.integration.system import START, Raw, System, dash, raw_records
+from tests.waiting import until
 
 TIMES: Final = 5
 """How often a command is run; the median counts. One run before loads its modules."""
@@ -102,13 +104,26 @@ async def retired(system: System, most: int) -> tuple[Count, Pace]:
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """What a day's updates left: dead rows at most, in rows for each hundred live ones, and how the table grew."""
+    """What a day's updates left, in its first half and in its second one."""
 
     updates: int
     seconds: float
-    most: float
-    growth: float
-    vacuums: int
+    most: tuple[float, float]
+    """Dead rows at most, for each hundred live ones."""
+    size: tuple[float, float]
+    """The table's size behind that half, times that before the first."""
+    vacuums: tuple[int, int]
+
+
+class Took(msgspec.Struct, frozen=True):
+    """How long a command's work takes, its modules loaded, and of that PostgreSQL's at its statements, in ms."""
+
+    whole: float
+    statements: float
+
+    def __str__(self) -> str:
+        """Say both."""
+        return f"{self.whole:,.0f} ({self.statements:,.0f})"
 
 
 async def updated(connection: Any, ids: Sequence[str], updates: int) -> Dead:
@@ -120,30 +135,48 @@ async def updated(connection: Any, ids: Sequence[str], updates: int) -> Dead:
     await connection.execute("select pg_reload_conf()")
     before = await connection.fetchrow(_Q["dead_rows"], "shipments")
     size, chance = await connection.fetchval(_Q["size"], "shipments"), Random(0)
-    began, started, looked, most = datetime.now(UTC) - DAY, monotonic(), monotonic(), 0.0
-    for done in range(0, updates, BATCH):
-        await connection.execute(_Q["update_shipments"], chance.sample(ids, BATCH), began + DAY * (done / updates))
-        if monotonic() > looked + LOOK_SECONDS:
-            looked = monotonic()
-            found = await connection.fetchrow(_Q["dead_rows"], "shipments")
-            most = max(most, 100 * found["dead"] / found["live"])
+    began, started, looked = datetime.now(UTC) - DAY, monotonic(), monotonic()
+    most, grown, vacuums = [0.0, 0.0], [0.0, 0.0], [before["vacuums"]]
+    for half in (0, 1):
+        for done in range(half * updates // 2, (half + 1) * updates // 2, BATCH):
+            await connection.execute(_Q["update_shipments"], chance.sample(ids, BATCH), began + DAY * (done / updates))
+            if monotonic() > looked + LOOK_SECONDS:
+                looked = monotonic()
+                found = await connection.fetchrow(_Q["dead_rows"], "shipments")
+                most[half] = max(most[half], 100 * found["dead"] / found["live"])
+        grown[half] = await connection.fetchval(_Q["size"], "shipments") / size
+        vacuums.append((await connection.fetchrow(_Q["dead_rows"], "shipments"))["vacuums"])
     seconds = monotonic() - started
     await connection.execute("alter system reset autovacuum_naptime")
     await connection.execute("select pg_reload_conf()")
-    grown = await connection.fetchval(_Q["size"], "shipments") / size
-    behind = await connection.fetchrow(_Q["dead_rows"], "shipments")
-    return Dead(updates, seconds, most, grown, behind["vacuums"] - before["vacuums"])
+    first, second = (after - before for before, after in itertools.pairwise(vacuums))
+    return Dead(updates, seconds, (most[0], most[1]), (grown[0], grown[1]), (first, second))
 
 
-async def command_ms(system: System, *arguments: str) -> float:
-    """Return how long a command's work takes, its modules loaded: connecting, asking, writing the answer."""
-    spent = []
-    for _ in range(1 + TIMES):
-        started = monotonic()
-        said = await run_here(system.environ, *arguments, "--json", within=WITHIN)
-        spent.append(1e3 * (monotonic() - started))
-        assert said.code == 0 or arguments[0] == "doctor", (arguments, said)
-    return median(spent[1:])
+async def taken(system: System, *arguments: str) -> Took:
+    """Return how long a command's work takes: connecting, asking, writing the answer.
+
+    What a processor beside asks is counted with the command's own statements: a millisecond or two.
+    """
+    spent, busy = [], []
+    connection: Any = await asyncpg.connect(system.settings.database_url)
+
+    async def counted() -> bool:
+        """Look whether the command's sessions have ended: until then they are not counted."""
+        return not await connection.fetchval(_Q["operators"])
+
+    try:
+        for _ in range(1 + TIMES):
+            before = await connection.fetchval(_Q["busy"])
+            started = monotonic()
+            said = await run_here(system.environ, *arguments, "--json", within=WITHIN)
+            spent.append(1e3 * (monotonic() - started))
+            assert said.code == 0 or arguments[0] == "doctor", (arguments, said)
+            await until(counted)
+            busy.append(await connection.fetchval(_Q["busy"]) - before)
+    finally:
+        await connection.close()
+    return Took(median(spent[1:]), median(busy[1:]))
 
 
 def start_ms() -> float:

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-import psutil
 
 from bench.backlog import append_backlog
 from bench.filling import HOURS, ID, ORDER, UNDER_WAY, Filling, digits
-from bench.growing import anomaly_pages_ms, audited, command_ms, retired, start_ms, troubles, updated
-from bench.growth_told import Grown, Memory, told
+from bench.growing import Took, anomaly_pages_ms, audited, retired, start_ms, taken, troubles, updated
+from bench.growth_told import Grown, told
 from bench.machine import bench_stack, empty_database
+from bench.memory import memory_over
 from bench.page import publish
 from bench.steady import Steady, steady_middle
 from bench.watching import Watcher, server_pids
@@ -70,9 +70,11 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "`shipment list --stale-for 1d --status LOST`, none": ("shipment", "list", "--stale-for", "1d", "--status", "LOST"),
     "`lag`": ("lag",),
     "`doctor`": ("doctor",),
-    "`dlq list`": ("dlq", "list"),
+    "`dlq list`": ("dlq", "list", "--limit", "100"),
     "`dlq list --reason misrouted`, none": ("dlq", "list", "--reason", "misrouted"),
-    "`anomalies list`": ("anomalies", "list"),
+    "`anomalies list`": ("anomalies", "list", "--limit", "100"),
+    "`dlq list --courier kiriminaja`, none": ("dlq", "list", "--courier", "kiriminaja"),
+    "`anomalies list --courier kiriminaja`, none": ("anomalies", "list", "--courier", "kiriminaja"),
     "`anomalies list --kind service_conflict`, none": ("anomalies", "list", "--kind", "service_conflict"),
     "`log --operator nobody`, none": ("log", "--operator", "nobody"),
 }
@@ -136,28 +138,12 @@ async def rate(watcher: Watcher, system: System, end: int) -> Steady:
     return steady_middle([msgspec.structs.replace(each, committed=each.committed - begun) for each in samples])
 
 
-async def memory_over(watcher: Watcher, system: System, end: int) -> Memory:
-    """Run a processor until everything is committed, and watch its memory."""
-    begun = await watcher.committed(system.settings.group_id)
-    seen: list[tuple[int, float]] = []
-    async with system.processor() as process:
-        resident = psutil.Process(process.pid)
-        while not seen or seen[-1][0] < end - begun:
-            committed = await watcher.committed(system.settings.group_id) - begun
-            seen.append((committed, resident.memory_info().rss / 1e6))
-            await asyncio.sleep(0.5)
-    whole = end - begun
-    middle = [mb for done, mb in seen if 0.4 * whole < done <= 0.6 * whole]
-    last = [mb for done, mb in seen if done > 0.8 * whole]
-    return Memory(whole, sum(middle) / len(middle), sum(last) / len(last), max(mb for _, mb in seen))
-
-
-async def asked(system: System, name: str) -> dict[str, float]:
+async def asked(system: System, name: str) -> dict[str, Took]:
     """Return how long each command takes; `name` is a shipment's."""
     found = {}
     for command, words in COMMANDS.items():
-        found[command] = await command_ms(system, *(word.format(name=name) for word in words))
-        _say(f"{command}: {found[command]:.0f} ms")
+        found[command] = await taken(system, *(word.format(name=name) for word in words))
+        _say(f"{command}: {found[command]}")
     return found
 
 
@@ -212,7 +198,7 @@ async def grow(stack: Stack, shipments: int, backlog: int, rounds: int) -> Grown
     )
 
 
-async def _commands(stack: Stack, system: System) -> dict[str, tuple[float, float]]:
+async def _commands(stack: Stack, system: System) -> dict[str, tuple[Took, Took]]:
     """Ask a database with one shipment and the filled one the same, processors beside it."""
     few = await open_system(stack.kafka_bootstrap_servers, stack.database_url, "few.")
     async with empty_database(stack.database_url, "few") as url:

@@ -35,5 +35,15 @@ where shipment_id = any ($1::text[])
 -- name: size
 select pg_total_relation_size($1::text::regclass)
 
+-- name: busy
+-- The milliseconds that PostgreSQL has been at statements of this database.
+select active_time from pg_stat_database where datname = current_database()
+
+-- name: operators
+-- Whether an operator's command has a session.
+select exists (
+    select from pg_stat_activity where datname = current_database() and application_name = 'waybill-operator'
+)
+
 -- name: dead_rows
 select n_dead_tup as dead, n_live_tup as live, autovacuum_count as vacuums from pg_stat_user_tables where relname = $1

@@ -12,46 +12,42 @@ import psutil
 
 from bench.backlog import append_backlog
 from bench.machine import bench_systems
+from bench.resident import Memory, memory_of
+from bench.watching import Watcher
 from runtime import kafka
 from schemas.topics import Topic
 from tests.integration.system import System
 
-LOOK_SECONDS: Final = 5.0
+RECORDS: Final = 1_000_000
+LOOK_SECONDS: Final = 1.0
+TELL_SECONDS: Final = 10.0
+
+
+async def memory_over(watcher: Watcher, system: System, end: int) -> Memory:
+    """Run a processor until `end` records are committed, and look at its memory once a second."""
+    begun = await watcher.committed(system.settings.group_id)
+    seen, started, told = [(0, 0.0)], monotonic(), 0.0
+    async with system.processor() as process:
+        resident = psutil.Process(process.pid)
+        while seen[-1][0] < end - begun:
+            if process.returncode is not None:
+                raise ChildProcessError("the processor has ended")
+            committed = await watcher.committed(system.settings.group_id) - begun
+            seen.append((committed, resident.memory_info().rss / 1e6))
+            if monotonic() - started >= told:
+                told += TELL_SECONDS
+                line = f"{monotonic() - started:5.0f} s {committed:9,} records {seen[-1][1]:5.0f} MB"
+                print(line, file=sys.stderr, flush=True)
+            await asyncio.sleep(LOOK_SECONDS)
+    return memory_of(seen)
 
 
 async def main(count: int) -> None:
-    async with bench_systems("memory.") as (system,):
-        appended = await append_backlog(system, count)
-        print(f"appended {appended} raw records", flush=True)
-        async with system.processor() as process:
-            seen = await _watch(system, psutil.Process(process.pid), appended)
-    print(f"peak RSS {max(seen):.0f} MB; first and last tenth: {_mean(seen, 0):.0f} MB, {_mean(seen, 9):.0f} MB")
-
-
-async def _watch(system: System, process: psutil.Process, count: int) -> list[float]:
-    """Print the memory until every record is applied. Return what was seen, in MB."""
-    reader = kafka.new_reader(system.settings, "bench", system.settings.topic(Topic.EVENTS))
-    await kafka.start(reader)
-    began, events, seen = monotonic(), 0, []
-    try:
-        parts = reader.assignment()
-        next_look = began
-        while events < count:
-            events += sum(map(len, (await reader.getmany(*parts, timeout_ms=500)).values()))
-            if monotonic() >= next_look:
-                next_look += LOOK_SECONDS
-                seen.append(process.memory_info().rss / 1e6)
-                print(f"{monotonic() - began:5.0f} s {events:9} events {seen[-1]:5.0f} MB", flush=True)
-    finally:
-        await kafka.stop(reader)
-    return seen
-
-
-def _mean(values: list[float], tenth: int) -> float:
-    size = max(1, len(values) // 10)
-    part = values[tenth * size : (tenth + 1) * size] if tenth < 9 else values[-size:]
-    return sum(part) / len(part)
+    async with bench_systems("memory.") as (system,), kafka.admin_client(system.settings) as admin:
+        end = await append_backlog(system, count)
+        print(f"appended {end:,} raw records", file=sys.stderr, flush=True)
+        print(await memory_over(Watcher(admin, {}, system.settings.topic(Topic.RAW)), system, end))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS))

@@ -11,9 +11,10 @@ import pytest
 from bench import compare, engines, growth, growth_told, replay
 from bench.compare import Run, Wanted
 from bench.filling import DIGITS, HOURS, ID, ORDER, Filling, digits, life
-from bench.growing import Dead, Pace, pace
-from bench.growth_told import Grown, Memory
+from bench.growing import Dead, Pace, Took, pace
+from bench.growth_told import Grown
 from bench.page import PAGE, marks, with_section
+from bench.resident import Memory, memory_of
 from bench.steady import Sample, Steady, steady_middle
 from bench.watching import MOST_SECONDS, cpu_seconds, is_enough
 from runtime.settings import load_settings
@@ -145,13 +146,13 @@ def grown(slowest: float) -> Grown:
         100,
         {"shipments": 1_340, "observations": 3_740},
         [(Steady(20_000, CPU), Steady(19_000, CPU)), (Steady(22_000, CPU), Steady(17_600, {**CPU, "engine": 50.0}))],
-        Memory(400_000, 150, 153, 160),
-        {"`lag`": (100, 120), "`doctor`": (290, slowest)},
+        Memory(400_000, 150, 153, 160, 5),
+        {"`lag`": (Took(100, 5), Took(120, 6)), "`doctor`": (Took(390, 50), Took(400, slowest))},
         400,
         [30, 31, 32],
         Pace(1_000_000, 4_000, 4_100, 3_900),
         Pace(50_000, 900, 1_000, 700),
-        Dead(1_000_000, 90, 2.4, 1.08, 9),
+        Dead(1_000_000, 90, (2.4, 2.6), (1.07, 1.08), (9, 8)),
     )
 
 
@@ -159,10 +160,11 @@ def test_what_is_told_of_growth_says_what_holds() -> None:
     text = growth_told.told(grown(299))
     assert "| records/s of one processor | 21,000 (20,000 to 22,000) | 18,300 (17,600 to 19,000) |" in text
     assert "| CPU, ms per 1,000 records: engine · Kafka · PostgreSQL | 30.0 · 5.0 · 15.0 | 40.0 · 5.0 · 15.0 |" in text
-    assert "| `doctor`, ms | 290 | 299 |" in text
+    assert "| `doctor`, ms | 390 (50) | 400 (299) |" in text
     assert "5,080 bytes a shipment (`shipments` 1,340, `observations` 3,740)" in text
     assert "50,000 shipments at 900 a second: 1,000 in the first tenth, 700 in the last." in text
-    assert "at most 2.4 dead rows for 100 live ones, `shipments` grows by 8%; 9 vacuums" in text
+    assert "at most 2.6 dead rows for 100 live ones, 8 vacuums, `shipments` has grown by 8%" in text
+    assert "150 MB with full caches, 153 MB at the end of 400,000 records" in text
     assert [str(each).rpartition(": ")[2] for each in growth_told.wanted(grown(301))] == [
         "does not hold",
         "does not hold",
@@ -171,7 +173,20 @@ def test_what_is_told_of_growth_says_what_holds() -> None:
         "does not hold",
         "holds",
         "holds",
+        "holds",
     ]
+
+
+def test_memory_that_grows_with_what_is_done_shows_in_its_slope() -> None:
+    filling = [(done * 1_000, 100 + done / 4) for done in range(400)]
+    flat = [(done * 1_000, 200 + done % 3) for done in range(400, 1_001)]
+    assert abs(memory_of([*filling, *flat]).slope) < 1
+    leaking = [(done * 1_000, 200 + done % 3 + done / 10) for done in range(400, 1_001)]
+    found = memory_of([*filling, *leaking])
+    assert found.slope == pytest.approx(100, abs=1)
+    assert (found.records, round(found.full), round(found.last)) == (1_000_000, 247, 295)
+    with pytest.raises(ValueError, match="too short"):
+        memory_of([(0, 0), (10, 1)])
 
 
 def test_parcels_have_digits_of_their_own() -> None:
