@@ -17,6 +17,8 @@ _READABLE: Final = re.compile(
 _USUAL_LENGTHS: Final = frozenset({20, 24, 27})
 """Of `2026-11-27T10:00:00Z`, and of the same with milliseconds or microseconds: most times are written so."""
 
+_LOCAL: Final = len("2026-11-27 10:00:00")
+
 _read_usual: Final = msgspec.json.Decoder(datetime).decode
 """Reads RFC 3339 much faster than an expression does."""
 
@@ -73,23 +75,33 @@ def read_time(value: object, assumed_zone: tzinfo) -> tuple[datetime, bool] | No
     """
     if not isinstance(value, str):
         return None
-    if len(value) in _USUAL_LENGTHS and value[10] == "T" and value[-1] == "Z":
+    length = len(value)
+    if length in _USUAL_LENGTHS and value[10] == "T" and value[-1] == "Z":
         try:
             return _read_usual(f'"{value}"'), True
         except (msgspec.DecodeError, UnicodeEncodeError):
             pass
     try:
+        if length == _LOCAL and value[4] == value[7] == "-" and value[10] == " " and value[13] == value[16] == ":":
+            return _in_zone(value, assumed_zone), False
         match = _READABLE.fullmatch(value.strip())
         if match is None:
             return None
         day, clock, fraction, zone = match.groups()
-        zone_text = "+00:00" if zone in ("Z", "z") else zone or ""
-        moment = datetime.fromisoformat(f"{day}T{clock}{f'.{fraction[:6]:0<6}' if fraction else ''}{zone_text}")
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=assumed_zone).astimezone(UTC), False
-        return moment.astimezone(UTC), True
+        written = f"{day}T{clock}{f'.{fraction[:6]:0<6}' if fraction else ''}"
+        if zone is None:
+            return _in_zone(written, assumed_zone), False
+        return datetime.fromisoformat(f"{written}{'+00:00' if zone in 'Zz' else zone}").astimezone(UTC), True
     except (ValueError, OverflowError):
         return None
+
+
+def _in_zone(local: str, zone: tzinfo) -> datetime:
+    """Return the moment of a zone's local time. Raises `ValueError` and `OverflowError`."""
+    moment = datetime.fromisoformat(f"{local}+00:00")
+    offset = zone.utcoffset(moment)  # of the local time: a zone looks at nothing else, and this is five times as fast
+    assert offset is not None
+    return moment - offset
 
 
 def latest_believed(received_at: datetime) -> datetime:

@@ -104,7 +104,11 @@ def members_of(value: object) -> dict[str, Any]:
 
 def first_given(body: Mapping[str, Any], *names: str) -> Any:
     """Return the first member of those named that is neither null nor empty text."""
-    return next((body[name] for name in names if body.get(name) not in (None, "")), None)
+    for name in names:
+        value = body.get(name)
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def is_blank(value: object) -> bool:
@@ -114,14 +118,18 @@ def is_blank(value: object) -> bool:
 
 def first_reference(body: Mapping[str, Any], *names: str) -> Any:
     """Return the first member of those named that is not blank, whatever it is."""
-    return next((body[name] for name in names if not is_blank(body.get(name))), None)
+    for name in names:
+        value = body.get(name)
+        if not is_blank(value):
+            return value
+    return None
 
 
 def driver(value: object) -> Driver | None:
     """Return a driver from an object with `name` and `phone`, or from a bare name."""
     if isinstance(value, str):
         return named_driver(value, None)
-    return named_driver(members_of(value).get("name"), members_of(value).get("phone"))
+    return named_driver(value.get("name"), value.get("phone")) if isinstance(value, dict) else None
 
 
 def named_driver(name: object, phone: object) -> Driver | None:
@@ -134,6 +142,8 @@ def charges(
     *, currency: object = None, shipping: object = None, cod: object = None, insurance: object = None
 ) -> Charges | None:
     """Return charges, in rupiah where no currency is named, or None where no amount is known."""
+    if shipping is cod is insurance is None:
+        return None
     amounts = amount(shipping), amount(cod), amount(insurance)
     if amounts == (None, None, None):
         return None

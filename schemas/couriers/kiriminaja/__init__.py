@@ -15,6 +15,7 @@ from schemas.tolerant_json import load, members
 from schemas.vocabulary import RANK, Service, Source, Status
 
 _BEFORE_THE_ROAD: Final = frozenset({Status.CREATED, Status.PENDING_PICKUP})
+_TIMES: Final = (*push.TIMES, pull.ENTRY_TIME)
 
 
 class KiriminAja:
@@ -92,7 +93,7 @@ class KiriminAja:
 
     def occurred(self, observation: Observation, service: Service) -> Stamp:
         """The method's own time, else `date`; of a history entry `created_at`; else the time received."""
-        return first_of(observation, (*push.TIMES, pull.ENTRY_TIME))
+        return first_of(observation, _TIMES)
 
     def position(self, observation: Observation, service: Service, occurred_at: datetime) -> Position:
         """Before the road by rank, then time, then place; on the road, and at its end, by time, then place, then rank.

@@ -252,7 +252,9 @@ def _instant_word(item: object) -> str:
 def _one_item(envelope: object) -> tuple[object, object, str]:
     if not isinstance(envelope, dict) or not isinstance(method := envelope.get("method"), str) or not method:
         raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "not an object with a method")
-    items, packages = (_listed(envelope.get(name)) for name in ("data", "packages"))
+    items, packages = _listed(envelope.get("data")), _listed(envelope.get("packages"))
+    if len(items) == 1 and not packages and isinstance(items[0], dict):
+        return items[0], None, method  # as nearly every item of the express methods comes
     pairs = _pairs(items, packages)
     if len(pairs) != 1:
         reason = DeadLetterReason.UNKNOWN_SHAPE if pairs else DeadLetterReason.NO_SHIPMENT
@@ -377,7 +379,6 @@ def _reference(items: Sequence[Any], packages: Sequence[Any], item: int | None, 
 
 def _details(body: dict[str, Any]) -> Details:
     carrier = Carrier(text(body.get("service")), text(first_given(body, "service_name", "service_type")))
-    reasons = (text(body.get(name)) for name in ("reason", "cancel_reason", "rejection_note"))
     return Details(
         order_id=identifier(body.get("order_id")),
         awb=identifier(body.get("awb")),
@@ -387,5 +388,5 @@ def _details(body: dict[str, Any]) -> Details:
         ),
         driver=driver(body.get("driver")),
         tracking_url=url(first_given(body, "live_track_url", "live_tracking_url")),
-        reason=next((reason for reason in reasons if reason), None),
+        reason=text(body.get("reason")) or text(body.get("cancel_reason")) or text(body.get("rejection_note")),
     )
