@@ -18,6 +18,10 @@ from schemas.times import EARLIEST, LATEST, milliseconds, read_time
 PAGE: Final = 1_000
 """Letters asked for at once, without their bodies."""
 
+COUNTED: Final = 10_000
+"""Letters that are looked at to count the open ones: some tenths of a second, and more than anybody decides about
+singly."""
+
 _Q: Final = load_queries("operators.dead_letters")
 _unpack_headers: Final = msgspec.msgpack.Decoder(AnyHeaders).decode
 _END: Final = datetime.max.replace(tzinfo=UTC)
@@ -85,6 +89,16 @@ async def _pages(pool: Pool, statement: str, *wanted: Any) -> AsyncGenerator[lis
             return
         last = rows[-1]
         before = (last["recorded_at"], last["incarnation"], last["raw_partition"], last["cause_offset"])
+
+
+async def count_open(pool: Pool) -> dict[tuple[str, str], int]:
+    """Return how many letters are open, one for each root, by reason and courier; `""` where the record names none.
+
+    The newest are looked at, at most `COUNTED`.
+    """
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(_Q["count_open_letters"], COUNTED)
+    return {(row["reason"], row["courier"]): row["letters"] for row in rows}
 
 
 async def find(pool: Pool, name: str) -> Letter:

@@ -1,10 +1,11 @@
-"""Dead letters are found by reason and courier, on the database alone."""
+"""Dead letters are found by reason and courier, and counted while they are open, on the database alone."""
 
+from collections import Counter
 from datetime import timedelta
 from typing import Final
 
 from operators.dead_letters.letters import Letter, LetterSelection, LetterState
-from operators.dead_letters.stored_letters import decide, drop, letters
+from operators.dead_letters.stored_letters import count_open, decide, drop, letters
 from processor.core.reading import Unreadable
 from runtime.postgres import Pool
 from schemas.records import RawRecord, reread_headers
@@ -75,7 +76,7 @@ async def decided_all_ways(rows: Rows) -> None:  # noqa: F811
         )
 
 
-async def test_a_list_of_some_tells_the_same_as_that_of_all(rows: Rows) -> None:  # noqa: F811
+async def test_a_list_of_some_and_a_count_tell_the_same_as_all(rows: Rows) -> None:  # noqa: F811
     await decided_all_ways(rows)
     found = await all_letters(rows.pool)
     assert [letter.root[2] for letter in found] == [0, 9, 8, 7, 6, 5, 4, 3, 2, 1]
@@ -83,7 +84,10 @@ async def test_a_list_of_some_tells_the_same_as_that_of_all(rows: Rows) -> None:
     assert (states[0], states[3], states[9]) == (LetterState.OPEN,) * 3
     assert (states[1], states[2], states[4]) == (LetterState.MENDED, LetterState.DROPPED, LetterState.WAITING)
     assert [letter.reason for letter in found if letter.root[2] == 0] == ["unknown_shape"], "as it came back"
-    assert {letter.courier for letter in found} == {"dash", "kiriminaja", "nobody's", "x" * 5_000}
+    known = Counter((each.reason, each.courier) for each in found if each.state is LetterState.OPEN)
+    odd = [known.pop(("unknown_shape", courier)) for courier in ("nobody's", "x" * 5_000)]
+    assert odd == [1, 1]
+    assert await count_open(rows.pool) == {**known, ("unknown_shape", ""): 2}
     for selection in SELECTIONS:
         assert await all_letters(rows.pool, selection) == [each for each in found if selection.holds(each)]
 

@@ -114,6 +114,7 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     # dead letters
     "page_of_dead_letters": (NOW, 0, P, 5, PAGE),
     "page_of_selected_letters": (NOW, 0, P, 5, PAGE, ["misrouted"], ["dash"], MONTH_AGO),
+    "count_open_letters": (PAGE,),
     "dead_letters_at": ([0], PARTS, OFFSETS),
     "bodies_of_dead_letters": (ZEROS, PARTS, OFFSETS),
     "incarnations": (),
