@@ -10,7 +10,6 @@ import msgspec
 from console.access import Who
 from console.database import Database
 from console.looks import Look
-from operators.dead_letters.shown import LetterGroup
 from operators.decisions.anomalies import Standing
 from operators.doctor.finding import Finding
 from operators.views.drift import Drift
@@ -48,7 +47,7 @@ class Looks(msgspec.Struct, frozen=True):
     findings: Look[list[Finding]]
     halted: Look[Mapping[int, str]]
     lag: Look[list[Lag]]
-    letters: Look[tuple[Sequence[LetterGroup], bool]]
+    letters: Look[Mapping[tuple[str, str], int]]
     anomalies: Look[tuple[Sequence[Standing], bool]]
     drift: Look[Drift]
 

@@ -17,9 +17,7 @@ from console.database import Database, opened_database
 from console.looks import Look
 from console.page import Context, Looks
 from console.pages import PAGES
-from operators.dead_letters.letters import LetterSelection
-from operators.dead_letters.newest import newest_letters
-from operators.dead_letters.shown import LetterGroup
+from operators.dead_letters.stored_letters import count_open
 from operators.decisions.anomalies import (
     MOST_LOOKED_AT,
     THE_NEWEST,
@@ -100,9 +98,8 @@ def looks(settings: Settings, database: Database, halted: Halted) -> Looks:
     async def findings() -> list[Finding]:
         return [finding async for finding in examine(settings, halted, here=False)]
 
-    async def letters() -> tuple[Sequence[LetterGroup], bool]:
-        found = await newest_letters(database.pool, LetterSelection(), 0, 0, all_states=False)
-        return found.groups, found.there_are_more
+    async def letters() -> dict[tuple[str, str], int]:
+        return await count_open(database.pool)
 
     async def anomalies() -> tuple[Sequence[Standing], bool]:
         found = await page_of(database.pool, Wanted(), THE_NEWEST, MOST_LOOKED_AT, only_open=True)

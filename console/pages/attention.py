@@ -11,7 +11,6 @@ import msgspec
 from console.looks import Seen
 from console.page import Asked, Context, Page
 from console.pages.couriers import NoQuery
-from operators.dead_letters.shown import LetterGroup
 from operators.decisions.anomalies import Standing
 from operators.doctor.cursors import WAITING
 from operators.doctor.finding import FAILURES, Finding, Level
@@ -69,11 +68,12 @@ class AnomalyCounts(msgspec.Struct, frozen=True):
     there_are_more: bool
 
 
-class LetterGroups(msgspec.Struct, frozen=True):
-    """Dead letters that need something. `there_are_more`: not all that are stored were looked at."""
+class LetterCount(msgspec.Struct, frozen=True):
+    """Open dead letters of one reason and courier, among the newest; null where the record names none."""
 
-    groups: tuple[LetterGroup, ...]
-    there_are_more: bool
+    reason: str
+    courier: str | None
+    open: int
 
 
 class JobUnderWay(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ class Attention(msgspec.Struct, frozen=True):
     stale_for: str
     findings: Part[tuple[Finding, ...]]
     partitions: Part[tuple[PartitionTrouble, ...]]
-    dead_letters: Part[LetterGroups]
+    dead_letters: Part[tuple[LetterCount, ...]]
     anomalies: Part[AnomalyCounts]
     silent: Part[tuple[SilentCount, ...]]
     failed: Part[tuple[FailedCount, ...]]
@@ -127,7 +127,7 @@ async def load(context: Context, _query: NoQuery, _asked: Asked) -> Attention:
         stale_after=context.settings.reconcile_stale_after,
         findings=_seen(findings.result(), lambda all_: tuple(each for each in all_ if each.level is not Level.OK)),
         partitions=troubled(halted.result(), lag.result()),
-        dead_letters=_seen(letters.result(), lambda told: LetterGroups(tuple(told[0]), told[1])),
+        dead_letters=_seen(letters.result(), letter_counts),
         anomalies=_seen(anomalies.result(), lambda told: _counted(*told)),
         silent=silent_.result(),
         failed=failed_.result(),
@@ -141,7 +141,7 @@ def judged(
     stale_after: timedelta,
     findings: Part[tuple[Finding, ...]],
     partitions: Part[tuple[PartitionTrouble, ...]],
-    dead_letters: Part[LetterGroups],
+    dead_letters: Part[tuple[LetterCount, ...]],
     anomalies: Part[AnomalyCounts],
     silent: Part[tuple[SilentCount, ...]],
     failed: Part[tuple[FailedCount, ...]],
@@ -156,7 +156,7 @@ def judged(
         any(each.trouble or each.found is None for each in looked_at)
         or findings.found
         or partitions.found
-        or (dead_letters.found and dead_letters.found.groups)
+        or dead_letters.found
         or (anomalies.found and anomalies.found.counts)
         or silent.found
         or any(each.interrupted or each.status is Status.FAILED for each in jobs.found or ())
@@ -210,6 +210,12 @@ def job_under_way(job: Job) -> JobUnderWay:
         job.appended,
         job.left,
     )
+
+
+def letter_counts(counts: Mapping[tuple[str, str], int]) -> tuple[LetterCount, ...]:
+    """Return open dead letters by reason and courier, most first."""
+    listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(LetterCount(reason, courier or None, count) for (reason, courier), count in listed)
 
 
 def _counted(standing: Sequence[Standing], more: bool) -> AnomalyCounts:

@@ -131,9 +131,7 @@ async def _attention_is_named(console: Console) -> None:
     found = await console.json("/", "/")
     assert {name: part["trouble"] for name, part in found.items() if isinstance(part, dict) and part["trouble"]} == {}
     assert found["nothing_to_do"] is False
-    assert [(each["reason"], each["open"]) for each in found["dead_letters"]["found"]["groups"]] == [
-        ("invalid_json", 1)
-    ]
+    assert [(each["reason"], each["open"]) for each in found["dead_letters"]["found"]] == [("invalid_json", 1)]
     counts = {each["kind"]: each["open"] for each in found["anomalies"]["found"]["counts"]}
     assert counts == {"illegal_transition": 1, "unknown_status": 2}
     assert {each["what"] for each in found["findings"]["found"]}.isdisjoint({"couriers", "spool", "kafka", "postgres"})
