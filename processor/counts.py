@@ -21,6 +21,7 @@ from processor.core.errors import StoredRowError
 from processor.group import Group
 from processor.partition.shared import Shared
 from processor.storage.anomaly_states import read_anomaly, states_of
+from processor.storage.open_letters import count_open_letters
 from runtime.errors import SetupError
 from runtime.postgres import COUNTING, DATABASE_ERRORS, Connections, open_pool
 from runtime.queries import load_queries
@@ -115,11 +116,12 @@ async def counted(settings: Settings) -> Counts:
         )
 
 
-async def open_dead_letters(pool: Connections) -> dict[str, int]:
+async def open_dead_letters(pool: Connections) -> Counter[str]:
     """Count those of the newest dead letters about which nobody has decided, one for each root, by reason."""
-    async with pool.acquire() as connection:
-        rows = await connection.fetch(_Q["open_dead_letters"], LETTERS)
-    return {row["reason"]: row["letters"] for row in rows}
+    found: Counter[str] = Counter()
+    for (reason, _), letters in (await count_open_letters(pool, LETTERS)).items():
+        found[reason] += letters
+    return found
 
 
 async def open_anomalies(pool: Connections) -> Counter[str]:

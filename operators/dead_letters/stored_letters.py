@@ -10,6 +10,7 @@ import msgspec
 from operators.dead_letters.letters import DEAD, Body, Letter, LetterSelection, Place, place_of, state_of
 from operators.shared.errors import OperatorError
 from operators.shared.operator_log import note
+from processor.storage.open_letters import count_open_letters
 from runtime.postgres import Connection, Pool
 from runtime.queries import load_queries
 from schemas.records import AnyHeaders, RawRecord, coordinates, header_texts
@@ -96,9 +97,7 @@ async def count_open(pool: Pool) -> dict[tuple[str, str], int]:
 
     The newest are looked at, at most `COUNTED`.
     """
-    async with pool.acquire() as connection:
-        rows = await connection.fetch(_Q["count_open_letters"], COUNTED)
-    return {(row["reason"], row["courier"]): row["letters"] for row in rows}
+    return await count_open_letters(pool, COUNTED)
 
 
 async def find(pool: Pool, name: str) -> Letter:

@@ -103,7 +103,7 @@ PROCESSOR: Final[dict[str, tuple[Any, ...]]] = {
 
 OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     # counts
-    "open_dead_letters": (2000,),
+    "count_open_letters": (2000,),
     "newest_anomalies": (500,),
     "silent_by_courier": (timedelta(hours=6), 50_000),
     "log_deed": ("ani", "command", "{}"),
@@ -114,7 +114,6 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     # dead letters
     "page_of_dead_letters": (NOW, 0, P, 5, PAGE),
     "page_of_selected_letters": (NOW, 0, P, 5, PAGE, ["misrouted"], ["dash"], MONTH_AGO),
-    "count_open_letters": (PAGE,),
     "dead_letters_at": ([0], PARTS, OFFSETS),
     "bodies_of_dead_letters": (ZEROS, PARTS, OFFSETS),
     "incarnations": (),
