@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from random import Random
 from statistics import median
 from time import monotonic
@@ -23,6 +24,7 @@ from runtime.postgres import OPERATOR, open_pool
 from runtime.queries import load_queries
 from tests.integration.commands import run_here
 from tests.integration.system import START, Raw, System, dash, raw_records
+from tests.integration.test_console import Console
 from tests.waiting import until
 
 TIMES: Final = 5
@@ -177,6 +179,16 @@ async def taken(system: System, *arguments: str) -> Took:
     finally:
         await connection.close()
     return Took(median(spent[1:]), median(busy[1:]))
+
+
+async def page_ms(console: Console, path: str) -> float:
+    """Return how many milliseconds a page of the console takes, from the request to its last byte."""
+    spent = []
+    for _ in range(1 + TIMES):
+        started = monotonic()
+        await console.page(path, HTTPStatus.SEE_OTHER if "?q=" in path else HTTPStatus.OK)
+        spent.append(1e3 * (monotonic() - started))
+    return median(spent[1:])
 
 
 def start_ms() -> float:

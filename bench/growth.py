@@ -18,7 +18,7 @@ import msgspec
 
 from bench.backlog import append_backlog
 from bench.filling import HOURS, ID, ORDER, UNDER_WAY, Filling, digits
-from bench.growing import Took, anomaly_pages_ms, audited, retired, start_ms, taken, troubles, updated
+from bench.growing import Took, anomaly_pages_ms, audited, page_ms, retired, start_ms, taken, troubles, updated
 from bench.growth_told import Grown, told
 from bench.machine import bench_stack, empty_database
 from bench.memory import memory_over
@@ -32,6 +32,7 @@ from runtime.queries import load_queries
 from schemas.topics import Topic
 from tests.integration.replaying import processing
 from tests.integration.system import System, open_system
+from tests.integration.test_console import looking
 from tests.waiting import until
 
 SHIPMENTS: Final = 1_000_000
@@ -79,6 +80,22 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "`log --operator nobody`, none": ("log", "--operator", "nobody"),
 }
 """What operators ask, by what the page calls it."""
+
+PAGES: Final[Mapping[str, str]] = {
+    "`/`": "/",
+    "`/shipments`": "/shipments",
+    "`/shipments`, those delivered": "/shipments?status=DELIVERED",
+    "`/shipments`, silent for a day": "/shipments?stale_for=1d",
+    "`/shipments`, found by its order": "/shipments?q={name}",
+    "`/shipments/ID`": "/shipments/{id}",
+    "`/anomalies`": "/anomalies",
+    "`/anomalies` of a kind of which there is none": "/anomalies?kind=service_conflict",
+    "`/dead-letters`": "/dead-letters",
+    "`/dead-letters` of a reason of which there is none": "/dead-letters?reason=misrouted",
+    "`/couriers`": "/couriers",
+    "`/log`": "/log",
+}
+"""What operators look at in the console, likewise."""
 
 _Q: Final = load_queries("bench", "growth.sql")
 
@@ -147,6 +164,16 @@ async def asked(system: System, name: str) -> dict[str, Took]:
     return found
 
 
+async def looked_at(system: System, name: str, shipment_id: str) -> dict[str, float]:
+    """Return how many milliseconds each page of the console takes; `name` is an order of which `shipment_id` is."""
+    found = {}
+    async with looking(system) as console:
+        for page, path in PAGES.items():
+            found[page] = await page_ms(console, path.format(name=name, id=shipment_id))
+            _say(f"{page}: {found[page]:,.0f} ms")
+    return found
+
+
 async def beside(stack: Stack, system: System, place: int, watcher: Watcher, end: int) -> Steady:
     """Run a processor in an empty database."""
     async with empty_database(stack.database_url, f"beside-{place}") as url:
@@ -176,7 +203,7 @@ async def grow(stack: Stack, shipments: int, backlog: int, rounds: int) -> Grown
         _say("the rest of the backlog")
         memory = await memory_over(watcher, system, end)
     _say(f"memory {memory}")
-    commands = await _commands(stack, system)
+    commands, looks = await _commands(stack, system)
     pages = await anomaly_pages_ms(system)
     _say("auditing")
     report, audit = await audited(system)
@@ -194,12 +221,26 @@ async def grow(stack: Stack, shipments: int, backlog: int, rounds: int) -> Grown
     finally:
         await connection.close()
     return Grown(
-        filling.shipments, filled_in, sizes, rates, memory, commands, start_ms(), pages, audit, retention, dead
+        shipments=filling.shipments,
+        filled_in=filled_in,
+        bytes=sizes,
+        rates=rates,
+        memory=memory,
+        commands=commands,
+        pages=looks,
+        start=start_ms(),
+        anomaly_pages=pages,
+        audit=audit,
+        retention=retention,
+        dead=dead,
     )
 
 
-async def _commands(stack: Stack, system: System) -> dict[str, tuple[Took, Took]]:
-    """Ask a database with one shipment and the filled one the same, processors beside it."""
+async def _commands(stack: Stack, system: System) -> tuple[dict[str, tuple[Took, Took]], dict[str, float]]:
+    """Ask a database with one shipment and the filled one the same, processors beside it, and look at the filled one.
+
+    Return what each command took in both, and each page of the console in the filled one.
+    """
     few = await open_system(stack.kafka_bootstrap_servers, stack.database_url, "few.")
     async with empty_database(stack.database_url, "few") as url:
         few.set(WAYBILL_DATABASE_URL=url, WAYBILL_PROCESSOR_GROUP_ID="few")
@@ -212,7 +253,8 @@ async def _commands(stack: Stack, system: System) -> dict[str, tuple[Took, Took]
     async with processing(system):
         await until(system.caught_up)
         filled = await asked(system, f"{ORDER}{digits(1)}")
-    return {name: (empty[name], filled[name]) for name in COMMANDS}
+        looks = await looked_at(system, f"{ORDER}{digits(1)}", f"{ID}{digits(1)}")
+    return {name: (empty[name], filled[name]) for name in COMMANDS}, looks
 
 
 async def _bytes(system: System, shipments: int) -> dict[str, float]:

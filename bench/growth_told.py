@@ -36,6 +36,8 @@ class Grown(msgspec.Struct, frozen=True):
     memory: Memory
     commands: Mapping[str, tuple[Took, Took]]
     """In the empty and the filled database."""
+    pages: Mapping[str, float]
+    """Of the console, in the filled one."""
     start: float
     anomaly_pages: Sequence[float]
     audit: Pace
@@ -57,6 +59,7 @@ def wanted(found: Grown) -> list[Wanted]:
             [max(took.statements for _, took in found.commands.values())],
             most=COMMAND_MS,
         ),
+        Wanted("ms for the console's slowest page, filled", [max(found.pages.values())], most=COMMAND_MS),
         Wanted("audit, last tenth / first tenth", [found.audit.last / found.audit.first], least=0.8),
         Wanted("retention, last tenth / first tenth", [found.retention.last / found.retention.first], least=0.8),
         Wanted("memory, MB more for each million records", [found.memory.slope], most=SLOPE_MB),
@@ -85,6 +88,7 @@ def _table(found: Grown) -> str:
         f"| records/s of one processor | {_rate(empty)} | {_rate(filled)} |",
         f"| CPU, ms per 1,000 records: {servers} | {cpu[0]} | {cpu[1]} |",
         *(f"| {name}, ms | {before} | {behind} |" for name, (before, behind) in found.commands.items()),
+        *(f"| the console's {name}, ms | | {took:,.0f} |" for name, took in found.pages.items()),
     ]
     return "\n".join(lines)
 

@@ -148,6 +148,7 @@ def grown(slowest: float) -> Grown:
         [(Steady(20_000, CPU), Steady(19_000, CPU)), (Steady(22_000, CPU), Steady(17_600, {**CPU, "engine": 50.0}))],
         Memory(400_000, 150, 153, 160, 5),
         {"`lag`": (Took(100, 5), Took(120, 6)), "`doctor`": (Took(390, 50), Took(400, slowest))},
+        {"`/`": 40, "`/shipments`": slowest},
         400,
         [30, 31, 32],
         Pace(1_000_000, 4_000, 4_100, 3_900),
@@ -161,11 +162,13 @@ def test_what_is_told_of_growth_says_what_holds() -> None:
     assert "| records/s of one processor | 21,000 (20,000 to 22,000) | 18,300 (17,600 to 19,000) |" in text
     assert "| CPU, ms per 1,000 records: engine · Kafka · PostgreSQL | 30.0 · 5.0 · 15.0 | 40.0 · 5.0 · 15.0 |" in text
     assert "| `doctor`, ms | 390 (50) | 400 (299) |" in text
+    assert "| the console's `/shipments`, ms | | 299 |" in text
     assert "5,080 bytes a shipment (`shipments` 1,340, `observations` 3,740)" in text
     assert "50,000 shipments at 900 a second: 1,000 in the first tenth, 700 in the last." in text
     assert "at most 2.6 dead rows for 100 live ones, 8 vacuums, `shipments` has grown by 8%" in text
     assert "150 MB with full caches, 153 MB at the end of 400,000 records" in text
     assert [str(each).rpartition(": ")[2] for each in growth_told.wanted(grown(301))] == [
+        "does not hold",
         "does not hold",
         "does not hold",
         "does not hold",
