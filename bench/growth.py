@@ -85,6 +85,7 @@ PAGES: Final[Mapping[str, str]] = {
     "`/`": "/",
     "`/shipments`": "/shipments",
     "`/shipments`, those delivered": "/shipments?status=DELIVERED",
+    "`/shipments`, those lost, of which there is none": "/shipments?status=LOST",
     "`/shipments`, silent for a day": "/shipments?stale_for=1d",
     "`/shipments`, found by its order": "/shipments?q={name}",
     "`/shipments/ID`": "/shipments/{id}",

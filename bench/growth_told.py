@@ -24,6 +24,10 @@ DEAD_ROWS: Final = 1.5
 that one which comes late shows. Where none came there would be twice as many."""
 
 
+LEAST_DEAD: Final = 1.0
+"""Dead rows for 100 live ones: fewer are none."""
+
+
 class Grown(msgspec.Struct, frozen=True):
     """What was measured."""
 
@@ -66,7 +70,7 @@ def wanted(found: Grown) -> list[Wanted]:
         Wanted("`shipments` after a day's updates / before", [found.dead.size[1]], most=1.2),
         Wanted(
             "most dead rows, second half of the day / first half",
-            [found.dead.most[1] / found.dead.most[0]],
+            [found.dead.most[1] / max(found.dead.most[0], LEAST_DEAD)],
             most=DEAD_ROWS,
         ),
     ]
