@@ -24,6 +24,9 @@ from console.access import (
     named_by_proxy,
     roles_of,
 )
+from console.actions import ACTIONS
+from console.actions.acting import Acting, Answer
+from console.actions.action import ACTION_SECONDS, Action, may_act
 from console.page import Asked, Context, ElsewhereError, ForbiddenError, Page, read_query
 from console.pages import PAGES
 from console.passwords import BusyError, Passwords
@@ -37,7 +40,7 @@ PAGE_SECONDS: Final = 8.0
 """How long a page may take: well under a second when all is well. Then it says that it took too long."""
 
 MAX_FORM_BYTES: Final = 16 * 1024
-"""The largest form: a name, a password, a token."""
+"""The largest form: a name, a password, a token; or a filter and a reason."""
 
 SESSION_COOKIE: Final = "waybill_console"
 FORM_COOKIE: Final = "waybill_console_form"
@@ -66,6 +69,9 @@ log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+Known = Callable[[web.Request, Who], Awaitable[web.StreamResponse]]
+"""Answers those who are known."""
+
 
 class Console:
     """Answers requests."""
@@ -78,6 +84,7 @@ class Console:
         self._key = key
         self._access = Access(context.settings.console_access)
         self._users = {user.name: user for user in context.settings.console_users}
+        self._acting = Acting(context, key)
         self._passwords = Passwords(self._users)
         self._here = Who(operator_name(context.settings), EVERYTHING) if self._access is Access.NONE else None
 
@@ -87,6 +94,9 @@ class Console:
         for page in PAGES:
             path = page.path.replace("{name}", "{name:(?s:.+)}")
             app.router.add_get(path, self._handler(page), name=page.name)
+        for action in ACTIONS:
+            app.router.add_get(action.path, self._known(self._look(action)), name=action.name)
+            app.router.add_post(action.path, self._known(self._act(action)))
         app.router.add_get("/openapi.json", self._openapi)
         app.router.add_get("/static/{file}", self._static)
         if self._access is Access.FILE:
@@ -100,12 +110,13 @@ class Console:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer within a limit of time, whatever goes wrong, with the headers of every answer."""
         try:
-            async with asyncio.timeout(PAGE_SECONDS):
+            async with asyncio.timeout(ACTION_SECONDS if request.path in ACTION_PATHS else PAGE_SECONDS):
                 response = await handler(request)
         except ElsewhereError as found:
             response = _see(found.location)
         except Exception as error:
-            problem = problem_of(error)
+            too_long = isinstance(error, TimeoutError) and request.path in ACTION_PATHS
+            problem = ACTED_TOO_LONG if too_long else problem_of(error)
             if problem is UNKNOWN:
                 log.exception("page failed", path=request.path)
             response = self._problem(request, problem)
@@ -117,10 +128,7 @@ class Console:
         return response
 
     def _handler(self, page: Page) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            who = self._who(request)
-            if who is None:
-                return self._to_log_in(request)
+        async def handle(request: web.Request, who: Who) -> web.StreamResponse:
             query = read_query(page, {name: request.query.getall(name) for name in request.query})
             asked = Asked(request.match_info.get("name", ""), who, is_own_look(request.headers))
             answer = await page.load(self._context, query, asked)
@@ -129,7 +137,49 @@ class Console:
             values = {name: getattr(answer, name) for name in answer.__struct_fields__}
             return self._html(request, page.template, page.title, values, who)
 
+        return self._known(handle)
+
+    def _look(self, action: Action) -> Known:
+        async def handle(request: web.Request, who: Who) -> web.StreamResponse:
+            given = {name: request.query.getall(name) for name in request.query}
+            answer = await self._acting.look(action, who, given, self._bound(request, who))
+            return self._acted(request, who, answer)
+
         return handle
+
+    def _act(self, action: Action) -> Known:
+        async def handle(request: web.Request, who: Who) -> web.StreamResponse:
+            form = await request.post()
+            given = {name: [str(value) for value in form.getall(name)] for name in form}
+            own = is_own_origin(request.headers)
+            answer = await self._acting.act(action, who, given, self._bound(request, who), own_origin=own)
+            return self._acted(request, who, answer)
+
+        return handle
+
+    def _known(self, handle: Known) -> Handler:
+        """Return what answers those who are known, and sends the others to the log-in."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            who = self._who(request)
+            if who is not None:
+                return await handle(request, who)
+            posted = request.method == hdrs.METH_POST
+            return self._problem(request, NOT_LOGGED_IN) if posted else self._to_log_in(request)
+
+        return answer
+
+    def _acted(self, request: web.Request, who: Who, answer: Answer) -> web.Response:
+        """Return what is answered about an action; its form is bound to a session or a cookie."""
+        if wants_json(request):
+            return _json(answer.told)
+        response = self._html(request, "action.html", answer.title, answer.values, who)
+        if answer.bound is not None:
+            self._set_cookie(response, FORM_COOKIE, answer.bound, int(SESSION_LENGTH.total_seconds()))
+        return response
+
+    def _bound(self, request: web.Request, who: Who) -> str:
+        return who.session or request.cookies.get(FORM_COOKIE, "")
 
     def _who(self, request: web.Request) -> Who | None:
         """Return who sends a request; None: nobody has logged in.
@@ -257,7 +307,8 @@ class Console:
         status: int = HTTPStatus.OK,
     ) -> web.Response:
         token = form_token(self._key, who.session) if who is not None and who.session else None
-        frame = Frame(title, request.path, who, NAVIGATION, token)
+        acts = who is not None and may_act(self._context, who)
+        frame = Frame(title, request.path, who, NAVIGATION, token, acts)
         return web.Response(text=render(template, frame, values), content_type="text/html", status=status)
 
 
@@ -265,7 +316,15 @@ NAVIGATION: Final = tuple((page.path, page.title) for page in PAGES if "{" not i
 
 NOT_LOGGED_IN: Final = Problem("Log in first", HTTPStatus.UNAUTHORIZED, "POST /login gives a session")
 
-CODES: Final = (200, 303, 400, 401, 403, 404, 405, 413, 429, 500, 503, 504)
+ACTED_TOO_LONG: Final = Problem(
+    "That took too long",
+    HTTPStatus.GATEWAY_TIMEOUT,
+    "Some of it may have been done: the log says what was decided. Look again at what it would do.",
+)
+
+ACTION_PATHS: Final = frozenset(action.path for action in ACTIONS)
+
+CODES: Final = (200, 303, 400, 401, 403, 404, 405, 409, 413, 429, 500, 503, 504)
 """Status codes that are answered."""
 
 

@@ -94,21 +94,26 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def read_query(page: Page, given: Mapping[str, Sequence[str]]) -> msgspec.Struct:
-    """Read what a page is asked. Empty values are none; unknown names are passed over.
+    """Read what a page is asked, as `read_values` does."""
+    return read_values(page.query, given)
+
+
+def read_values(kind: type[msgspec.Struct], given: Mapping[str, Sequence[str]]) -> msgspec.Struct:
+    """Read what is asked. Empty values are none; unknown names are passed over.
 
     Raises:
         WrongQueryError: a value is wrong.
 
     """
     values: dict[str, Any] = {}
-    for name, hint in get_type_hints(page.query).items():
+    for name, hint in get_type_hints(kind).items():
         texts = [text.strip() for text in given.get(name, ()) if text.strip()]
         if any(len(text) > MAX_TEXT for text in texts):
             raise WrongQueryError(f"{name} is too long")
         if texts:
             values[name] = texts if takes_many(hint) else texts[0]
     try:
-        return msgspec.convert(values, page.query, strict=False)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise WrongQueryError(str(error)) from error
 

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from console.access import RefusedError
+from console.actions.action import ImpossibleError, MayNotActError
 from console.page import ForbiddenError, WrongQueryError
 from operators.doctor.finding import FAILURES
 from operators.shared.errors import OperatorError, SeveralError
@@ -38,6 +39,10 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case WrongQueryError():
             return Problem("That cannot be asked", HTTPStatus.BAD_REQUEST, str(error))
+        case MayNotActError():
+            return Problem("You may not do that", HTTPStatus.FORBIDDEN, str(error))
+        case ImpossibleError():
+            return Problem("That cannot be done", HTTPStatus.CONFLICT, str(error))
         case RefusedError() | ForbiddenError():
             return Problem("You may not see this", HTTPStatus.FORBIDDEN, str(error))
         case SeveralError():

@@ -80,6 +80,11 @@ def when(text: str | None) -> Any:
     return Markup('<time datetime="{}">{}</time>').format(told, f"{told[:19].replace('T', ' ')}Z")
 
 
+def sent(value: Any) -> Markup:
+    """Return a value as a form of ours sends it back, whole: a browser that read it sends the same."""
+    return escape(str(value))
+
+
 def address(path: str, **query: Any) -> Markup:
     """Return an address of ours with a query. What is None, False, 0 or empty is left out.
 
@@ -125,7 +130,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"json": json_text, "body": body_text, "when": when, "markdown": markdown, "plain": plain}
+    made.filters |= {
+        "json": json_text,
+        "body": body_text,
+        "when": when,
+        "markdown": markdown,
+        "plain": plain,
+        "sent": sent,
+    }
     made.globals |= {
         "address": address,
         "inside": inside,
@@ -150,6 +162,8 @@ class Frame(msgspec.Struct, frozen=True):
     who: Who | None
     navigation: tuple[tuple[str, str], ...]
     log_out_token: str | None = None
+    acts: bool = False
+    """Whether actions are offered."""
 
 
 def render(template: str, frame: Frame, values: Mapping[str, Any]) -> str:

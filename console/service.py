@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from console.access import contradictions
+from console.actions import ACTIONS
 from console.app import CODES, Console
 from console.database import Database, opened_database
 from console.looks import Look
@@ -76,7 +77,7 @@ async def serve(settings: Settings, halted: Halted, stop: asyncio.Event) -> None
     """
     registry = new_registry()
     metrics = ConsoleMetrics(registry)
-    metrics.begin([page.name for page in PAGES], CODES)
+    metrics.begin([*(page.name for page in PAGES), *(action.name for action in ACTIONS)], CODES)
     key = (settings.console_session_key or secrets.token_urlsafe(48)).encode()
     async with AsyncExitStack() as opened:
         database = await opened.enter_async_context(opened_database(settings))

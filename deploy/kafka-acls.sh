@@ -19,6 +19,7 @@
 #   waybill-operator    every other command                    read everything, append to the raw topic (replays,
 #                                                              commands), republish to topics named `<prefix>replay.…`,
 #                                                              ask the brokers for the time
+#   waybill-console     `waybill console` that only looks      read everything, ask the brokers for the time
 #   <subscriber>        somebody else's service                read events, state and anomalies
 #
 # Raw and dead letters hold personal data: no subscriber reads them. Read and Write imply Describe. A producer that may
@@ -77,6 +78,7 @@ allow --allow-principal User:waybill-ingest --allow-principal User:waybill-recon
 
 # The time stands in the description of the brokers' quorum. Without it a door goes on, by its own clock alone.
 allow --allow-principal User:waybill-ingest --allow-principal User:waybill-operator \
+    --allow-principal User:waybill-console \
     --operation Describe --cluster
 
 # `waybill recover` compares with the published state.
@@ -87,13 +89,14 @@ allow --allow-principal User:waybill-processor \
 allow --allow-principal User:waybill-processor \
     --operation Write --transactional-id "$prefix$group-" --resource-pattern-type prefixed
 
-allow --allow-principal User:waybill-operator \
+allow --allow-principal User:waybill-operator --allow-principal User:waybill-console \
     --operation Read --operation DescribeConfigs \
     --topic "$raw" --topic "$dlq" --topic "$events" --topic "$state" --topic "$anomalies"
-allow --allow-principal User:waybill-operator \
+allow --allow-principal User:waybill-operator --allow-principal User:waybill-console \
     --operation Describe --group "$prefix$group"
 # `waybill doctor` looks whether brokers make topics by themselves.
-allow --allow-principal User:waybill-operator --operation DescribeConfigs --cluster
+allow --allow-principal User:waybill-operator --allow-principal User:waybill-console \
+    --operation DescribeConfigs --cluster
 # A republish publishes in transactions and keeps its place as a group's offsets, both under the job's name.
 allow --allow-principal User:waybill-operator \
     --operation Write --topic "${prefix}replay." --transactional-id "${prefix}replay-" --resource-pattern-type prefixed

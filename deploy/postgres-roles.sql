@@ -12,6 +12,8 @@
 --   role                  is
 --   waybill_processor     `waybill processor`, and `waybill recover`, which does a processor's work by hand
 --   waybill_operator      every other command: reads everything, writes what operators' commands keep
+--   waybill_console       `waybill console` that only looks: reads everything, notes looks at personal data. With
+--                         WAYBILL_CONSOLE_WRITES=1 it is waybill_operator
 --   waybill_retention     `waybill retention`, which deletes what is old
 --   waybill_reconcile     `waybill reconcile`
 --   waybill_subscriber    somebody else's service: the shipments without personal data
@@ -33,7 +35,8 @@ declare
         'occurred_at_source, version, updated_at, active_hour, resting_status, '
         'erased_at, retired_at, awbs)';
     roles constant text[] := array[
-        'waybill_processor', 'waybill_operator', 'waybill_retention', 'waybill_reconcile', 'waybill_subscriber'
+        'waybill_processor', 'waybill_operator', 'waybill_console', 'waybill_retention', 'waybill_reconcile',
+        'waybill_subscriber'
     ];
     role text;
     entry record;
@@ -52,20 +55,20 @@ begin
     for entry in
         select relation, granted.role, privileges
         from (values
-            -- table                  processor operator  retention         reconcile   subscriber
-            ('shipments',             written,  'select', 'select',         impersonal, impersonal),
-            ('observations',          own,      'select', 'select, delete', 'select',   ''),
-            ('outputs',               own,      letters,  'select, delete', '',         ''),
-            ('cursors',               own,      'select', counted,          '',         ''),
-            ('applied_commands',      own,      'select', 'select, delete', '',         ''),
-            ('replay_jobs',           'select', written,  'select, delete', '',         ''),
-            ('replay_positions',      '',       written,  'select',         '',         ''),
-            ('dead_letter_decisions', 'select', written,  'select, delete', '',         ''),
-            ('operator_log',          'select', noted,    noted,            '',         ''),
-            ('reconcile_asks',        '',       'select', '',               own,        ''),
-            ('schema_migrations',     'select', 'select', 'select',         'select',   '')
-        ) as access (relation, processor, operator, retention, reconcile, subscriber),
-            unnest(roles, array[processor, operator, retention, reconcile, subscriber]) as granted (role, privileges)
+            -- table                  processor operator  console   retention         reconcile   subscriber
+            ('shipments',             written,  'select', 'select', 'select',         impersonal, impersonal),
+            ('observations',          own,      'select', 'select', 'select, delete', 'select',   ''),
+            ('outputs',               own,      letters,  'select', 'select, delete', '',         ''),
+            ('cursors',               own,      'select', 'select', counted,          '',         ''),
+            ('applied_commands',      own,      'select', 'select', 'select, delete', '',         ''),
+            ('replay_jobs',           'select', written,  'select', 'select, delete', '',         ''),
+            ('replay_positions',      '',       written,  'select', 'select',         '',         ''),
+            ('dead_letter_decisions', 'select', written,  'select', 'select, delete', '',         ''),
+            ('operator_log',          'select', noted,    noted,    noted,            '',         ''),
+            ('reconcile_asks',        '',       'select', 'select', '',               own,        ''),
+            ('schema_migrations',     'select', 'select', 'select', 'select',         'select',   '')
+        ) as access (relation, processor, operator, console, retention, reconcile, subscriber),
+            unnest(roles, array[processor, operator, console, retention, reconcile, subscriber]) as granted (role, privileges)
         where privileges <> ''
     loop
         execute format('grant %s on public.%I to %I', entry.privileges, entry.relation, entry.role);

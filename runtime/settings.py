@@ -267,6 +267,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     console_tls: Annotated[
         bool, Setting("0", "1: the console is reached over TLS only, which a proxy before it ends", values.flag)
     ]
+    console_writes: Annotated[
+        bool, Setting("0", "1: the console also acts, for those with the role operator; 0: it only looks", values.flag)
+    ]
     console_users: Annotated[
         tuple[values.ConsoleUser, ...],
         Setting(

@@ -16,6 +16,7 @@ from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.decisions.anomalies import (
+    AT_ONCE,
     Chosen,
     Standing,
     Wanted,
@@ -41,9 +42,6 @@ from runtime.postgres import OPERATOR, Pool, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.vocabulary import AnomalyKind
-
-AT_ONCE: Final = 1_000
-"""Anomalies that are decided about in one run unless told otherwise: some seconds of a processor's work."""
 
 SHOWN: Final = 20
 """Kinds and words that are listed before it is asked."""

@@ -20,9 +20,8 @@ from operators.decisions.decide import (
     write,
 )
 from operators.decisions.erasure import Erasure, forget_letters, what_goes
-from operators.decisions.known_shipment import KnownShipment, known_shipment, load
+from operators.decisions.known_shipment import KnownShipment, known_shipment, load_movable
 from operators.decisions.set_status import in_words, verdict_on
-from operators.shared.errors import OperatorError
 from operators.shared.operator_log import operator_name
 from runtime.appending import open_appender
 from runtime.postgres import OPERATOR, open_pool
@@ -71,19 +70,13 @@ async def _set_status(settings: Settings, arguments: argparse.Namespace) -> int:
     wanted = Status(arguments.status)
     async with await open_pool(settings, OPERATOR, 2) as pool:
         known = await known_shipment(pool, arguments.shipment)
-        shipment = await load(pool, known.shipment_id)
-        if known.retired_at is not None:
-            raise OperatorError(
-                f"{known.shipment_id} was retired at {format_time(known.retired_at)}: it stays as it is"
-            )
-        if shipment is None or shipment.snapshot is None:
-            raise OperatorError(f"{known.shipment_id} has no status yet: no word of its courier is understood")
+        shipment, snapshot = await load_movable(pool, known)
         decision = SetStatus(
             shipment_id=known.shipment_id, by=operator_name(settings), reason=arguments.reason, status=wanted
         )
         command = write(known, decision)
         verdict = verdict_on(shipment, known.courier, observation_of(command[1]))
-        said = in_words(shipment.snapshot, wanted, verdict)
+        said = in_words(snapshot, wanted, verdict)
         will = predicted(command[1], shipment, settings)
 
         def planned() -> None:

@@ -27,6 +27,9 @@ AnomalyPlace = tuple[datetime, int, int, int, int]
 MOST_LOOKED_AT: Final = 1_000
 """Anomalies that a page, or a count of the open ones, looks at: a second or so, of some hundred observations each."""
 
+AT_ONCE: Final = 1_000
+"""Anomalies that are decided about in one run unless told otherwise: some seconds of a processor's work."""
+
 _MARK: Final = "/anomaly/"
 THE_NEWEST: Final[AnomalyPlace] = (datetime.max.replace(tzinfo=UTC), 0, 0, 0, 0)
 _Q: Final = load_queries("operators.decisions")

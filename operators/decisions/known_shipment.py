@@ -5,12 +5,15 @@ from typing import Final
 
 import msgspec
 
+from operators.shared.errors import OperatorError
 from operators.shared.finding import find_shipment
+from processor.core.fold import Snapshot
 from processor.core.state import Shipment
 from processor.storage.store import Store
 from runtime.postgres import Pool
 from runtime.queries import load_queries
 from schemas.shipment_ids import parse_shipment_id
+from schemas.times import format_time
 from schemas.vocabulary import Service, Status
 
 _Q: Final = load_queries("operators.decisions")
@@ -50,3 +53,18 @@ async def known_shipment(pool: Pool, name: str) -> KnownShipment:
 async def load(pool: Pool, shipment_id: str) -> Shipment | None:
     """Return a shipment with its observations."""
     return (await Store(pool).load([shipment_id])).get(shipment_id)
+
+
+async def load_movable(pool: Pool, known: KnownShipment) -> tuple[Shipment, Snapshot]:
+    """Return a shipment with its observations, and its snapshot, from which an operator may move its status.
+
+    Raises:
+        OperatorError: it was retired, or has no status yet.
+
+    """
+    shipment = await load(pool, known.shipment_id)
+    if known.retired_at is not None:
+        raise OperatorError(f"{known.shipment_id} was retired at {format_time(known.retired_at)}: it stays as it is")
+    if shipment is None or shipment.snapshot is None:
+        raise OperatorError(f"{known.shipment_id} has no status yet: no word of its courier is understood")
+    return shipment, shipment.snapshot

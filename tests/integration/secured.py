@@ -40,11 +40,13 @@ USERS: Final = (
     "waybill-reconcile",
     "waybill-processor",
     "waybill-operator",
+    "waybill-console",
     SUBSCRIBER,
 )
 LOGINS: Final = {
     "waybill-processor": "waybill_processor",
     "waybill-operator": "waybill_operator",
+    "waybill-console": "waybill_console",
     "waybill-retention": "waybill_retention",
     "waybill-reconcile": "waybill_reconcile",
     SUBSCRIBER: "waybill_subscriber",

@@ -142,7 +142,7 @@ async def test_everybody_can_do_their_work(secured: Secured) -> None:
 
 
 async def test_the_brokers_tell_the_time_to_those_who_need_it(secured: Secured) -> None:
-    for user in ("waybill-ingest", "waybill-operator"):
+    for user in ("waybill-ingest", "waybill-operator", "waybill-console"):
         found = await clocks(load_settings(secured.kafka_settings(user)))
         assert abs(found.ahead) < timedelta(minutes=1)
     with pytest.raises(DeniedError, match="permission to describe the cluster"):
@@ -354,6 +354,8 @@ ALLOWED_AT_KAFKA: Final[list[tuple[str, Deed, str]]] = [
     *[("waybill-operator", read, topic) for topic in TOPICS],
     ("waybill-processor", read, STATE),
     *[(SUBSCRIBER, read, topic) for topic in (EVENTS, STATE, ANOMALIES)],
+    *[("waybill-console", read, topic) for topic in TOPICS],
+    ("waybill-console", offsets, GROUP),
     ("waybill-operator", offsets, GROUP),
     ("waybill-operator", transact, JOB),
     ("waybill-operator", commit, JOB),
@@ -376,6 +378,8 @@ REFUSED_AT_KAFKA: Final[list[tuple[str, Deed, str]]] = [
     *[("waybill-operator", write, topic) for topic in TOPICS if topic != RAW],
     ("waybill-operator", commit, GROUP),
     ("waybill-operator", transact, f"{GROUP}-0"),
+    *[("waybill-console", write, topic) for topic in TOPICS],
+    ("waybill-console", commit, GROUP),
     *[(SUBSCRIBER, read, topic) for topic in (RAW, DEAD_LETTERS)],
     *[(SUBSCRIBER, write, topic) for topic in TOPICS],
     *[(SUBSCRIBER, deed, group) for group in (GROUP, f"{PREFIX}{SUBSCRIBER}", "reports") for deed in (commit, offsets)],
@@ -413,6 +417,8 @@ ALLOWED_IN_SQL: Final = [
     ("waybill-operator", "insert into operator_log (operator, command, detail) values ('me', 'doctor', '{}')"),
     ("waybill-operator", "update replay_jobs set status = 'paused' where false"),
     ("waybill-operator", "update outputs set value = null where false"),
+    *[("waybill-console", f"select from {table} limit 1") for table in (*RETAINED, "shipments", "operator_log")],
+    ("waybill-console", "insert into operator_log (operator, command, detail) values ('me', 'console', '{}')"),
     ("waybill-retention", "select from cursors for update"),
     ("waybill-retention", "update cursors set rowless = 0 where false"),
     *[("waybill-retention", f"delete from {table} where false") for table in RETAINED],
@@ -435,6 +441,14 @@ REFUSED_IN_SQL: Final = [
         for table in ("shipments", "observations", "outputs", "cursors", "applied_commands", "schema_migrations")
         for verb, rest in (("delete from", ""), ("insert into", "select"))
     ],
+    *[
+        ("waybill-console", f"{verb} {table} {rest}")
+        for table in ("shipments", "outputs", "replay_jobs", "replay_positions", "dead_letter_decisions")
+        for verb, rest in (("delete from", ""), ("insert into", "select"))
+    ],
+    ("waybill-console", "update replay_jobs set status = 'paused' where false"),
+    ("waybill-console", "update outputs set value = null where false"),
+    ("waybill-console", "update operator_log set operator = ''"),
     ("waybill-operator", "update shipments set status = ''"),
     ("waybill-operator", "update observations set kept = false"),
     ("waybill-operator", "update outputs set cause_offset = 0"),

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp import web
 from argon2 import PasswordHasher
 
+from console.actions import ACTIONS
 from console.app import CODES, Console
 from console.database import Database
 from console.looks import Look
@@ -67,7 +68,7 @@ async def console(
     made = context or context_of(environ or {})
     registry = new_registry()
     metrics = ConsoleMetrics(registry)
-    metrics.begin([page.name for page in PAGES], CODES)
+    metrics.begin([*(page.name for page in PAGES), *(action.name for action in ACTIONS)], CODES)
     app = Console(made, metrics, key).application(admin_routes(registry, lambda: {"postgres": False}))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()

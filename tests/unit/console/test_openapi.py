@@ -9,6 +9,8 @@ import pytest
 from openapi_spec_validator import validate
 
 from console import openapi
+from console.actions import ACTIONS
+from console.actions.action import Order
 from console.pages import PAGES
 from console.problems import Problem
 from tests.unit.console.answers import answers
@@ -29,7 +31,7 @@ def test_the_document_is_valid() -> None:
 
 
 def test_every_page_stands_in_it_with_its_parameters() -> None:
-    assert set(DOCUMENT["paths"]) == {page.path for page in PAGES}
+    assert set(DOCUMENT["paths"]) == {page.path for page in PAGES} | {action.path for action in ACTIONS}
     for page in PAGES:
         operation = DOCUMENT["paths"][page.path]["get"]
         named = [each["name"] for each in operation["parameters"] if each["in"] == "query"]
@@ -45,6 +47,16 @@ def test_every_answer_is_as_it_says(page: Any) -> None:
         if name == page.name:
             found = list(validator.iter_errors(msgspec.json.decode(msgspec.json.encode(answer))))
             assert found == [], what
+
+
+def test_every_action_stands_in_it_with_what_its_form_sends() -> None:
+    for action in ACTIONS:
+        look, act = DOCUMENT["paths"][action.path]["get"], DOCUMENT["paths"][action.path]["post"]
+        fields = list(action.query.__struct_fields__)
+        assert [each["name"] for each in look["parameters"]] == fields
+        form = act["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+        assert set(form["properties"]) == {*fields, *Order.__struct_fields__, "token"}
+        assert {"reason", "command_id", "token"} <= set(form["required"])
 
 
 def test_a_problem_is_as_it_says() -> None:
