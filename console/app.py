@@ -29,10 +29,12 @@ from console.actions.acting import Acting, Answer
 from console.actions.action import ACTION_SECONDS, Action, may_act
 from console.page import Asked, Context, ElsewhereError, ForbiddenError, Page, read_query
 from console.pages import PAGES
+from console.pages.tail import permit
 from console.passwords import BusyError, Passwords
 from console.problems import UNKNOWN, Problem, problem_of
 from console.rendering import FOLDER, Frame, render
 from console.sessions import SESSION_LENGTH, form_token, is_form_token, new_session, whose
+from console.tail_stream import stream
 from operators.shared.operator_log import operator_name
 from runtime.metrics import ConsoleMetrics
 
@@ -42,10 +44,18 @@ PAGE_SECONDS: Final = 8.0
 MAX_FORM_BYTES: Final = 16 * 1024
 """The largest form: a name, a password, a token; or a filter and a reason."""
 
+TAIL_STREAM: Final = "/tail/stream"
+"""Where the tail is followed: the one answer that takes as long as it takes."""
+
 SESSION_COOKIE: Final = "waybill_console"
 FORM_COOKIE: Final = "waybill_console_form"
 
-STATIC: Final = {"console.css": "text/css", "htmx.min.js": "text/javascript", "htmx.LICENSE": "text/plain"}
+STATIC: Final = {
+    "console.css": "text/css",
+    "htmx.min.js": "text/javascript",
+    "htmx.LICENSE": "text/plain",
+    "tail.js": "text/javascript",
+}
 """The files that pages refer to."""
 
 HEADERS: Final = {
@@ -98,6 +108,8 @@ class Console:
             app.router.add_get(action.path, self._known(self._look(action)), name=action.name)
             app.router.add_post(action.path, self._known(self._act(action)))
         app.router.add_get("/openapi.json", self._openapi)
+        app.router.add_get(TAIL_STREAM, self._tail_stream, name="tail-stream", allow_head=False)
+        app.on_shutdown.append(self._let_go)
         app.router.add_get("/static/{file}", self._static)
         if self._access is Access.FILE:
             app.router.add_get("/login", self._login_page)
@@ -110,7 +122,7 @@ class Console:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer within a limit of time, whatever goes wrong, with the headers of every answer."""
         try:
-            async with asyncio.timeout(ACTION_SECONDS if request.path in ACTION_PATHS else PAGE_SECONDS):
+            async with asyncio.timeout(_limit(request.path)):
                 response = await handler(request)
         except ElsewhereError as found:
             response = _see(found.location)
@@ -180,6 +192,18 @@ class Console:
 
     def _bound(self, request: web.Request, who: Who) -> str:
         return who.session or request.cookies.get(FORM_COOKIE, "")
+
+    async def _tail_stream(self, request: web.Request) -> web.StreamResponse:
+        who = self._who(request)
+        if who is None:
+            return self._problem(request, NOT_LOGGED_IN)
+        personal = request.query.get("personal") == "1"
+        await permit(self._context, Asked("", who, is_own_look(request.headers)), personal=personal)
+        return await stream(request, self._context.tail, HEADERS, shows_personal=personal)
+
+    async def _let_go(self, _app: web.Application) -> None:
+        """End what would otherwise be waited for at a stop."""
+        await self._context.tail.close()
 
     def _who(self, request: web.Request) -> Who | None:
         """Return who sends a request; None: nobody has logged in.
@@ -324,8 +348,18 @@ ACTED_TOO_LONG: Final = Problem(
 
 ACTION_PATHS: Final = frozenset(action.path for action in ACTIONS)
 
+ROUTES: Final = (*(page.name for page in PAGES), "tail-stream", *(action.name for action in ACTIONS))
+"""What requests are counted by."""
+
 CODES: Final = (200, 303, 400, 401, 403, 404, 405, 409, 413, 429, 500, 503, 504)
 """Status codes that are answered."""
+
+
+def _limit(path: str) -> float | None:
+    """Return how many seconds an answer may take; None: it ends by itself."""
+    if path == TAIL_STREAM:
+        return None
+    return ACTION_SECONDS if path in ACTION_PATHS else PAGE_SECONDS
 
 
 def wants_json(request: web.Request) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from console.access import Who
 from console.database import Database
 from console.looks import Look
+from console.tail import Tail
 from operators.decisions.anomalies import Standing
 from operators.doctor.finding import Finding
 from operators.views.drift import Drift
@@ -63,6 +64,7 @@ class Context(msgspec.Struct, frozen=True):
     settings: Settings
     database: Database
     looks: Looks
+    tail: Tail
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from aiohttp import web
 from console.access import RefusedError
 from console.actions.action import ImpossibleError, MayNotActError
 from console.page import ForbiddenError, WrongQueryError
+from console.tail import FullError
 from operators.doctor.finding import FAILURES
 from operators.shared.errors import OperatorError, SeveralError
 from runtime.errors import SetupError
@@ -52,6 +53,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem("Nothing is here", HTTPStatus.NOT_FOUND, str(error))
         case web.HTTPException():
             return _of_http(error)
+        case FullError():
+            return Problem("Too many look", HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case TimeoutError():
             told = "The page took too long. A store does not answer, or much is asked at once: try again."
             return Problem("That took too long", HTTPStatus.GATEWAY_TIMEOUT, told)

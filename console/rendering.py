@@ -154,6 +154,11 @@ def _environment() -> jinja2.Environment:
 _ENVIRONMENT: Final = _environment()
 
 
+def fragment(template: str, values: Mapping[str, Any]) -> str:
+    """Return a part of a page as HTML."""
+    return _ENVIRONMENT.get_template(template).render(values)
+
+
 class Frame(msgspec.Struct, frozen=True):
     """What every page shows beside its own: the title, who looks, the navigation, a form's token."""
 

@@ -12,12 +12,11 @@ import structlog
 from aiohttp import web
 
 from console.access import contradictions
-from console.actions import ACTIONS
-from console.app import CODES, Console
+from console.app import CODES, ROUTES, Console
 from console.database import Database, opened_database
 from console.looks import Look
 from console.page import Context, Looks
-from console.pages import PAGES
+from console.tail import Tail
 from operators.dead_letters.stored_letters import count_open
 from operators.decisions.anomalies import (
     MOST_LOOKED_AT,
@@ -77,11 +76,11 @@ async def serve(settings: Settings, halted: Halted, stop: asyncio.Event) -> None
     """
     registry = new_registry()
     metrics = ConsoleMetrics(registry)
-    metrics.begin([*(page.name for page in PAGES), *(action.name for action in ACTIONS)], CODES)
+    metrics.begin(ROUTES, CODES)
     key = (settings.console_session_key or secrets.token_urlsafe(48)).encode()
     async with AsyncExitStack() as opened:
         database = await opened.enter_async_context(opened_database(settings))
-        context = Context(settings, database, looks(settings, database, halted))
+        context = Context(settings, database, looks(settings, database, halted), Tail(settings))
         opened.push_async_callback(context.looks.close)
         console = Console(context, metrics, key)
         app = console.application(admin_routes(registry, lambda: {"postgres": database.up}))

@@ -5,8 +5,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from console.app import CODES
-from console.pages import PAGES
+from console.app import CODES, ROUTES
 from ingest.app import ANSWERS
 from runtime.metrics import (
     ConsoleMetrics,
@@ -73,7 +72,7 @@ def registries() -> dict[str, CollectorRegistry]:
     IngestMetrics(made["ingest"]).begin(COURIERS, sorted(ANSWERS))
     ProcessorMetrics(made["processor"]).show_partition(0, lambda: PartitionActivity.WORKING, lambda: 0, lambda: 0)
     ReconcileMetrics(made["reconcile"])
-    ConsoleMetrics(made["console"]).begin([each.name for each in PAGES], CODES)
+    ConsoleMetrics(made["console"]).begin(ROUTES, CODES)
     return made
 
 

@@ -1,10 +1,9 @@
 """`waybill tail`."""
 
 import argparse
-from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -14,7 +13,8 @@ from cli.terminal.arguments import moment, offer_json, offer_personal
 from cli.terminal.output import complain, say, say_json_line
 from operators.shared.finding import find_shipment, is_id
 from operators.shared.operator_log import note, operator_name
-from operators.views.tail import Choice, Edge, ShownReading, ShownRecord, follow
+from operators.views.tail import Choice, Edge, ShownRecord, follow
+from operators.views.told_records import told
 from runtime.postgres import OPERATOR, open_pool
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
@@ -102,63 +102,7 @@ async def _choice(settings: Settings, arguments: argparse.Namespace) -> Choice:
 def line(shown: ShownRecord, choice: Choice) -> str:
     """Write a record in a line."""
     value = shown.value if isinstance(shown.value, dict) else {}
-    if choice.topic in {Topic.DEAD_LETTERS, Topic.RAW}:
-        parts = _body(shown)
-    elif shown.value is None:
-        parts = ["forgotten"]
-    else:
-        parts = [_told(value, _anomaly if choice.topic is Topic.ANOMALIES else _event)]
+    parts = ["  ".join(told(choice.topic, shown))]
     if choice.show_personal and "personal" in value:
         parts.append(msgspec.json.encode(value["personal"]).decode())
     return "  ".join([shown.timestamp, shown.key or "(no key)", *parts, f"at {shown.partition}:{shown.offset}"])
-
-
-def _told(value: Mapping[str, Any], words: Callable[[Mapping[str, Any]], list[str]]) -> str:
-    """Say what a value tells; others may have written anything."""
-    try:
-        return "  ".join(words(value))
-    except (LookupError, TypeError, AttributeError):
-        return "(unknown)"
-
-
-def _event(value: Mapping[str, Any]) -> list[str]:
-    before, status = value.get("previous_status"), value["status"]
-    parts = [
-        value.get("type", "state").removeprefix("shipment."),
-        status if before in {None, status} else f"{before} → {status}",
-        f"v{value['version']}",
-    ]
-    if value.get("transition"):
-        over = f" over {', '.join(value['skipped'])}" if value["skipped"] else ""
-        parts.append(f"{value['transition']}{over}")
-    if observed := value.get("observed"):
-        parts.append(f"late: {observed['courier_status']} of {observed['occurred_at']}")
-    return [*parts, f"raw {value['raw']['partition']}:{value['raw']['offset']}"]
-
-
-def _anomaly(value: Mapping[str, Any]) -> list[str]:
-    at = value["raw"]
-    stays = value["status"] or "no shipment"
-    return [value["kind"], f"{value['courier_status']} at {stays}", f"raw {at['partition']}:{at['offset']}"]
-
-
-def _body(shown: ShownRecord) -> list[str]:
-    assert shown.reading is not None
-    kind = shown.headers.get("dlq-reason") or shown.headers.get("source", "push")
-    parts = [
-        shown.headers.get("courier", "(no courier)"),
-        kind,
-        f"{shown.size} bytes",
-        f"reads {_reading(shown.reading)}",
-    ]
-    if of := shown.headers.get("replay-of"):
-        parts.append(f"replay of {of}")
-    if shown.value is not None:
-        parts.append(msgspec.json.encode(shown.value).decode())
-    return parts
-
-
-def _reading(reading: ShownReading) -> str:
-    if reading.dead_letter:
-        return f"as {reading.dead_letter}: {reading.detail}"
-    return f"{reading.word} → {reading.status or 'no status'}"

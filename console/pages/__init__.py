@@ -11,6 +11,7 @@ from console.pages.dead_letters import DEAD_LETTER, DEAD_LETTERS
 from console.pages.log import LOG
 from console.pages.shipment import SHIPMENT
 from console.pages.shipments import SHIPMENTS
+from console.pages.tail import TAIL
 
 PAGES: Final[tuple[Page, ...]] = (
     ATTENTION,
@@ -19,6 +20,7 @@ PAGES: Final[tuple[Page, ...]] = (
     ANOMALIES,
     DEAD_LETTERS,
     DEAD_LETTER,
+    TAIL,
     COURIERS_PAGE,
     LOG,
     CONTRACT,

@@ -97,20 +97,20 @@ async def follow(settings: Settings, choice: Choice, tell: Tell) -> AsyncGenerat
 
     """
     name = settings.topic(choice.topic)
-    count = await _partitions(settings, name)
-    async with _reader(settings) as reader:
+    count = await partitions_of(settings, name)
+    async with opened_reader(settings, "waybill-tail") as reader:
         homes = _homes(choice, count)
         parts = [TopicPartition(name, partition) for partition in homes]
         reader.assign(parts)
         ends = dict(await reader.end_offsets(parts))
         for part, start in (await _starts(reader, parts, choice.since, ends)).items():
             reader.seek(part, start)
-        show = _shower(settings, choice, count)
-        quiet = _Quiet(settings, name, tell)
+        show = shower(settings, choice, count)
+        quiet = Quiet(settings, name, tell)
         while not choice.until_end or any([await reader.position(part) < ends[part] for part in parts]):
             fetched = await reader.getmany(timeout_ms=FETCH_MS)
             await quiet.saw(bool(fetched))
-            for record in _merged(fetched.values()):
+            for record in merged(fetched.values()):
                 past = choice.until_end and record.offset >= ends[TopicPartition(name, record.partition)]
                 if not past and _is_chosen(record, choice):
                     shown = show(record)
@@ -118,10 +118,11 @@ async def follow(settings: Settings, choice: Choice, tell: Tell) -> AsyncGenerat
                         yield shown
 
 
-class _Quiet:
+class Quiet:
     """Looks whether the topic is there when it was quiet for long: a reader waits in vain without a word."""
 
     def __init__(self, settings: Settings, topic: str, tell: Tell) -> None:
+        """Look at a topic, by its full name; tell what is waited for."""
         self._settings = settings
         self._topic = topic
         self._tell = tell
@@ -138,7 +139,7 @@ class _Quiet:
 
     async def _look(self) -> None:
         try:
-            await _partitions(self._settings, self._topic)
+            await partitions_of(self._settings, self._topic)
         except (UnreachableError, *KAFKA_ERRORS) as error:
             if not self._away:
                 self._tell(f"waiting: {(str(error) or repr(error)).splitlines()[0]}")
@@ -157,8 +158,9 @@ def _homes(choice: Choice, partitions: int) -> Iterable[int]:
 
 
 @asynccontextmanager
-async def _reader(settings: Settings) -> AsyncIterator[Consumer]:
-    reader = kafka.new_reader(settings, "waybill-tail")
+async def opened_reader(settings: Settings, client_id: str) -> AsyncIterator[Consumer]:
+    """Give a started reader, of no group, until the end of the block."""
+    reader = kafka.new_reader(settings, client_id)
     await kafka.start(reader)
     try:
         yield reader
@@ -166,7 +168,14 @@ async def _reader(settings: Settings) -> AsyncIterator[Consumer]:
         await kafka.stop(reader)
 
 
-async def _partitions(settings: Settings, topic: str) -> int:
+async def partitions_of(settings: Settings, topic: str) -> int:
+    """Return how many partitions a topic has.
+
+    Raises:
+        UnreachableError: Kafka cannot be reached.
+        OperatorError: the topic is missing.
+
+    """
     async with kafka.admin_client(settings) as admin:
         found = (await kafka_admin.find_topics(admin, [topic], [])).get(topic)
     if found is None:
@@ -190,7 +199,7 @@ async def _starts(
             return {part: at.offset if (at := found.get(part)) else ends[part] for part in parts}
 
 
-def _merged(batches: Iterable[Sequence[Any]]) -> Iterator[Any]:
+def merged(batches: Iterable[Sequence[Any]]) -> Iterator[Any]:
     """Merge partitions by time. Within a partition the order stays, whatever the times are."""
     return heapq.merge(*batches, key=lambda record: record.timestamp)
 
@@ -203,13 +212,13 @@ def _is_chosen(record: Any, choice: Choice) -> bool:
 
 
 def _is_wanted(shown: ShownRecord, choice: Choice) -> bool:
-    courier, kind = _marks(shown, choice.topic)
+    courier, kind = marks(shown, choice.topic)
     if choice.courier is not None and courier != choice.courier:
         return False
     return choice.type is None or (kind is not None and choice.type in {kind, kind.removeprefix("shipment.")})
 
 
-def _marks(shown: ShownRecord, topic: Topic) -> tuple[str | None, str | None]:
+def marks(shown: ShownRecord, topic: Topic) -> tuple[str | None, str | None]:
     """Return a record's courier, and what `--type` goes by."""
     value = shown.value if isinstance(shown.value, dict) else {}
     match topic:
@@ -225,7 +234,7 @@ def _marks(shown: ShownRecord, topic: Topic) -> tuple[str | None, str | None]:
             return value.get("courier", parse_shipment_id(shown.key or "").courier), None
 
 
-def _shower(settings: Settings, choice: Choice, partitions: int) -> Callable[[Any], ShownRecord]:
+def shower(settings: Settings, choice: Choice, partitions: int) -> Callable[[Any], ShownRecord]:
     """Return what makes of Kafka's record what may be shown."""
     bodies = choice.topic in BODIES
 

@@ -24,6 +24,8 @@ from console.pages.dead_letters import DeadLetterList, DeadLetterPage, DeadLette
 from console.pages.log import Log, LogQuery
 from console.pages.shipment import ShipmentQuery, page_of
 from console.pages.shipments import ShipmentList, ShipmentsQuery
+from console.pages.tail import TailPage
+from console.tail import KINDS, TailRow
 from operators.dead_letters.newest import NewestLetters
 from operators.dead_letters.shown import LetterGroup, ShownLetter, Today
 from operators.doctor.finding import Finding, Level
@@ -55,6 +57,7 @@ def answers(text: str) -> Iterator[Made]:
     yield from _anomalies(text)
     yield from _letters(text)
     yield from _others(text)
+    yield from tails(text)
 
 
 def _attention(text: str) -> Iterator[Made]:
@@ -241,3 +244,17 @@ def _others(text: str) -> Iterator[Made]:
     yield "log", "empty", Log(LogQuery(), (), None)
     ours = "# Head\n\nA <b>word</b>\n\n| a | b |\n|---|---|\n| 1 | [x](y.md), [y](https://cloudevents.io) |\n"
     yield "contract", "full", ContractPage((TopicLine(text, None), TopicLine("shipment.events", 14.0)), ours)
+
+
+def tails(text: str) -> Iterator[Made]:
+    """Make the answers of `/tail`."""
+    rows = tuple(
+        TailRow(number, kind, AT, courier, shipment, text, "1:2", personal)
+        for number, (kind, courier, shipment, personal) in enumerate(
+            product(KINDS.values(), (None, text), (None, f"dash:{text[:ID]}"), (None, text, {text: [text]}))
+        )
+    )
+    for personal in (False, True):
+        yield "tail", f"full, personal {personal}", TailPage(personal, personal, 99, rows, None)
+    yield "tail", "away", TailPage(False, True, 0, (), text or "away")
+    yield "tail", "nothing yet", TailPage(False, False, 0, (), None)

@@ -1,7 +1,7 @@
 """Consoles to send requests to, over real HTTP, without stores behind them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -10,12 +10,12 @@ import aiohttp
 from aiohttp import web
 from argon2 import PasswordHasher
 
-from console.actions import ACTIONS
-from console.app import CODES, Console
+from console.app import CODES, ROUTES, Console
 from console.database import Database
 from console.looks import Look
 from console.page import Context, Looks
-from console.pages import PAGES
+from console.tail import Tail
+from operators.views.watching import Glimpse
 from runtime.admin import admin_routes, listen
 from runtime.errors import UnreachableError
 from runtime.metrics import ConsoleMetrics, new_registry
@@ -46,6 +46,12 @@ async def away() -> Any:
     raise UnreachableError("the store is away")
 
 
+async def nothing_passes(*_: Any) -> AsyncGenerator[Glimpse, None]:
+    while True:
+        yield Glimpse((), 0)
+        await asyncio.sleep(0.01)
+
+
 def looks(**asked: Callable[[], Awaitable[Any]]) -> Looks:
     """Make looks, those named by what is asked; the others find their store away."""
     made = {
@@ -57,7 +63,7 @@ def looks(**asked: Callable[[], Awaitable[Any]]) -> Looks:
 
 def context_of(environ: Mapping[str, str], **asked: Callable[[], Awaitable[Any]]) -> Context:
     settings = load_settings({"WAYBILL_OPERATOR": "sari", **environ}, lambda _path: FILE)
-    return Context(settings, Database(settings), looks(**asked))
+    return Context(settings, Database(settings), looks(**asked), Tail(settings, nothing_passes))
 
 
 @asynccontextmanager
@@ -68,7 +74,7 @@ async def console(
     made = context or context_of(environ or {})
     registry = new_registry()
     metrics = ConsoleMetrics(registry)
-    metrics.begin([*(page.name for page in PAGES), *(action.name for action in ACTIONS)], CODES)
+    metrics.begin(ROUTES, CODES)
     app = Console(made, metrics, key).application(admin_routes(registry, lambda: {"postgres": False}))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()

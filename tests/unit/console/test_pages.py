@@ -91,7 +91,8 @@ def test_every_page_is_whole_whatever_stands_in_it(text: str) -> None:
         page = shown(made)
         found = read(page)
         assert len("".join(found.main).strip()) > 20, made[:2]
-        assert found.tags.count("script") == found.tags.count("main") == 1, made[:2]
+        scripts = 2 if made[0] == "tail" else 1
+        assert (found.tags.count("script"), found.tags.count("main")) == (scripts, 1), made[:2]
         assert "img" not in found.tags
         assert commanding(page.replace("\t", "")) == [], made[:2]
         assert len(page) < LARGEST, made[:2]

@@ -27,7 +27,12 @@ PROXY: Final = {
     "WAYBILL_CONSOLE_VIEWER_GROUPS": "staff",
     "WAYBILL_CONSOLE_PERSONAL_GROUPS": "leads",
 }
-LOOKS: Final = ["/shipments/dash:1?personal=1", "/dead-letters/1:2?personal=1"]
+LOOKS: Final = [
+    "/shipments/dash:1?personal=1",
+    "/dead-letters/1:2?personal=1",
+    "/tail?personal=1",
+    "/tail/stream?personal=1",
+]
 
 
 async def log_in(ask: Ask, name: str, password: str = PASSWORD, **changed: Any) -> Answer:
@@ -78,7 +83,7 @@ async def test_without_a_database_each_page_says_so(page: Any) -> None:
     path = page.path.replace("{name}", "1:2")
     async with console() as ask:
         answer, told = await ask(path), await ask(path, headers=JSON)
-    if page.name in {"attention", "contract"}:
+    if page.name in {"attention", "contract", "tail"}:
         assert (answer.status, told.status) == (200, 200)
     else:
         assert (answer.status, told.status) == (503, 503)
@@ -144,6 +149,7 @@ async def test_whom_the_file_does_not_list_sees_nothing() -> None:
             told = await ask(path, headers=JSON)
             assert (told.status, msgspec.json.decode(told.text)["title"]) == (401, "Log in first")
         assert (await ask("/openapi.json", headers=JSON)).status == 401
+        assert (await ask("/tail/stream")).status == 401
         refreshed = await ask("/", headers={"HX-Request": "true"})
         assert (refreshed.status, refreshed.headers["HX-Redirect"], refreshed.text) == (401, "/login", "")
         assert (await ask("/contract", headers={"Cookie": f"{SESSION_COOKIE}=forged.forged"})).status == 303
