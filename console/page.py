@@ -14,6 +14,7 @@ from console.tail import Tail
 from operators.decisions.anomalies import Standing
 from operators.doctor.finding import Finding
 from operators.views.drift import Drift
+from operators.views.flow import Flow
 from operators.views.lag import Lag
 from runtime.settings import Settings
 from schemas.times import read_time
@@ -51,6 +52,7 @@ class Looks(msgspec.Struct, frozen=True):
     letters: Look[Mapping[tuple[str, str], int]]
     anomalies: Look[tuple[Sequence[Standing], bool]]
     drift: Look[Drift]
+    flow: Look[Flow]
 
     async def close(self) -> None:
         """Give up those under way."""

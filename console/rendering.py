@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from console.access import Who
+from console.flow_pictures import drawings
 from console.lifecycle_drawing import Way, draw
 from runtime.printable import printable, printable_json, printable_lines
 from schemas.couriers import COURIERS
@@ -142,6 +143,7 @@ def _environment() -> jinja2.Environment:
         "address": address,
         "inside": inside,
         "lifecycle": lifecycle,
+        "drawings": drawings,
         "couriers": tuple(COURIERS),
         "statuses": tuple(Status),
         "kinds": tuple(AnomalyKind),

@@ -29,6 +29,7 @@ from operators.doctor.cursors import Halted
 from operators.doctor.examine import examine
 from operators.doctor.finding import Finding
 from operators.views.drift import Drift, drift
+from operators.views.flow import Flow, flow
 from operators.views.lag import find_lag
 from runtime import lifecycle
 from runtime.admin import admin_routes, listen
@@ -45,6 +46,9 @@ DRIFT_SPAN: Final = timedelta(hours=24)
 
 SOON: Final = timedelta(seconds=15)
 """How old findings, lag and open anomalies may be: they are asked for again by a page that is open, every 20 s."""
+
+A_WHILE: Final = timedelta(seconds=30)
+"""How old the flow may be: it is of whole minutes."""
 
 LATER: Final = timedelta(minutes=5)
 """How old drift may be: reading a day takes seconds."""
@@ -109,6 +113,9 @@ def looks(settings: Settings, database: Database, halted: Halted) -> Looks:
         now = datetime.now(UTC)
         return await drift(database.pool, list(COURIERS), now - DRIFT_SPAN, now)
 
+    async def flowing() -> Flow:
+        return await flow(database.pool, datetime.now(UTC))
+
     return Looks(
         Look(findings, SOON, LIMIT),
         Look(partial(halted, settings), SOON, LIMIT),
@@ -116,4 +123,5 @@ def looks(settings: Settings, database: Database, halted: Halted) -> Looks:
         Look(letters, SOON, LIMIT),
         Look(anomalies, SOON, LIMIT),
         Look(drifted, LATER, LIMIT),
+        Look(flowing, A_WHILE, LIMIT),
     )

@@ -8,6 +8,7 @@ from console.pages.attention import ATTENTION
 from console.pages.contract import CONTRACT
 from console.pages.couriers import COURIERS_PAGE
 from console.pages.dead_letters import DEAD_LETTER, DEAD_LETTERS
+from console.pages.flow import FLOW
 from console.pages.log import LOG
 from console.pages.shipment import SHIPMENT
 from console.pages.shipments import SHIPMENTS
@@ -21,6 +22,7 @@ PAGES: Final[tuple[Page, ...]] = (
     DEAD_LETTERS,
     DEAD_LETTER,
     TAIL,
+    FLOW,
     COURIERS_PAGE,
     LOG,
     CONTRACT,

@@ -184,6 +184,8 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "audit_standing": (IDS,),
     "age_of_unpublished": (P, 0, ROWS - 100),
     # looking
+    "sampled_records": (NOW - timedelta(hours=6), NOW, 4_000),
+    "dead_letters_by_reason": (NOW - timedelta(hours=6), NOW, 10_000),
     "shipment_row": (S,),
     "observations_of_shipment": (S,),
     "events_of_shipment": (S,),

@@ -21,6 +21,7 @@ from console.pages.attention import (
 from console.pages.contract import ContractPage, TopicLine
 from console.pages.couriers import CouriersPage
 from console.pages.dead_letters import DeadLetterList, DeadLetterPage, DeadLettersQuery
+from console.pages.flow import FlowPage
 from console.pages.log import Log, LogQuery
 from console.pages.shipment import ShipmentQuery, page_of
 from console.pages.shipments import ShipmentList, ShipmentsQuery
@@ -34,6 +35,8 @@ from operators.replay.jobs import Status as JobStatus
 from operators.shared.errors import Match
 from operators.views.attention import FailedCount, LastWebhook, SilentCount
 from operators.views.drift import CourierDrift, Drift
+from operators.views.flow import BIN, LOOK_BACK, Outcomes, flow_of
+from operators.views.flow import Seen as SeenRecord
 from operators.views.log import Entry
 from operators.views.shipments import Decided, Listed, ShownObservation, ShownShipment
 from reconcile.told import Lateness, StatusCount
@@ -58,6 +61,7 @@ def answers(text: str) -> Iterator[Made]:
     yield from _letters(text)
     yield from _others(text)
     yield from tails(text)
+    yield from flows(text)
 
 
 def _attention(text: str) -> Iterator[Made]:
@@ -258,3 +262,21 @@ def tails(text: str) -> Iterator[Made]:
         yield "tail", f"full, personal {personal}", TailPage(personal, personal, 99, rows, None)
     yield "tail", "away", TailPage(False, True, 0, (), text or "away")
     yield "tail", "nothing yet", TailPage(False, False, 0, (), None)
+
+
+def flows(text: str) -> Iterator[Made]:
+    """Make the answers of `/flow`."""
+    since = NOW - LOOK_BACK
+    seen = [
+        SeenRecord(since + BIN * place, outcome, status, delay)
+        for place, (outcome, status, delay) in enumerate(product(Outcome, (None, *Status), (None, 0.04)))
+    ]
+    letters = [Outcomes(text, 3), Outcomes("misrouted", 10_000)]
+    for what, found in {
+        "full": flow_of(seen, 7, letters, since, NOW),
+        "one record": flow_of(seen[2:3], 1, [], since, NOW),
+        "nothing": flow_of([], 1, [], since, NOW),
+    }.items():
+        yield "flow", what, FlowPage(Seen(found, NOW, None, under_way=False))
+    yield "flow", "away", FlowPage(Seen(None, None, text or "away", under_way=False))
+    yield "flow", "under way", FlowPage(Seen(None, None, None, under_way=True))

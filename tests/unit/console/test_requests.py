@@ -83,7 +83,7 @@ async def test_without_a_database_each_page_says_so(page: Any) -> None:
     path = page.path.replace("{name}", "1:2")
     async with console() as ask:
         answer, told = await ask(path), await ask(path, headers=JSON)
-    if page.name in {"attention", "contract", "tail"}:
+    if page.name in {"attention", "contract", "tail", "flow"}:
         assert (answer.status, told.status) == (200, 200)
     else:
         assert (answer.status, told.status) == (503, 503)
@@ -355,4 +355,4 @@ async def test_a_look_that_fails_keeps_what_it_found_before() -> None:
 
 
 def test_every_look_is_closed_by_its_name() -> None:
-    assert set(Looks.__struct_fields__) == {"findings", "halted", "lag", "letters", "anomalies", "drift"}
+    assert set(Looks.__struct_fields__) == {"findings", "halted", "lag", "letters", "anomalies", "drift", "flow"}
