@@ -55,6 +55,7 @@ STATIC: Final = {
     "htmx.min.js": "text/javascript",
     "htmx.LICENSE": "text/plain",
     "tail.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
 }
 """The files that pages refer to."""
 

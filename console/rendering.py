@@ -31,6 +31,9 @@ MAX_SHOWN: Final = 1_000
 MAX_JSON: Final = 10_000
 """Characters of an event, or of another value, that is shown as JSON."""
 
+_TABLE: Final = '<div class="table" tabindex="0" role="group" aria-label="Table, may be scrolled">'
+"""Stands around a table, so that it and not the page is scrolled where it is too wide."""
+
 _LINK: Final = re.compile(r'<a href="(?!https?://|#)[^"]*">(.*?)</a>', re.DOTALL)
 """Links to other files: in the console they lead nowhere."""
 
@@ -108,6 +111,7 @@ def inside(path: str, name: str) -> Markup:
 def markdown(text: str) -> Markup:
     """Return our own Markdown as HTML, without the links that lead out of the console."""
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    html = html.replace("<table>", f"{_TABLE}<table>").replace("</table>", "</table></div>")
     return Markup(_LINK.sub(r"\1", html))  # noqa: S704 - our own page, and its HTML is escaped
 
 

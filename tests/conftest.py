@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import count
 from secrets import token_hex
@@ -96,9 +96,9 @@ def postgres(stack: Stack) -> Postgres:
     return stack.postgres
 
 
-@pytest_asyncio.fixture
-async def topic_prefix(stack: Stack) -> AsyncIterator[str]:
-    """A prefix of this test's own. Its topics go with the broker; on one that stays they are deleted."""
+@asynccontextmanager
+async def own_prefix(stack: Stack) -> AsyncIterator[str]:
+    """Give a prefix that nobody has. Its topics go with the broker; on one that stays they are deleted."""
     prefix = f"t{token_hex(4)}."
     yield prefix
     if not isinstance(stack.kafka, NamedKafka):
@@ -111,6 +111,13 @@ async def topic_prefix(stack: Stack) -> AsyncIterator[str]:
             await admin.delete_topics(mine)
     finally:
         await admin.close()
+
+
+@pytest_asyncio.fixture
+async def topic_prefix(stack: Stack) -> AsyncIterator[str]:
+    """A prefix of this test's own."""
+    async with own_prefix(stack) as prefix:
+        yield prefix
 
 
 class Databases:
