@@ -1,7 +1,7 @@
 # What a person types. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-docker chaos bench schemas tables lock audit clean
+.PHONY: help run check test test-docker chaos bench schemas tables screenshots lock audit clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench WRITE=1   the same, and write docs/performance.md'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make tables       write migrations/schema.sql anew, from a database that the migrations have made'
+	@echo 'make screenshots  take the pictures of the console that the docs show, by Chromium'
 	@echo 'make lock         resolve the requirements anew'
 	@echo 'make audit        ask the advisory service about every locked package; needs the network, no part of `make test`'
 	@echo 'make clean        delete the virtual environment, the data of `make run` and all caches'
@@ -69,6 +70,9 @@ schemas: $(INSTALLED)
 
 tables: $(INSTALLED)
 	WAYBILL_TEST_WRITE_SCHEMA=1 $(BIN)/pytest tests/integration/test_schema.py
+
+screenshots: $(INSTALLED)
+	WAYBILL_TEST_WRITE_SCREENSHOTS=1 $(BIN)/pytest tests/integration/test_browser.py -k serves_everybody
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt

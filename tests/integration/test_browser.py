@@ -25,6 +25,9 @@ from tests.waiting import until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 RECOVERED: Final = "dash:DE-story-recovered"
+WRITE: Final = "WAYBILL_TEST_WRITE_SCREENSHOTS"
+"""Set by `make screenshots`, which puts a picture of each page into the docs."""
+
 PASSWORD: Final = "correct horse battery staple"
 
 STOPS: Final = """
@@ -118,6 +121,8 @@ async def test_each_page_serves_everybody(place: Place, browser: Browser, page: 
     """By keyboard alone; light and wide, dark and narrow, without scrolling to the side; and without JavaScript."""
     async with tab(browser, place.url, color_scheme="light") as opened:
         await settled(opened, place.addresses[page.name])
+        if os.environ.get(WRITE):
+            (SCREENSHOTS / f"{page.name}.webp").write_bytes(await picture(opened.page))
         usual = await words(opened)
         await walk_through(opened)
         assert await opened.judged() == []
@@ -263,12 +268,3 @@ async def test_a_tab_hears_what_is_forbidden(place: Place, browser: Browser) -> 
         forbidden = ("img-src", "script-src")
         await until(lambda: all(any(each in told for told in opened.troubles) for each in forbidden))
         opened.troubles.clear()
-
-
-@pytest.mark.skipif("WAYBILL_TEST_WRITE_SCREENSHOTS" not in os.environ, reason="`make screenshots` takes pictures")
-async def test_pictures_are_taken(place: Place, browser: Browser) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    async with tab(browser, place.url, size=(1100, 820), color_scheme="light") as opened:
-        for page in PAGES:
-            await settled(opened, place.addresses[page.name])
-            (SCREENSHOTS / f"{page.name}.webp").write_bytes(await picture(opened.page))
