@@ -83,7 +83,7 @@ def told() -> list[Raw]:
     """The stories; before them a parcel whose names are long, after them what nobody can read."""
     now = datetime.now(UTC)
     at = (now - timedelta(hours=1)).isoformat()
-    long = "W" * 200
+    long = "W" * 100
     bodies = [
         ("dash", dash(f"DE-{long}", "PREPARING", 0, providerOrderID=long, updatedAt=at)),
         *((each.story.courier, each.body) for each in play(load_stories(), "story", now, None).webhooks),
