@@ -11,7 +11,7 @@ from runtime.printable import printable
 
 WIDTH: Final = 720.0
 HEIGHT: Final = 160.0
-LEFT: Final = 56.0
+LEFT: Final = 72.0
 """Room for the scale."""
 
 BELOW: Final = 20.0

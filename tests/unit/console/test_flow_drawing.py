@@ -52,7 +52,7 @@ def test_nothing_and_one_point_are_drawn() -> None:
             parsed(picture)
         parsed(rows("R", times, {"event": values}))
         parsed(rows("R", times, {}))
-    assert "M388.0 64.0h0" in lines("L", ["08:00"], {"event": [3.0]}, "x")
+    assert "M396.0 64.0h0" in lines("L", ["08:00"], {"event": [3.0]}, "x")
     parsed(fan("F", "raw", []))
 
 
