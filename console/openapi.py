@@ -148,14 +148,14 @@ def _act(action: Action) -> Part:
                         "type": "object",
                         "properties": {
                             **_fields(action.query),
-                            "reason": text,
+                            "why": text,
                             "command_id": text,
                             "token": text,
                             "until": text,
                         },
                         "required": [
                             *found[action.query.__name__].get("required", ()),
-                            *("reason", "command_id", "token"),
+                            *("why", "command_id", "token"),
                         ],
                     }
                 }

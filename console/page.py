@@ -10,6 +10,7 @@ import msgspec
 from console.access import Who
 from console.database import Database
 from console.looks import Look
+from console.plans import Plans
 from console.tail import Tail
 from operators.decisions.anomalies import Standing
 from operators.doctor.finding import Finding
@@ -67,6 +68,7 @@ class Context(msgspec.Struct, frozen=True):
     database: Database
     looks: Looks
     tail: Tail
+    plans: Plans
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -14,8 +14,10 @@ from aiohttp import web
 from console.access import contradictions
 from console.app import CODES, ROUTES, Console
 from console.database import Database, opened_database
+from console.jobs import working
 from console.looks import Look
 from console.page import Context, Looks
+from console.plans import Plans
 from console.tail import Tail
 from operators.dead_letters.stored_letters import count_open
 from operators.decisions.anomalies import (
@@ -84,10 +86,13 @@ async def serve(settings: Settings, halted: Halted, stop: asyncio.Event) -> None
     key = (settings.console_session_key or secrets.token_urlsafe(48)).encode()
     async with AsyncExitStack() as opened:
         database = await opened.enter_async_context(opened_database(settings))
-        context = Context(settings, database, looks(settings, database, halted), Tail(settings))
+        plans = Plans(settings, lambda: database.pool)
+        opened.push_async_callback(plans.close)
+        context = Context(settings, database, looks(settings, database, halted), Tail(settings), plans)
         opened.push_async_callback(context.looks.close)
         console = Console(context, metrics, key)
         app = console.application(admin_routes(registry, lambda: {"postgres": database.up}))
+        await opened.enter_async_context(working(settings, database))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False)
         await runner.setup()
         opened.push_async_callback(runner.cleanup)

@@ -19,6 +19,7 @@ from console.actions.action import (
     require_may_act,
 )
 from console.page import Asked, Context, read_values
+from console.rendering import address
 from console.sessions import form_token, is_form_token
 from operators.shared.errors import OperatorError, SeveralError
 
@@ -63,6 +64,7 @@ class Acting:
             "token": form_token(self._key, cookie),
             "command_id": new_command_id(),
             "back": action.back(query),
+            "here": address(action.path, **asked),
         }
         return Answer(action.title, plan, values, None if who.session else cookie)
 

@@ -1,6 +1,7 @@
 """What an action is: what it is asked with, what it would do, and what came of it."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from console.access import Role, Who
 from console.page import Asked, Context, ForbiddenError, WrongQueryError
 from operators.decisions.decide import EventSummary
 from schemas.decisions import MAX_DECIDED
+from schemas.times import read_time
 from schemas.tolerant_json import unstorable
 
 ACTION_SECONDS: Final = 120.0
@@ -30,13 +32,15 @@ class ImpossibleError(Exception):
 class Plan(msgspec.Struct, frozen=True):
     """What an action would do, in words, and the event that is predicted, if nothing else arrives before.
 
-    `possible`: there is something to do. `until` bounds what a filter means to what was there when it was looked at.
+    `possible`: there is something to do. `under_way`: it is not known yet, and is being looked at. `until` bounds
+    what a filter means to what was there when it was looked at.
     """
 
     words: tuple[str, ...]
     possible: bool
     event: EventSummary | None = None
     until: str | None = None
+    under_way: bool = False
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -101,6 +105,21 @@ def new_command_id() -> str:
     return f"{_COMMAND}{token_hex(8)}"
 
 
+def moment_of(until: str | None) -> datetime:
+    """Return the moment until which a filter means what is there; it is now unless a plan said so.
+
+    Raises:
+        WrongQueryError: it is none.
+
+    """
+    if until is None:
+        return datetime.now(UTC)
+    found = read_time(until, UTC)
+    if found is None:
+        raise WrongQueryError("until is not a moment")
+    return found[0]
+
+
 def read_order(given: dict[str, str]) -> Order:
     """Read what was said with an action.
 
@@ -108,7 +127,7 @@ def read_order(given: dict[str, str]) -> Order:
         WrongQueryError: no reason is given, or the form is not one of ours.
 
     """
-    reason, command_id = given.get("reason", "").strip(), given.get("command_id", "")
+    reason, command_id = given.get("why", "").strip(), given.get("command_id", "")
     if not reason or len(reason) > MAX_DECIDED or unstorable(reason):
         raise WrongQueryError(f"give a reason of 1 to {MAX_DECIDED} characters")
     number = command_id.removeprefix(_COMMAND)

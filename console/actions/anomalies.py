@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from console.actions.action import Action, Came, ImpossibleError, Order, Plan
+from console.actions.action import Action, Came, ImpossibleError, Order, Plan, moment_of
 from console.page import Asked, Context, WrongQueryError
 from console.pages.anomalies import read_since
 from console.rendering import address
@@ -18,7 +18,7 @@ from operators.shared.finding import find_shipment
 from runtime.appending import open_appender
 from schemas.observation import Decision
 from schemas.records import NewRecord
-from schemas.times import format_time, read_time
+from schemas.times import format_time
 from schemas.vocabulary import AnomalyKind
 
 SHOWN: Final = 20
@@ -68,7 +68,7 @@ async def _look_at_one(context: Context, standing: Standing, asked: Asked, *, ac
 async def act(context: Context, choice: AnomalyChoice, asked: Asked, order: Order, *, accepting: bool) -> Came:
     """Decide about the chosen anomalies."""
     verb, pool = _verb(accepting=accepting), context.database.pool
-    chosen = await _chosen(context, choice, _until(order.until), accepting=accepting)
+    chosen = await _chosen(context, choice, moment_of(order.until), accepting=accepting)
     if not chosen.standing:
         raise ImpossibleError(chosen.passed[0].why if chosen.passed else "no open anomaly is like that any more")
     by = asked.who.name
@@ -108,15 +108,6 @@ def _written(
     anomaly = standing.anomaly
     known = KnownShipment(anomaly.shipment_id, anomaly.courier, standing.account)
     return write(known, decision, command_id), decision
-
-
-def _until(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC)
-    found = read_time(text, UTC)
-    if found is None:
-        raise WrongQueryError("until is not a moment")
-    return found[0]
 
 
 def _verb(*, accepting: bool) -> str:

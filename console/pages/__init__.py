@@ -10,6 +10,7 @@ from console.pages.couriers import COURIERS_PAGE
 from console.pages.dead_letters import DEAD_LETTER, DEAD_LETTERS
 from console.pages.flow import FLOW
 from console.pages.log import LOG
+from console.pages.replays import REPLAYS
 from console.pages.shipment import SHIPMENT
 from console.pages.shipments import SHIPMENTS
 from console.pages.tail import TAIL
@@ -21,6 +22,7 @@ PAGES: Final[tuple[Page, ...]] = (
     ANOMALIES,
     DEAD_LETTERS,
     DEAD_LETTER,
+    REPLAYS,
     TAIL,
     FLOW,
     COURIERS_PAGE,

@@ -72,14 +72,25 @@ on conflict (incarnation, raw_partition, raw_offset) do update set
     reason = excluded.reason, decided_at = excluded.decided_at
 
 -- name: begin_redrive
--- One that was interrupted is ended: those it had not got to are redriven by the new one.
+-- One that was interrupted is ended, unless a service takes it up again: those it had not got to are redriven by the new
+-- one.
 with ended as (
     update replay_jobs
     set status = 'failed', detail = 'interrupted; ' || $1::text || ' went on', updated_at = $4
-    where mode = 'redrive' and status in ('running', 'paused')
+    where mode = 'redrive' and status in ('running', 'paused') and selection ->> 'background' is distinct from 'true'
 )
 insert into replay_jobs (job, mode, selection, status, operator, created_at, updated_at)
 values ($1, 'redrive', $2::json, 'running', $3, $4, $4)
+
+-- name: queue_redrive
+insert into replay_jobs (job, mode, selection, status, operator, created_at, updated_at)
+values ($1, 'redrive', $2::json, 'running', $3, $4, $4)
+
+-- name: roots_redriven
+-- P:O of the roots that a job has had applied. Its command ids are its name, a slash and these; 0 follows the slash.
+select substr(command_id, length($1::text) + 2) as root
+from applied_commands
+where command_id >= $1::text || '/' and command_id < $1::text || '0'
 
 -- name: redrive_positions
 -- How far it is: the offsets are those of the roots.
@@ -89,4 +100,5 @@ on conflict (job, raw_partition) do update set
     next_offset = excluded.next_offset, appended = excluded.appended
 
 -- name: end_redrive
-update replay_jobs set status = $2, detail = $3, updated_at = $4 where job = $1
+-- Unless another process has moved it already.
+update replay_jobs set status = $2, detail = $3, updated_at = $4 where job = $1 and status = 'running'

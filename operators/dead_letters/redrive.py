@@ -5,7 +5,7 @@ not applied yet keeps its command id, so that a second run, after the first was 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -33,6 +33,7 @@ LOCK: Final = LockNumber.REDRIVE
 _Q: Final = load_queries("operators.dead_letters")
 
 Say = Callable[[str], None]
+GoesOn = Callable[[], Awaitable[bool]]
 
 
 class Passed(msgspec.Struct, frozen=True):
@@ -132,19 +133,41 @@ async def predict(pool: Pool, chosen: Chosen, zone_of: ZoneOf) -> Prediction:
 class Redrive:
     """One run over chosen letters, by one operator."""
 
-    def __init__(self, pool: Pool, appender: Appender, zone_of: ZoneOf, operator: str) -> None:
-        """Keep the clients; `run` does the work."""
+    def __init__(
+        self,
+        pool: Pool,
+        appender: Appender,
+        zone_of: ZoneOf,
+        operator: str,
+        job: str | None = None,
+        before: Collection[tuple[int, int]] = (),
+    ) -> None:
+        """Keep the clients; `run` does the work, or `go_on` that of a `job` that is there already.
+
+        `before` are the roots of it that were applied before, by partition and offset.
+        """
         self._pool = pool
         self._appender = appender
         self._zone_of = zone_of
         self._operator = operator
-        self._job = f"redrive-{token_hex(6)}"
+        self._job = job or new_name()
+        self._before = before
 
     async def run(self, chosen: Chosen, selection: LetterSelection, max_failure_ratio: float, say: Say) -> Redriven:
         """Redrive letters chunk by chunk. Stop when too many come back, or when nobody applies them."""
         done = Redriven(self._job, len(chosen.letters))
         await self._begin(selection, done)
+        return await self.go_on(chosen, done, max_failure_ratio, say)
+
+    async def go_on(
+        self, chosen: Chosen, done: Redriven, max_failure_ratio: float, say: Say, goes_on: GoesOn | None = None
+    ) -> Redriven:
+        """Redrive what is chosen, `done` being what was done before. It ends early when `goes_on` says so."""
+        if self._before:
+            await self._progress(chosen, done)
         for chunk in chunks(chosen.letters):
+            if goes_on is not None and not await goes_on():
+                return done
             done, unapplied = await self._chunk(chunk, done)
             await self._progress(chosen, done)
             say(f"{done.appended} of {done.letters} redriven: {done.applied} applied, {done.came_back} came back")
@@ -190,11 +213,14 @@ class Redrive:
 
     async def _progress(self, chosen: Chosen, done: Redriven) -> None:
         """Write how far it is, for whoever looks at the jobs."""
-        tried = chosen.letters[: done.appended]
+        tried = chosen.letters[: done.appended - len(self._before)]
         rows: dict[int, tuple[int, int]] = {}
-        for _, partition, offset in (each.root for each in tried):
-            rows[partition] = (offset + 1, rows.get(partition, (0, 0))[1] + 1)
-        ends = {each.root[1]: each.root[2] + 1 for each in chosen.letters}
+        for partition, offset in (*self._before, *(each.root[1:] for each in tried)):
+            reached, appended = rows.get(partition, (0, 0))
+            rows[partition] = (max(reached, offset + 1), appended + 1)
+        ends = {partition: reached for partition, (reached, _) in rows.items()}
+        for _, partition, offset in (each.root for each in chosen.letters):
+            ends[partition] = max(ends.get(partition, 0), offset + 1)
         parts = sorted(rows)
         async with self._pool.acquire() as connection:
             await connection.execute(
@@ -210,6 +236,11 @@ class Redrive:
         status = "failed" if done.stopped else "done"
         async with self._pool.acquire() as connection:
             await connection.execute(_Q["end_redrive"], self._job, status, done.stopped, _now())
+
+
+def new_name() -> str:
+    """Name a job."""
+    return f"redrive-{token_hex(6)}"
 
 
 def _command_id(job: str, letter: Letter) -> str:

@@ -44,13 +44,17 @@ class Status(StrEnum):
 UNFINISHED: Final = (Status.RUNNING, Status.PAUSED, Status.FAILED)
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What a replay was asked for: the selection, and what it came to when it began."""
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a replay was asked for: the selection, and what it came to when it began.
+
+    `background`: a service works it off, and takes it up again.
+    """
 
     range: Selection
     stretches: tuple[Stretch, ...]
     incarnations: dict[int, int]
     """By partition: of which log the offsets are."""
+    background: bool = False
 
     @property
     def offsets(self) -> int:
@@ -88,6 +92,11 @@ class Job(msgspec.Struct, frozen=True):
     def interrupted(self) -> bool:
         """Whether it should be running and is not."""
         return self.status is Status.RUNNING and not self.alive
+
+    @property
+    def background(self) -> bool:
+        """Whether a service works it off, and takes it up again."""
+        return self.selection.get("background") is True
 
     @property
     def appended(self) -> int:
@@ -174,6 +183,18 @@ async def status_of(connection: Connection, job: str) -> Status:
 async def move(connection: Connection, job: str, to: Status, *before: Status, detail: str | None = None) -> bool:
     """Bring a job from one of some states into another. False: it was in none of them."""
     moved = await connection.fetchval(_Q["move_replay"], job, to, detail, datetime.now(UTC), list(before))
+    return moved is not None
+
+
+async def in_background(pool: Pool, limit: int) -> list[str]:
+    """Name the jobs that a service is to work off, in the order they were asked for."""
+    async with pool.acquire() as connection:
+        return [row["job"] for row in await connection.fetch(_Q["background_jobs"], limit)]
+
+
+async def to_background(connection: Connection, job: str) -> bool:
+    """Have a job that has not ended worked off by a service. False: it has ended."""
+    moved = await connection.fetchval(_Q["resume_in_background"], job, datetime.now(UTC), list(UNFINISHED))
     return moved is not None
 
 

@@ -51,6 +51,19 @@ update replay_jobs set status = $2, detail = $3, updated_at = $4
 where job = $1 and status = any ($5::text[])
 returning status
 
+-- name: background_jobs
+-- What a service is to work off, in the order it was asked for.
+select job from replay_jobs
+where status = 'running' and selection ->> 'background' = 'true'
+order by created_at, job
+limit $1
+
+-- name: resume_in_background
+update replay_jobs
+set status = 'running', detail = null, updated_at = $2, selection = (selection::jsonb || '{"background": true}')::json
+where job = $1 and status = any ($3::text[])
+returning status
+
 -- name: take_replay
 select pg_try_advisory_lock(hashtextextended('waybill replay ' || $1::text, 0))
 

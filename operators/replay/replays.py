@@ -3,10 +3,23 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
-from operators.replay.jobs import UNFINISHED, Asked, Job, Mode, Status, begin, find, move, outcomes, taken
+from operators.replay.jobs import (
+    UNFINISHED,
+    Asked,
+    Job,
+    Mode,
+    Status,
+    begin,
+    find,
+    move,
+    outcomes,
+    taken,
+    to_background,
+)
 from operators.replay.preview import ReplayPlan, plan_replay
 from operators.replay.progress import Tell
 from operators.replay.range import Selection
@@ -69,12 +82,29 @@ def _incarnations(applied: Mapping[int, AppliedOffsets]) -> dict[int, int]:
     return {partition: each.incarnation for partition, each in applied.items()}
 
 
-async def start(pool: Pool, prospect: Prospect, operator: str, *, to_topic: str | None, rate: int | None) -> str:
-    """Write a new job and return its name. `work` does the rest."""
+async def start(
+    pool: Pool,
+    prospect: Prospect,
+    operator: str,
+    *,
+    to_topic: str | None,
+    rate: int | None,
+    background: bool = False,
+    why: str | None = None,
+) -> str:
+    """Write a new job and return its name. `work` does the rest, or a service, in the `background`."""
     async with pool.acquire() as connection, connection.transaction():
-        asked = prospect.asked
+        asked = msgspec.structs.replace(prospect.asked, background=background)
         job = await begin(connection, prospect.mode, asked, operator, to_topic=to_topic, rate=rate)
-        detail = {"job": job, "mode": prospect.mode, "range": asked.range, "to_topic": to_topic, "rate": rate}
+        detail: dict[str, Any] = {
+            "job": job,
+            "mode": prospect.mode,
+            "range": asked.range,
+            "to_topic": to_topic,
+            "rate": rate,
+        }
+        if why is not None:
+            detail["why"] = why
         await note(connection, operator, "replay run", detail)
     return job
 
@@ -102,35 +132,64 @@ async def work(
         return await republish(settings, stored, job, runner, stop, tell)
 
 
-async def pause(pool: Pool, name: str, operator: str) -> None:
+async def resume(pool: Pool, name: str, operator: str, why: str | None = None) -> None:
+    """Have a job that has not ended go on where it was, worked off by a service.
+
+    Raises:
+        OperatorError: it has ended, a process works on it, or it cannot be gone on with.
+
+    """
+    job = await find(pool, name)
+    if job.status not in UNFINISHED or (job.mode is Mode.REDRIVE and not job.background):
+        raise OperatorError(_refusal(job, "resumed"))
+    if job.alive:
+        raise OperatorError(f"a process works on {name}: `waybill replay pause {name}` ends it")
+    if job.mode is not Mode.REDRIVE:
+        await _require_same_log(pool, job)
+    async with pool.acquire() as connection, connection.transaction():
+        if not await to_background(connection, name):
+            raise OperatorError(_refusal(await find(pool, name), "resumed"))
+        await note(connection, operator, "replay resume", _detail(name, why))
+
+
+async def pause(pool: Pool, name: str, operator: str, why: str | None = None) -> None:
     """Have a running job stop. Its process sees it within a second.
 
     Raises:
         OperatorError: it is not running.
 
     """
-    await _set(pool, name, Status.PAUSED, "paused", operator, (Status.RUNNING,))
+    await _set(pool, name, Status.PAUSED, "paused", operator, (Status.RUNNING,), why)
 
 
-async def cancel(pool: Pool, name: str, operator: str) -> None:
+async def cancel(pool: Pool, name: str, operator: str, why: str | None = None) -> None:
     """Have a job stop for good. What it has done stays.
 
     Raises:
         OperatorError: it has ended.
 
     """
-    await _set(pool, name, Status.CANCELLED, "cancelled", operator, UNFINISHED)
+    await _set(pool, name, Status.CANCELLED, "cancelled", operator, UNFINISHED, why)
 
 
-async def _set(pool: Pool, name: str, to: Status, deed: str, operator: str, before: Sequence[Status]) -> None:
+async def _set(
+    pool: Pool, name: str, to: Status, deed: str, operator: str, before: Sequence[Status], why: str | None
+) -> None:
     job = await find(pool, name)
     async with pool.acquire() as connection, connection.transaction():
-        if job.mode is Mode.REDRIVE or not await move(connection, name, to, *before):
+        foreground = job.mode is Mode.REDRIVE and not job.background
+        if foreground or not await move(connection, name, to, *before):
             raise OperatorError(_refusal(job, deed))
-        await note(connection, operator, f"replay {'pause' if to is Status.PAUSED else 'cancel'}", {"job": name})
+        await note(connection, operator, f"replay {'pause' if to is Status.PAUSED else 'cancel'}", _detail(name, why))
+
+
+def _detail(name: str, why: str | None) -> dict[str, str]:
+    return {"job": name} if why is None else {"job": name, "why": why}
 
 
 def _require(job: Job, deed: str) -> None:
+    if job.mode is Mode.REDRIVE and job.background:
+        raise OperatorError(f"{job.job} is a redrive of dead letters: the console goes on with it")
     if job.mode is Mode.REDRIVE or job.status not in UNFINISHED:
         raise OperatorError(_refusal(job, deed))
 
@@ -142,7 +201,7 @@ async def _require_same_log(pool: Pool, job: Job) -> None:
 
 
 def _refusal(job: Job, deed: str) -> str:
-    if job.mode is Mode.REDRIVE:
+    if job.mode is Mode.REDRIVE and not job.background:
         return f"{job.job} is a redrive of dead letters: `waybill dlq redrive` begins a new one"
     return f"{job.job} is {job.status}: it cannot be {deed}"
 

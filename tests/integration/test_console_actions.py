@@ -54,7 +54,7 @@ class Acting:
     async def send(self, path: str, form: dict[str, str], reason: str, status: int = 200) -> Any:
         headers = JSON | {"Origin": self.url}
         url = f"{self.url}{path.partition('?')[0]}"
-        async with self._session.post(url, data=form | {"reason": reason}, headers=headers) as answer:
+        async with self._session.post(url, data=form | {"why": reason}, headers=headers) as answer:
             told = msgspec.json.decode(await answer.read())
             assert answer.status == status, told
             return told

@@ -23,6 +23,8 @@ from console.pages.couriers import CouriersPage
 from console.pages.dead_letters import DeadLetterList, DeadLetterPage, DeadLettersQuery
 from console.pages.flow import FlowPage
 from console.pages.log import Log, LogQuery
+from console.pages.replays import ReplayList
+from console.pages.replays import row as job_row
 from console.pages.shipment import ShipmentQuery, page_of
 from console.pages.shipments import ShipmentList, ShipmentsQuery
 from console.pages.tail import TailPage
@@ -30,7 +32,8 @@ from console.tail import KINDS, TailRow
 from operators.dead_letters.newest import NewestLetters
 from operators.dead_letters.shown import LetterGroup, ShownLetter, Today
 from operators.doctor.finding import Finding, Level
-from operators.replay.jobs import Mode
+from operators.replay.jobs import Job as ReplayJob
+from operators.replay.jobs import Mode, Position
 from operators.replay.jobs import Status as JobStatus
 from operators.shared.errors import Match
 from operators.views.attention import FailedCount, LastWebhook, SilentCount
@@ -47,6 +50,8 @@ AT: Final = "2026-11-27T12:00:00.000000Z"
 NOW: Final = datetime(2026, 11, 27, 12, tzinfo=UTC)
 ID: Final = 200
 """Characters of a text that may stand in an id: no index takes many more."""
+
+POSITION: Final = Position(0, 10, 20, 8, 2)
 
 Made = tuple[str, str, msgspec.Struct]
 """A page's name, what is special about it, and its answer."""
@@ -241,6 +246,13 @@ def _others(text: str) -> Iterator[Made]:
         "under way": Seen(None, None, None, under_way=True),
     }.items():
         yield "couriers", what, CouriersPage(("dash",), last, seen)
+    yield "replays", "empty", ReplayList((), under_way=False)
+    job = ReplayJob(
+        text, Mode.REPROCESS, {}, text, 5, JobStatus.RUNNING, text, text, NOW, NOW, alive=True, positions=(POSITION,)
+    )
+    queued = msgspec.structs.replace(job, mode=Mode.REDRIVE, selection={"background": True, "letters": 7}, alive=False)
+    failed = msgspec.structs.replace(job, status=JobStatus.FAILED)
+    yield "replays", "full", ReplayList(tuple(map(job_row, (job, queued, failed))), under_way=True)
     entries = tuple(
         Entry(number, AT, text, text, detail) for number, detail in enumerate(({text: text}, text, 7, None))
     )

@@ -14,6 +14,7 @@ from console.app import CODES, ROUTES, Console
 from console.database import Database
 from console.looks import Look
 from console.page import Context, Looks
+from console.plans import Plans
 from console.tail import Tail
 from operators.views.watching import Glimpse
 from runtime.admin import admin_routes, listen
@@ -63,7 +64,9 @@ def looks(**asked: Callable[[], Awaitable[Any]]) -> Looks:
 
 def context_of(environ: Mapping[str, str], **asked: Callable[[], Awaitable[Any]]) -> Context:
     settings = load_settings({"WAYBILL_OPERATOR": "sari", **environ}, lambda _path: FILE)
-    return Context(settings, Database(settings), looks(**asked), Tail(settings, nothing_passes))
+    database = Database(settings)
+    plans = Plans(settings, lambda: database.pool)
+    return Context(settings, database, looks(**asked), Tail(settings, nothing_passes), plans)
 
 
 @asynccontextmanager
@@ -93,3 +96,4 @@ async def console(
     finally:
         await runner.cleanup()
         await made.looks.close()
+        await made.plans.close()

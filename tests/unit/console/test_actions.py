@@ -26,8 +26,13 @@ from tests.unit.console.test_requests import FILE as ACCESS
 from tests.unit.console.test_requests import JSON, PROXY, session_of
 
 WRITES: Final = {"WAYBILL_CONSOLE_WRITES": "1"}
-FORM: Final = {"reason": "because", "command_id": "decision-0123456789abcdef"}
-QUERIES: Final = {"set-status": "?shipment=dash:1&status=LOST", "accept": "?kind=illegal_transition"}
+FORM: Final = {"why": "because", "command_id": "decision-0123456789abcdef"}
+QUERIES: Final = {
+    "set-status": "?shipment=dash:1&status=LOST",
+    "accept": "?kind=illegal_transition",
+    "replay": "?all=1&partition=0&rate=5",
+    **dict.fromkeys(("pause", "resume", "cancel"), "?job=replay-1"),
+}
 EVENT: Final = EventSummary("dash:1/2", "shipment.corrected", "LOST", "CREATED", ("dash:1/anomaly/1",))
 
 
@@ -73,7 +78,7 @@ async def form_of(ask: Ask, action: Action, headers: Mapping[str, str]) -> tuple
     assert answer.status == 200
     form = answer.text[answer.text.index('<form class="act"') :]
     cookies = {"Cookie": f"{FORM_COOKIE}={answer.cookies[FORM_COOKIE].value}"} if FORM_COOKIE in answer.cookies else {}
-    return fields_of(form) | {"reason": "because"}, {**headers, **cookies, **origin(ask)}
+    return fields_of(form) | {"why": "because"}, {**headers, **cookies, **origin(ask)}
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
@@ -144,7 +149,7 @@ async def test_an_action_is_sent_by_our_own_form_alone(way: str, trial: Trial) -
 async def test_what_cannot_be_done_is_told(trial: Trial) -> None:
     async with console(WRITES) as ask:
         fields, headers = await form_of(ask, ACTIONS[0], {})
-        for changed in ({"reason": " "}, {"reason": "x" * (MAX_DECIDED + 1)}, {"command_id": "x"}, {"kind": "odd"}):
+        for changed in ({"why": " "}, {"why": "x" * (MAX_DECIDED + 1)}, {"command_id": "x"}, {"kind": "odd"}):
             assert (await ask(ACTIONS[0].path, "POST", data=fields | changed, headers=headers)).status == 400
         trial.fails = OperatorError("it is accepted: nothing is to be decided")
         refused = await ask(ACTIONS[0].path, "POST", data=fields, headers=headers | JSON)
@@ -155,7 +160,7 @@ async def test_what_cannot_be_done_is_told(trial: Trial) -> None:
 @pytest.mark.parametrize("command_id", ["", "decision-", "decision-XYZ", "0123456789abcdef", "decision-" + "g" * 16])
 def test_a_command_id_is_one_of_a_form(command_id: str) -> None:
     with pytest.raises(WrongQueryError):
-        read_order({"reason": "because", "command_id": command_id})
+        read_order({"why": "because", "command_id": command_id})
     assert read_order(FORM) == Order("because", FORM["command_id"])
 
 
@@ -178,6 +183,7 @@ def test_every_action_is_whole_whatever_stands_in_it(text: str, done: bool) -> N
             "token": "t",
             "command_id": "c",
             "back": "/shipments",
+            "here": "/do/accept",
         }
         page = render("action.html", FRAME, values)
         found = read(page)
@@ -198,6 +204,7 @@ def test_hostile_texts_come_back_as_they_were() -> None:
             "token": "t",
             "command_id": "c",
             "back": "/",
+            "here": "/do/accept",
         },
     )
     assert ("value", HOSTILE) in read(page).attributes

@@ -10,7 +10,6 @@ from openapi_spec_validator import validate
 
 from console import openapi
 from console.actions import ACTIONS
-from console.actions.action import Order
 from console.pages import PAGES
 from console.problems import Problem
 from tests.unit.console.answers import answers
@@ -55,8 +54,8 @@ def test_every_action_stands_in_it_with_what_its_form_sends() -> None:
         fields = list(action.query.__struct_fields__)
         assert [each["name"] for each in look["parameters"]] == fields
         form = act["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
-        assert set(form["properties"]) == {*fields, *Order.__struct_fields__, "token"}
-        assert {"reason", "command_id", "token"} <= set(form["required"])
+        assert set(form["properties"]) == {*fields, "why", "command_id", "until", "token"}
+        assert {"why", "command_id", "token"} <= set(form["required"])
 
 
 def test_a_problem_is_as_it_says() -> None:
