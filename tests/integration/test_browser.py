@@ -43,7 +43,8 @@ FOCUSED: Final = f"""
     const style = getComputedStyle(focused);
     return {{
         place: ({STOPS})().indexOf(focused),
-        seen: box.width > 0 && box.left >= 0 && box.top >= 0 && box.left < innerWidth && box.top < innerHeight
+        seen: box.width > 0 && box.left >= 0 && box.left < innerWidth
+            && (box.height > innerHeight ? box.bottom > 0 : box.top >= 0) && box.top < innerHeight
             && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
     }};
 }}
@@ -148,7 +149,8 @@ async def walk_through(opened: Tab) -> None:
     await skip.focus()
     await keyboard.press("Enter")
     await keyboard.press("Tab")
-    assert await opened.page.locator("header :focus, .skip:focus").count() == 0
+    if await opened.page.evaluate(f"({STOPS})().some((each) => each.closest('main'))"):
+        assert await opened.page.locator("header :focus, .skip:focus").count() == 0
 
 
 async def shown(opened: Tab, number: int) -> None:
