@@ -23,8 +23,8 @@ from runtime.appending import open_appender
 from runtime.postgres import OPERATOR, open_pool
 from runtime.queries import load_queries
 from tests.integration.commands import run_here
+from tests.integration.consoles import Console
 from tests.integration.system import START, Raw, System, dash, raw_records
-from tests.integration.test_console import Console
 from tests.waiting import until
 
 TIMES: Final = 5

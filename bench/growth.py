@@ -30,9 +30,9 @@ from devstack.home import public_temporary_directory
 from runtime import kafka, migrations
 from runtime.queries import load_queries
 from schemas.topics import Topic
+from tests.integration.consoles import looking
 from tests.integration.replaying import processing
 from tests.integration.system import System, open_system
-from tests.integration.test_console import looking
 from tests.waiting import until
 
 SHIPMENTS: Final = 1_000_000

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, Request, async_playwright, expect
 
 from devstack.ports import free_ports
 from tests.children import environ_with
+from tests.integration.consoles import is_ready
 from tests.integration.system import System
 from tests.waiting import DEADLINE, until
 
@@ -160,8 +160,4 @@ async def console(system: System, **environ: str) -> AsyncIterator[str]:
 
 async def _is_ready(process: asyncio.subprocess.Process, url: str) -> bool:
     assert process.returncode is None, "the console has ended by itself"
-    try:
-        async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as answer:
-            return answer.status == HTTPStatus.OK
-    except aiohttp.ClientConnectionError:
-        return False
+    return await is_ready(url)

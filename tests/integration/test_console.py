@@ -2,87 +2,26 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import aiohttp
-import jsonschema
 import msgspec
 import pytest
 
-from console import database, openapi
-from console.service import serve
+from console import database
 from devstack.ports import free_ports
 from operators.shared.operator_log import note
-from processor.recovery.run import halted
 from runtime.postgres import open_pool
-from tests.hostile import HOSTILE, commanding
+from tests.hostile import HOSTILE
+from tests.integration.consoles import Console, looking
 from tests.integration.operating import running, start
 from tests.integration.system import START, Raw, System, dash, lives, open_system, raw_records
 from tests.waiting import DEADLINE, until
 
-JSON: Final = {"Accept": "application/json"}
 DRIVER: Final = {"name": "Budi Santoso", "phone": "+628123456789"}
-DOCUMENT: Final = msgspec.json.decode(openapi.text())
 MANY: Final = 60
 """Shipments: more than stand on a page."""
-
-
-class Console:
-    """A console inside the test's own process, to be asked."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self.url = url
-        self._session = session
-
-    async def page(self, path: str, status: int = 200) -> str:
-        """Return a page."""
-        async with self._session.get(f"{self.url}{path}", allow_redirects=False) as answer:
-            text = await answer.text()
-            assert answer.status == status, text
-            assert commanding(text.replace("\t", "")) == []
-            return str(answer.headers.get("Location", text))
-
-    async def json(self, page: str, path: str, status: int = 200) -> Any:
-        """Return what a page answers as JSON, which is as the document says."""
-        async with self._session.get(f"{self.url}{path}", headers=JSON) as answer:
-            told = msgspec.json.decode(await answer.read())
-            assert answer.status == status, told
-        if status == 200:
-            content = DOCUMENT["paths"][page]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-            jsonschema.validate(told, {**content, "components": DOCUMENT["components"]})
-        return told
-
-    async def ready(self) -> bool:
-        async with self._session.get(f"{self.url}/readyz") as answer:
-            return answer.status == 200
-
-
-@asynccontextmanager
-async def looking(system: System) -> AsyncIterator[Console]:
-    """Run a console; it stops in order at the end."""
-    (port,) = free_ports(1)
-    system.set(WAYBILL_CONSOLE_PORT=str(port), WAYBILL_OPERATOR="sari")
-    stop = asyncio.Event()
-    serving = asyncio.create_task(serve(system.settings, halted, stop))
-    try:
-        async with aiohttp.ClientSession() as session:
-            console = Console(f"http://127.0.0.1:{port}", session)
-
-            async def is_up() -> bool:
-                try:
-                    return await console.ready()
-                except aiohttp.ClientConnectionError:
-                    return False
-
-            await until(is_up)
-            yield console
-    finally:
-        stop.set()
-        async with asyncio.timeout(DEADLINE):
-            await serving
 
 
 def told() -> list[Raw]:
@@ -284,14 +223,7 @@ async def test_the_command_serves_until_it_is_told_to_stop(
     process = await start(system, "console")
     async with aiohttp.ClientSession() as session:
         console = Console(f"http://127.0.0.1:{port}", session)
-
-        async def is_up() -> bool:
-            try:
-                return await console.ready()
-            except aiohttp.ClientConnectionError:
-                return False
-
-        await until(is_up)
+        await until(console.ready)
         asking = asyncio.create_task(console.page("/"))
         await asyncio.sleep(0)
         process.send_signal(signal.SIGTERM)

@@ -1,6 +1,5 @@
 """What the console does on the real stack: decisions about anomalies and shipments, and what becomes of them."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,13 +10,11 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from console.service import serve
-from devstack.ports import free_ports
-from processor.recovery.run import halted
+from tests.integration.consoles import JSON, served
 from tests.integration.operating import running
 from tests.integration.system import START, System, dash, open_system, raw_records
-from tests.integration.test_console import DRIVER, JSON
-from tests.waiting import DEADLINE, until
+from tests.integration.test_console import DRIVER
+from tests.waiting import until
 
 
 class Acting:
@@ -26,13 +23,6 @@ class Acting:
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
         self._session = session
-
-    async def is_up(self) -> bool:
-        try:
-            async with self._session.get(f"{self.url}/readyz") as answer:
-                return answer.status == 200
-        except aiohttp.ClientConnectionError:
-            return False
 
     async def page(self, path: str) -> str:
         async with self._session.get(f"{self.url}{path}") as answer:
@@ -66,21 +56,11 @@ class Acting:
 
 @asynccontextmanager
 async def acting(system: System) -> AsyncIterator[Acting]:
-    """Run a console that acts; it stops in order at the end."""
-    (port,) = free_ports(1)
-    system.set(WAYBILL_CONSOLE_PORT=str(port), WAYBILL_OPERATOR="sari", WAYBILL_CONSOLE_WRITES="1")
-    stop = asyncio.Event()
-    serving = asyncio.create_task(serve(system.settings, halted, stop))
-    try:
-        # The cookie that forms are bound to is of an address, which a jar takes none of unless told so.
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
-            console = Acting(f"http://127.0.0.1:{port}", session)
-            await until(console.is_up)
-            yield console
-    finally:
-        stop.set()
-        async with asyncio.timeout(DEADLINE):
-            await serving
+    """Run a console that acts."""
+    # The cookie that forms are bound to is of an address, which a jar takes none of unless told so.
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with served(system, WAYBILL_CONSOLE_WRITES="1") as url, aiohttp.ClientSession(cookie_jar=jar) as session:
+        yield Acting(url, session)
 
 
 def refused(delivery: str, word: str = "PENDING_RETURN") -> list[bytes]:

@@ -14,9 +14,10 @@ from console import tail as module
 from operators.views import watching
 from runtime import kafka
 from schemas.topics import Topic
+from tests.integration.consoles import Console, looking
 from tests.integration.operating import running
 from tests.integration.system import START, System, dash, lives, open_system, raw_records
-from tests.integration.test_console import DRIVER, Console, looking
+from tests.integration.test_console import DRIVER
 from tests.waiting import until
 
 SOON: Final = 1.0
