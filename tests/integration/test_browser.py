@@ -125,8 +125,8 @@ async def test_each_page_serves_everybody(place: Place, browser: Browser, page: 
         if os.environ.get(WRITE):
             (SCREENSHOTS / f"{page.name}.webp").write_bytes(await picture(opened.page))
         usual = await words(opened)
-        await walk_through(opened)
         assert await opened.judged() == []
+        await walk_through(opened)
         await opened.page.emulate_media(color_scheme="dark")
         await opened.page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
         assert await opened.judged(*BY_LOOK) == []
