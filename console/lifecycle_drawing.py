@@ -19,6 +19,12 @@ BOX: Final = (148, 30)
 GAP: Final = (26, 40)
 MARGIN: Final = 34
 
+LANE: Final = 6
+"""Between lines that pass a row side by side."""
+
+CROWDED: Final = 30
+"""How far out of its way a line goes so as not to lie on another."""
+
 
 class Way(msgspec.Struct, frozen=True):
     """How a parcel moved once: from a status (none: it began) to another, over those skipped."""
@@ -30,6 +36,7 @@ class Way(msgspec.Struct, frozen=True):
 
 class _Drawing(msgspec.Struct, frozen=True):
     lifecycle: Lifecycle
+    rows: list[list[Status]]
     places: dict[Status, tuple[float, float]]
     width: float
     height: float
@@ -50,8 +57,11 @@ def draw(lifecycle: Lifecycle, ways: Iterable[Way], current: str | None) -> str:
     ]
     arrows = [(start, end) for start, ends in lifecycle.edges.items() for end in ends]
     others = [(Status(one), Status(two)) for one, two in sorted(taken) if (one, two) not in set(arrows)]
-    for start, end in sorted([*arrows, *others], key=lambda pair: pair in taken):
-        parts.append(_arrow(drawing, start, end, taken=(start, end) in taken, usual=(start, end) in arrows))
+    lines = _lines(drawing, [*arrows, *others])
+    parts += [
+        _arrow(drawing, pair, lines[pair], taken=pair in taken, usual=pair in arrows)
+        for pair in sorted(lines, key=lambda pair: pair in taken)
+    ]
     parts += [
         _box(drawing, status, _kind(status, been, skipped, current), final=lifecycle.is_final(status))
         for status in drawing.places
@@ -86,7 +96,7 @@ def _placed(lifecycle: Lifecycle, met: Sequence[Status]) -> _Drawing:
         for column, status in enumerate(row):
             x = (width - used) / 2 + column * (BOX[0] + GAP[0])
             places[status] = (x, 8 + number * (BOX[1] + GAP[1]))
-    return _Drawing(lifecycle, places, width, 16 + len(rows) * (BOX[1] + GAP[1]) - GAP[1])
+    return _Drawing(lifecycle, rows, places, width, 16 + len(rows) * (BOX[1] + GAP[1]) - GAP[1])
 
 
 def _rows(lifecycle: Lifecycle) -> list[list[Status]]:
@@ -103,32 +113,67 @@ def _rows(lifecycle: Lifecycle) -> list[list[Status]]:
     return rows
 
 
-def _arrow(drawing: _Drawing, start: Status, end: Status, *, taken: bool, usual: bool) -> str:
+def _arrow(drawing: _Drawing, pair: tuple[Status, Status], line: str, *, taken: bool, usual: bool) -> str:
+    start, end = pair
     label = edge_label(drawing.lifecycle, start, end) if usual else "not in the table"
     name = f"{start} to {end}{f': {label}' if label else ''}"
     kind = "arrow taken" if taken else "arrow"
-    return f'<path class="{kind}" d="{_line(drawing, start, end)}"><title>{name}</title></path>'
+    return f'<path class="{kind}" d="{line}"><title>{name}</title></path>'
 
 
-def _line(drawing: _Drawing, start: Status, end: Status) -> str:
+def _lines(drawing: _Drawing, arrows: Iterable[tuple[Status, Status]]) -> dict[tuple[Status, Status], str]:
+    """Return the line of each arrow. No line passes behind a box, and where there is room no two on each other."""
+    taken: set[tuple[int, float]] = set()
+    return {(start, end): _line(drawing, start, end, taken) for start, end in arrows}
+
+
+def _line(drawing: _Drawing, start: Status, end: Status, taken: set[tuple[int, float]]) -> str:
     (x1, y1), (x2, y2) = drawing.places[start], drawing.places[end]
     half, height = BOX[0] / 2, BOX[1]
-    if y2 > y1:  # down: from the lower edge to the upper one
-        begin, finish = (x1 + half, y1 + height), (x2 + half, y2)
-        bend = (y2 - y1 - height) / 2
-        curve = f"C{begin[0]:g} {begin[1] + bend:g} {finish[0]:g} {finish[1] - bend:g} {finish[0]:g} {finish[1]:g}"
-        return f"M{begin[0]:g} {begin[1]:g}{curve}{_head(*finish, 0, 1)}"
-    if y1 == y2:  # along a row: from lower edge to lower edge, a third of a box beside the middle
-        aside = half / 3 if x2 > x1 else -half / 3
-        left, right, low = x1 + half + aside, x2 + half - aside, y1 + height
-        curve = f"C{left:g} {low + GAP[1] - 8:g} {right:g} {low + GAP[1] - 8:g} {right:g} {low:g}"
-        return f"M{left:g} {low:g}{curve}{_head(right, low, 0, -1)}"
-    side = 1 if x1 + half >= drawing.width / 2 else -1
-    edge = half + side * half
-    begin, finish = (x1 + edge, y1 + height / 2), (x2 + edge, y2 + height / 2)
-    out = max(begin[0], finish[0]) + 28 if side > 0 else min(begin[0], finish[0]) - 28
-    curve = f"C{out:g} {begin[1]:g} {out:g} {finish[1]:g} {finish[0]:g} {finish[1]:g}"
-    return f"M{begin[0]:g} {begin[1]:g}{curve}{_head(*finish, -side, 0)}"
+    first, last = (next(n for n, row in enumerate(drawing.rows) if each in row) for each in (start, end))
+    if first == last:
+        return _along(drawing, start, end, below=first < len(drawing.rows) - 1)
+    down = 1 if last > first else -1
+    aside = 0 if down > 0 else half / 3  # an arrow back stands beside the one there
+    leave, arrive = (height, 0) if down > 0 else (0, height)
+    x, y = x1 + half + aside, y1 + leave
+    goal = (x2 + half + aside, y2 + arrive)
+    parts = [f"M{x:g} {y:g}"]
+    for row in range(first + down, last, down):
+        straight = x + (goal[0] - x) / (abs(last - row) + 1)
+        lane = min(_lanes(drawing, row), key=lambda each: abs(each - straight) + CROWDED * ((row, each) in taken))
+        taken.add((row, lane))
+        top = drawing.places[drawing.rows[row][0]][1]
+        enter, left = (top, top + height) if down > 0 else (top + height, top)
+        parts.append(f"{_curve(x, y, lane, enter)}L{lane:g} {left:g}")
+        x, y = lane, left
+    return "".join([*parts, _curve(x, y, *goal), _head(*goal, 0, down)])
+
+
+def _along(drawing: _Drawing, start: Status, end: Status, *, below: bool) -> str:
+    """Return the line between two boxes of a row, a third of a box beside their middles."""
+    (x1, y), (x2, _) = drawing.places[start], drawing.places[end]
+    half, side = BOX[0] / 2, 1 if below else -1
+    aside = half / 3 if x2 > x1 else -half / 3
+    left, right, edge = x1 + half + aside, x2 + half - aside, y + (BOX[1] if below else 0)
+    bend = edge + side * (GAP[1] - 8)
+    return f"M{left:g} {edge:g}C{left:g} {bend:g} {right:g} {bend:g} {right:g} {edge:g}{_head(right, edge, 0, -side)}"
+
+
+def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
+    """Return a curve between two heights, which it does not leave."""
+    bend = (y2 - y1) / 2
+    return f"C{x1:g} {y1 + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}"
+
+
+def _lanes(drawing: _Drawing, row: int) -> Iterator[float]:
+    """Give the places where a line may pass a row: between its boxes, and beside them."""
+    lefts = sorted(drawing.places[status][0] for status in drawing.rows[row])
+    for low, high in zip([0.0, *(left + BOX[0] for left in lefts)], [*lefts, drawing.width], strict=True):
+        lane = low + LANE
+        while lane <= high - LANE:
+            yield lane
+            lane += LANE
 
 
 def _head(x: float, y: float, right: int, down: int) -> str:

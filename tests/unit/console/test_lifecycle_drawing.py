@@ -1,6 +1,9 @@
 """The picture of a lifecycle with the way a parcel took through it."""
 
+import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from itertools import permutations
 from typing import Final
 
 import pytest
@@ -48,6 +51,54 @@ def test_every_status_and_arrow_of_the_table_is_drawn_once_and_no_box_lies_on_an
     assert {status for status, (kind, *_) in found.items() if "final" in kind} == {
         status for status in lifecycle.statuses if lifecycle.is_final(status)
     }
+
+
+def points(line: str) -> Iterator[tuple[float, float]]:
+    """Give points along a line of straight and curved pieces, without its head."""
+    here = (0.0, 0.0)
+    shaft, *_ = line.removeprefix("M").partition("M")
+    for command, numbers in re.findall(r"([MLC]?)([-\d. ]+)", shaft):
+        given = [float(each) for each in numbers.split()]
+        ends = list(zip(given[::2], given[1::2], strict=True))
+        assert len(ends) == (3 if command == "C" else 1)
+        one, two, end = ends if command == "C" else (here, ends[0], ends[0])
+        for step in range(21 if command else 0):
+            t = step / 20
+            parts = ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3)
+            around = (here, one, two, end)
+            yield (
+                sum(part * x for part, (x, _) in zip(parts, around, strict=True)),
+                sum(part * y for part, (_, y) in zip(parts, around, strict=True)),
+            )
+        here = end
+
+
+def assert_nothing_lies_behind_a_box(picture: str, kind: str) -> None:
+    found = boxes(picture)
+    size = ET.fromstring(picture)
+    width, height = float(size.get("width", "0")), float(size.get("height", "0"))
+    for path in size.iter(f"{SVG}path"):
+        if path.get("class") != kind:
+            continue
+        name = path.findtext(f"{SVG}title")
+        passed = list(points(path.get("d", "")))
+        assert len(passed) > 20
+        for x, y in passed:
+            assert 0 <= x <= width, name
+            assert 0 <= y <= height, name
+            behind = [
+                status
+                for status, (_, left, top) in found.items()
+                if left + 0.5 < x < left + BOX[0] - 0.5 and top + 0.5 < y < top + BOX[1] - 0.5
+            ]
+            assert behind == [], name
+
+
+@pytest.mark.parametrize("lifecycle", LIFECYCLES, ids=lambda each: f"{each.courier} {each.service}")
+def test_no_arrow_passes_behind_a_box(lifecycle: Lifecycle) -> None:
+    assert_nothing_lies_behind_a_box(draw(lifecycle, [], None), "arrow")
+    for start, end in [*permutations(sorted(lifecycle.statuses), 2)][::7]:  # an operator may set any status
+        assert_nothing_lies_behind_a_box(draw(lifecycle, [Way(start, (), end)], end), "arrow taken")
 
 
 def test_the_way_is_drawn_with_what_was_skipped() -> None:
