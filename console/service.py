@@ -50,7 +50,7 @@ SOON: Final = timedelta(seconds=15)
 """How old findings, lag and open anomalies may be: they are asked for again by a page that is open, every 20 s."""
 
 A_WHILE: Final = timedelta(seconds=30)
-"""How old the flow may be: it is of whole minutes."""
+"""How old the flow may be: it is of hours, in stretches of five minutes."""
 
 LATER: Final = timedelta(minutes=5)
 """How old drift may be: reading a day takes seconds."""

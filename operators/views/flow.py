@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -41,7 +42,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class FlowBin(msgspec.Struct, frozen=True):
-    """Five minutes from `at`: records a minute by outcome, and how late they were.
+    """Five minutes from `at`, the last ones up to now: records a minute by outcome, and how late they were.
 
     Half and 95 of 100 were recorded within so many seconds of being received. Both are null where none came.
     """
@@ -84,9 +85,8 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 async def flow(pool: Pool, now: datetime) -> Flow:
-    """Return the flow of the hours before the current minute."""
-    until = now.replace(second=0, microsecond=0)
-    since = until - LOOK_BACK
+    """Return the flow of the hours before now."""
+    since, until = began(now), now
     async with pool.acquire() as connection:
         rows = await connection.fetch(_Q["sampled_records"], since, until, MOST_SAMPLED, timeout=SECONDS)
         letters = await connection.fetch(_Q["dead_letters_by_reason"], since, until, MOST_LETTERS, timeout=SECONDS)
@@ -101,9 +101,15 @@ async def flow(pool: Pool, now: datetime) -> Flow:
     return flow_of(seen, rows[0]["pace"] if rows else 1, found, since, until)
 
 
+def began(now: datetime) -> datetime:
+    """Return where the hours before now begin: their last five minutes, all but whole ones, take in this minute."""
+    next_minute = (now + timedelta(minutes=1, microseconds=-1)).replace(second=0, microsecond=0)
+    return next_minute - LOOK_BACK
+
+
 def flow_of(seen: Sequence[Seen], pace: int, letters: Sequence[Outcomes], since: datetime, until: datetime) -> Flow:
     """Return the flow that records seen tell of, each standing for `pace`."""
-    number = round((until - since) / BIN)
+    number = ceil((until - since) / BIN)
     binned: list[list[Seen]] = [[] for _ in range(number)]
     for each in seen:
         if since <= each.recorded_at < until:
@@ -114,7 +120,7 @@ def flow_of(seen: Sequence[Seen], pace: int, letters: Sequence[Outcomes], since:
         format_time(since),
         format_time(until),
         pace,
-        tuple(_bin(since + place * BIN, one, pace) for place, one in enumerate(binned)),
+        tuple(_bin(since + place * BIN, until, one, pace) for place, one in enumerate(binned)),
         tuple(
             StatusTold(status, tuple(pace * _told(one, status) for one in binned))
             for status in Status
@@ -126,9 +132,9 @@ def flow_of(seen: Sequence[Seen], pace: int, letters: Sequence[Outcomes], since:
     )
 
 
-def _bin(at: datetime, seen: Sequence[Seen], pace: int) -> FlowBin:
+def _bin(at: datetime, until: datetime, seen: Sequence[Seen], pace: int) -> FlowBin:
     counts = Counter(each.outcome for each in seen)
-    minutes = BIN / timedelta(minutes=1)
+    minutes = min(BIN, until - at) / timedelta(minutes=1)
     late = sorted(each.delay for each in seen if each.delay is not None)
     a_minute = {each: round(counts[each] * pace / minutes, 2) for each in Outcome}
     return FlowBin(format_time(at), a_minute, _within(late, 0.5), _within(late, 0.95))

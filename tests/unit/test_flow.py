@@ -6,7 +6,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.views.flow import BIN, LOOK_BACK, MOST_LETTERS, Outcomes, Seen, flow_of
+from operators.views.flow import BIN, LOOK_BACK, MOST_LETTERS, Outcomes, Seen, began, flow_of
 from schemas.vocabulary import Outcome, Status
 
 UNTIL: Final = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -42,3 +42,16 @@ def test_nothing_is_a_flow_too() -> None:
     flow = flow_of([], 1, [], SINCE, UNTIL)
     assert (flow.outcomes, flow.statuses, flow.more_letters, len(flow.bins)) == ((), (), False, 72)
     assert flow_of([seen(-1), seen(360)], 1, [], SINCE, UNTIL).outcomes == ()
+
+
+def test_the_minute_that_is_not_over_is_told_at_its_own_pace() -> None:
+    """What came within the minute of the first record is seen; the last five minutes end now."""
+    now = UNTIL + timedelta(seconds=15)
+    since = began(now)
+    assert since == SINCE + timedelta(minutes=1)
+    records = [Seen(now - timedelta(seconds=each), Outcome.EVENT, Status.FAILED, 0.5) for each in (1, 2, 100)]
+    flow = flow_of(records, 1, [], since, now)
+    assert (len(flow.bins), flow.until) == (72, "2026-11-27T12:00:15.000000Z")
+    assert flow.outcomes == (Outcomes("event", 3),)
+    assert flow.bins[-1].a_minute[Outcome.EVENT] == round(3 / 4.25, 2)
+    assert began(UNTIL) == SINCE
