@@ -66,6 +66,7 @@ begin
             ('dead_letter_decisions', 'select', written,  'select', 'select, delete', '',         ''),
             ('operator_log',          'select', noted,    noted,    noted,            '',         ''),
             ('reconcile_asks',        '',       'select', 'select', '',               own,        ''),
+            ('ask_requests',          '',       noted,    'select', '',               own,        ''),
             ('schema_migrations',     'select', 'select', 'select', 'select',         'select',   '')
         ) as access (relation, processor, operator, console, retention, reconcile, subscriber),
             unnest(roles, array[processor, operator, console, retention, reconcile, subscriber]) as granted (role, privileges)

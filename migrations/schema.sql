@@ -43,6 +43,38 @@ comment on column applied_commands.raw_offset is 'The appended record: its offse
 comment on column applied_commands.outcome is 'What came of it.';
 comment on column applied_commands.applied_at is 'When it was applied.';
 
+create table ask_requests (
+    request text not null,
+    shipment_id text not null,
+    operator text not null,
+    reason text not null,
+    requested_at timestamp with time zone not null,
+    taken_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    outcome text,
+    appended integer not null default 0,
+    detail text,
+    constraint ask_requests_pkey PRIMARY KEY (request),
+    constraint ask_requests_ended CHECK ((ended_at IS NULL) = (outcome IS NULL)),
+    constraint ask_requests_outcome_check CHECK (outcome = ANY (ARRAY['news'::text, 'no_news'::text, 'not_found'::text, 'throttled'::text, 'failed'::text, 'refused'::text, 'moved'::text, 'not_asked'::text]))
+);
+
+CREATE INDEX ask_requests_by_end ON ask_requests USING btree (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX ask_requests_of_shipment ON ask_requests USING btree (shipment_id, requested_at);
+CREATE UNIQUE INDEX ask_requests_waiting ON ask_requests USING btree (shipment_id) WHERE ended_at IS NULL;
+
+comment on table ask_requests is 'Asks that operators asked for, and what came of them. They are kept for 30 days.';
+comment on column ask_requests.request is 'Its id: the form or command that asked for it has it, so that it asks once.';
+comment on column ask_requests.shipment_id is 'The shipment.';
+comment on column ask_requests.operator is 'Who asked for it.';
+comment on column ask_requests.reason is 'Why.';
+comment on column ask_requests.requested_at is 'When it was asked for.';
+comment on column ask_requests.taken_at is 'When the reconcile service took it up; written before the courier is asked.';
+comment on column ask_requests.ended_at is 'When it was answered; null: it waits, or is under way.';
+comment on column ask_requests.outcome is 'What came of it. moved: an event came before the courier was asked; not_asked: the service does not ask this courier.';
+comment on column ask_requests.appended is 'Raw records appended: what the courier told and was not known.';
+comment on column ask_requests.detail is 'Why it failed, was refused or not asked. Nothing of the answer is in it.';
+
 create table cursors (
     raw_partition integer not null,
     raw_topic text not null,

@@ -70,6 +70,14 @@ class Ended(msgspec.Struct, frozen=True):
         return not (self.given_up or total.failed or total.throttled or total.refused)
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What came of asking about a shipment: in a word, how many records were appended, and why there is no answer."""
+
+    said: AskResult
+    appended: int = 0
+    why: str | None = None
+
+
 class AskingContext(msgspec.Struct, frozen=True):
     """What every courier's asking works with."""
 
@@ -115,33 +123,48 @@ class CourierLoop:
             due = await source.next()
             if due is None:
                 return
-            await self._ask(due)
+            try:
+                asked = await self.ask(due)
+            except NotNowError as error:
+                self.given_up = self.given_up or str(error)
+            else:
+                if asked is not None:
+                    self.count = self.count.plus(asked.said, asked.appended)
             tell()
 
-    async def _ask(self, due: DueShipment) -> None:
-        """Ask about a shipment, some times if need be, and take in what the answer tells."""
+    async def ask(self, due: DueShipment) -> Asked | None:
+        """Ask about a shipment, some times if need be, and take in what the answer tells.
+
+        None: it has moved meanwhile, and nobody need ask.
+
+        Raises:
+            NotNowError: the courier is not to be asked now. Nothing was.
+
+        """
+        if self.refused is not None:
+            return Asked(AskResult.REFUSED, why=self.refused)
         trying = _Trying()
         try:
             async for attempt in stamina.retry_context(on=_seconds_before, attempts=ATTEMPTS, timeout=None):
                 with attempt:
                     if not await self._try(due, trying):
-                        return
+                        return None
                     if (seconds := _before_next(trying.outcome, attempt.num)) is not None:
                         raise _TryAgainError(seconds)
         except _TryAgainError:
             pass  # tried often enough
         except NotNowError as error:
-            self.given_up = self.given_up or str(error)
             if not trying.claimed:
-                return
+                raise
+            self.given_up = self.given_up or str(error)
             trying.outcome = trying.outcome or Failed(str(error))
         assert trying.outcome is not None
-        said, appended = await self._take_in(due, trying.outcome)
+        asked = await self._take_in(due, trying.outcome)
         if trying.claimed:
-            await self._tools.ledger.note(due, said, datetime.now(UTC))
-        self.count = self.count.plus(said, appended)
-        self._tools.metrics.asks.labels(self.courier, said).inc()
-        self._tools.metrics.records.labels(self.courier).inc(appended)
+            await self._tools.ledger.note(due, asked.said, datetime.now(UTC))
+        self._tools.metrics.asks.labels(self.courier, asked.said).inc()
+        self._tools.metrics.records.labels(self.courier).inc(asked.appended)
+        return asked
 
     async def _try(self, due: DueShipment, trying: "_Trying") -> bool:
         """Ask once. The shipment is claimed just before the first request. False: nobody need ask any more."""
@@ -158,24 +181,24 @@ class CourierLoop:
         trying.outcome = await self._api.ask(due.reference)
         return True
 
-    async def _take_in(self, due: DueShipment, outcome: AskOutcome) -> tuple[AskResult, int]:
-        """Append what is news. Returns the outcome in a word, and how many records were appended."""
+    async def _take_in(self, due: DueShipment, outcome: AskOutcome) -> Asked:
+        """Append what is news, and return what came of the ask."""
         match outcome:
             case Answered(pieces):
                 appended = await self._append(due, pieces)
-                return (AskResult.NEWS if appended else AskResult.NO_NEWS), appended
+                return Asked(AskResult.NEWS if appended else AskResult.NO_NEWS, appended)
             case Unknown():
-                return AskResult.NOT_FOUND, 0
+                return Asked(AskResult.NOT_FOUND)
             case Throttled():
-                return AskResult.THROTTLED, 0
+                return Asked(AskResult.THROTTLED)
             case Failed(why):
                 log.info("ask failed", shipment_id=due.shipment_id, why=why)
-                return AskResult.FAILED, 0
+                return Asked(AskResult.FAILED, why=why)
             case Refused(why):
                 if self.refused is None:
                     log.error("courier refuses us", courier=self.courier, why=why)
                 self.refused = self.given_up = why
-                return AskResult.REFUSED, 0
+                return Asked(AskResult.REFUSED, why=why)
 
     async def _append(self, due: DueShipment, pieces: Sequence[WebhookItem]) -> int:
         """Append what is not known of the shipment, oldest first. Returns how many records."""

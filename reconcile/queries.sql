@@ -11,6 +11,15 @@ select exists (
     and database = (select oid from pg_database where datname = current_database())
 )
 
+-- name: is_asking
+-- Whether any session has that lock.
+select exists (
+    select from pg_locks
+    where locktype = 'advisory' and granted
+    and classid = 2002876770 and objid::bigint = hashtext($1)::bigint & 4294967295 and objsubid = 2
+    and database = (select oid from pg_database where datname = current_database())
+)
+
 -- name: count_due
 -- Of a courier, at most twice $6: who has fallen silent behind $3 and was not asked since, and whose rest is over.
 select (
@@ -102,3 +111,21 @@ where recorded_at >= $1 and recorded_at < $2 and (kept or outcome = 'event')
 
 -- name: told_ever
 select shipment_id, reading, said from observations where shipment_id = any ($1::text[]) and kept
+
+-- name: waiting_requests
+-- What operators have asked for and nobody has answered, of a courier, the oldest first.
+select request, shipment_id
+from ask_requests join shipments using (shipment_id)
+where ended_at is null and courier = $1 and account is not distinct from $2::text
+order by requested_at, request
+limit $3
+
+-- name: take_request
+update ask_requests set taken_at = $2 where request = $1
+
+-- name: end_request
+update ask_requests set ended_at = $2, outcome = $3, appended = $4, detail = $5 where request = $1
+
+-- name: forget_requests
+-- Those that ended before a moment, some at a time.
+delete from ask_requests where request in (select request from ask_requests where ended_at < $1 order by ended_at limit $2)

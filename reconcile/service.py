@@ -12,10 +12,11 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from reconcile.api import Api
-from reconcile.asking import AskingContext, CourierLoop, Ended, Tell, ask_all, ask_one
+from reconcile.asking import AskingContext, CourierLoop, Ended, Tell, ask_all, ask_one, together, until_stopped
 from reconcile.drift import Watch
 from reconcile.errors import AllRefusedError, AlreadyAskingError, ReconcileError
 from reconcile.line import CourierClient, open_session
+from reconcile.requests import answer_once, attend
 from reconcile.store import LONG_AGO, AskSelection, DueShipment, Store, open_ledger
 from reconcile.waiting import WINDOW
 from runtime import lifecycle
@@ -69,6 +70,7 @@ async def ask_once(
     async with _opened_pool(settings) as pool, _tools(settings, pool, couriers, metrics, stop) as tools:
         if shipment_id is None:
             async with _lanes(tools, couriers, once=True) as lanes:
+                await until_stopped(answer_once(lanes, tools), stop)
                 return await ask_all(lanes, tools, tell)
         due = await tools.store.one(shipment_id)
         if due is None or due.courier not in couriers:
@@ -117,22 +119,26 @@ async def _ask_on(
     metrics: ReconcileMetrics,
     parts: dict[str, bool],
 ) -> None:
-    """Ask round after round, until a stop or a failure."""
+    """Ask round after round, and beside that what operators ask for, until a stop or a failure."""
     idle = min(LONGEST_IDLE, max(SHORTEST_IDLE, settings.reconcile_stale_after / 10)).total_seconds()
     async with AsyncExitStack() as opened:
         pool = await opened.enter_async_context(_opened_pool(settings))
         tools = await opened.enter_async_context(_tools(settings, pool, couriers, metrics, stop))
         lanes = await opened.enter_async_context(_lanes(tools, couriers, once=False))
         parts["asking"] = True
-        watch = Watch(pool, metrics, datetime.now(UTC))
-        while not stop.is_set():
-            done = await ask_all(lanes, tools, lambda _: None)
-            _tell_round(done, metrics)
-            parts.update({lane.courier: lane.refused is None for lane in lanes})
-            if all(lane.refused for lane in lanes):
-                raise AllRefusedError(f"no courier accepts our credentials: {done.given_up}")
-            await watch.look(datetime.now(UTC))
-            await _pause(idle, stop)
+
+        async def rounds() -> None:
+            watch = Watch(pool, metrics, datetime.now(UTC))
+            while not stop.is_set():
+                done = await ask_all(lanes, tools, lambda _: None)
+                _tell_round(done, metrics)
+                parts.update({lane.courier: lane.refused is None for lane in lanes})
+                if all(lane.refused for lane in lanes):
+                    raise AllRefusedError(f"no courier accepts our credentials: {done.given_up}")
+                await watch.look(datetime.now(UTC))
+                await _pause(idle, stop)
+
+        await together(rounds(), until_stopped(attend(lanes, tools), stop))
 
 
 def _tell_round(done: Ended, metrics: ReconcileMetrics) -> None:

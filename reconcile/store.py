@@ -27,6 +27,9 @@ PAGE: Final = 500
 MOST_COUNTED: Final = 10_000
 """Shipments that are counted of a courier, twice: with more it is enough to know that there are many."""
 
+REQUESTS: Final = 100
+"""Requests of operators about a courier's shipments that are looked at together: others follow."""
+
 FORGET: Final = 5_000
 """Asks looked at in one statement: have their shipments ended?"""
 
@@ -49,6 +52,13 @@ class DueShipment(msgspec.Struct, frozen=True, kw_only=True):
     silent_since: datetime
     asked_at: datetime | None
     standing: Standing
+
+
+class AskRequest(msgspec.Struct, frozen=True):
+    """What an operator has asked for: that a courier is asked about a shipment now."""
+
+    request: str
+    shipment_id: str
 
 
 class AskSelection(msgspec.Struct, frozen=True):
@@ -109,6 +119,12 @@ class Store:
             row = await connection.fetchrow(_Q["one_shipment"], shipment_id, self._selection.account)
         return None if row is None else _due(row)
 
+    async def requests(self, courier: str) -> list[AskRequest]:
+        """Return what operators have asked for of a courier's shipments, the oldest first."""
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(_Q["waiting_requests"], courier, self._selection.account, REQUESTS)
+        return [AskRequest(**row) for row in rows]
+
     async def known(self, shipment_id: str) -> list[Observation]:
         """Return the observations of a shipment that are kept, and what a full history has refused of answers.
 
@@ -161,6 +177,21 @@ class AskLog:
         async with self._turn:
             await self._connection.execute(_Q["note_outcome"], due.shipment_id, *values)
 
+    async def take_request(self, request: str, now: datetime) -> None:
+        """Note that an operator's request is taken up."""
+        async with self._turn:
+            await self._connection.execute(_Q["take_request"], request, now)
+
+    async def end_request(self, request: str, outcome: str, appended: int, detail: str | None, now: datetime) -> None:
+        """Note what came of an operator's request."""
+        async with self._turn:
+            await self._connection.execute(_Q["end_request"], request, now, outcome, appended, detail)
+
+    async def forget_requests(self, before: datetime) -> None:
+        """Delete requests that ended before a moment, at most `FORGET` of them."""
+        async with self._turn:
+            await self._connection.execute(_Q["forget_requests"], before, FORGET)
+
     async def forget_final(self, now: datetime) -> None:
         """Delete what is known of asks about shipments that have ended, once their rest is over."""
         behind: tuple[datetime, str] = (LONG_AGO, "")
@@ -204,3 +235,10 @@ def _due(row: Any) -> DueShipment:
         asked_at=row["asked_at"],
         standing=Standing(row["fruitless"], row["failures"]),
     )
+
+
+async def is_asking(pool: Pool, account: str | None) -> bool:
+    """Whether a process asks for an account now."""
+    async with pool.acquire() as connection:
+        asking: bool = await connection.fetchval(_Q["is_asking"], account or "")
+    return asking

@@ -1,4 +1,5 @@
-"""`waybill shipment`: looking at shipments. What changes them is in `shipment_decisions.py`."""
+"""`waybill shipment`: looking at shipments. What changes them is in `shipment_decisions.py`
+and `shipment_ask.py`."""
 
 import argparse
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cli.commands import shipment_decisions
+from cli.commands import shipment_ask, shipment_decisions
 from cli.exit_codes import DONE
 from cli.operating import operate
 from cli.terminal.arguments import length, offer_json, offer_personal, positive
@@ -61,6 +62,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(command=partial(operate, _list))
 
     shipment_decisions.offer(verbs)
+    shipment_ask.offer(verbs)
 
 
 def _statuses(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Setting a shipment's status and erasing its personal data, as `waybill shipment set-status` and `erase`."""
+"""Setting a shipment's status, erasing its personal data, having its courier asked: as `waybill shipment` does it."""
 
 import msgspec
 
@@ -9,8 +9,11 @@ from operators.decisions.decide import DecisionOutcome, decide, observation_of, 
 from operators.decisions.erasure import forget_letters, what_goes
 from operators.decisions.known_shipment import KnownShipment, known_shipment, load_movable
 from operators.decisions.set_status import in_words, verdict_on
+from operators.requests import asking
+from operators.requests.asking import AskRequest
 from runtime.appending import open_appender
 from schemas.observation import Erase, SetStatus
+from schemas.shipment_ids import parse_shipment_id
 from schemas.times import format_time
 from schemas.topics import Topic
 from schemas.vocabulary import Status
@@ -82,6 +85,41 @@ async def erase(context: Context, choice: ShipmentChoice, asked: Asked, order: O
     return _came(came, *([f"{forgotten} stored dead letters have lost their bodies"] if forgotten else []))
 
 
+async def look_at_ask(context: Context, choice: ShipmentChoice, _asked: Asked) -> Plan:
+    """Say what would be asked, of whom, and what the courier said last."""
+    pool = context.database.pool
+    prospect = await asking.look(pool, choice.shipment)
+    known = prospect.shipment
+    told = [
+        *_said(known),
+        f"{known.courier} would be asked what it knows of {parse_shipment_id(known.shipment_id).reference}",
+        "what was not known of its answer is appended as raw records",
+        asking.last_in_words(prospect),
+    ]
+    if not prospect.is_asking:
+        told.append("no `waybill reconcile` runs: it waits until one does")
+    if (waits := prospect.waiting) is not None:
+        told.append(f"{waits.operator} asked for it at {format_time(waits.requested_at)}")
+        told.append(asking.in_words(waits, is_asking=prospect.is_asking))
+    return Plan(tuple(told), possible=prospect.waiting is None)
+
+
+async def ask(context: Context, choice: ShipmentChoice, asked: Asked, order: Order) -> Came:
+    """Have the reconcile service ask a shipment's courier, and wait a moment for the answer."""
+    pool = context.database.pool
+    prospect = await asking.look(pool, choice.shipment)
+    request = await asking.request(pool, prospect, asked.who.name, order.reason, order.command_id)
+    if prospect.is_asking:
+        request = await asking.answered(pool, request)
+    return Came(_asked_in_words(request, is_asking=prospect.is_asking), whole=request.ended_at is not None)
+
+
+def _asked_in_words(request: AskRequest, *, is_asking: bool) -> tuple[str, ...]:
+    """Say how a request stands that was asked for just now."""
+    told = asking.in_words(request, is_asking=is_asking)
+    return (told,) if request.ended_at is not None else (told, "the shipment's page shows the answer when it is there")
+
+
 def _said(known: KnownShipment) -> list[str]:
     if known.status is None:
         return [f"{known.shipment_id} has no status yet"]
@@ -117,5 +155,15 @@ ERASE = Action(
     ShipmentChoice,
     look_at_erasure,
     erase,
+    _back,
+)
+
+ASK = Action(
+    "ask",
+    "Ask the courier",
+    "Has the reconcile service, which has the couriers' keys and keeps their limits, ask about a shipment now.",
+    ShipmentChoice,
+    look_at_ask,
+    ask,
     _back,
 )

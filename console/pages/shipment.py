@@ -5,10 +5,13 @@ from typing import Any, Final
 import msgspec
 
 from console.page import Asked, Context, ForbiddenError, Page
+from operators.requests.asking import AskRequest, Requests, in_words, requests_of
 from operators.shared.operator_log import note
 from operators.views.changes import FieldChange, changes
 from operators.views.shipments import ShownObservation, ShownShipment, view
+from schemas.couriers import COURIERS
 from schemas.shipment_ids import parse_shipment_id
+from schemas.times import format_time
 
 OBSERVATIONS: Final = 200
 """Observations on one page, a line each; older ones follow on others."""
@@ -45,10 +48,24 @@ class EventStep(msgspec.Struct, frozen=True):
     changes: list[FieldChange]
 
 
+class AskLine(msgspec.Struct, frozen=True):
+    """An operator's request that the courier is asked. `told` says how it stands; `ended_at` is null while it waits."""
+
+    operator: str
+    reason: str
+    requested_at: str
+    taken_at: str | None
+    ended_at: str | None
+    outcome: str | None
+    told: str
+
+
 class ShipmentPage(msgspec.Struct, frozen=True):
     """A shipment. `snapshot` is null while no webhook gave it a status.
 
     `observations` are those from number `observations_from` (0 being the first) of so many in all; `events` likewise.
+    `asks` are the newest that operators asked for, the newest first; `ask_waits`: one of them is not answered yet.
+    `may_ask`: its courier can be asked about it.
     """
 
     shipment_id: str
@@ -65,6 +82,9 @@ class ShipmentPage(msgspec.Struct, frozen=True):
     events: list[EventStep]
     events_from: int
     events_in_all: int
+    asks: list[AskLine] = []
+    ask_waits: bool = False
+    may_ask: bool = False
 
 
 async def load(context: Context, query: ShipmentQuery, asked: Asked) -> ShipmentPage:
@@ -81,7 +101,9 @@ async def load(context: Context, query: ShipmentQuery, asked: Asked) -> Shipment
         async with pool.acquire() as connection:
             await note(connection, asked.who.name, "console shipment, personal", {"shipment": asked.name})
     found = await view(pool, asked.name, show_personal=query.personal)
-    return page_of(found, query, sees_personal=asked.who.sees_personal)
+    account = parse_shipment_id(found.shipment_id).account
+    requests = await requests_of(pool, found.shipment_id, account)
+    return page_of(found, query, requests, sees_personal=asked.who.sees_personal)
 
 
 def require_personal(asked: Asked) -> None:
@@ -97,7 +119,7 @@ def require_personal(asked: Asked) -> None:
         raise ForbiddenError("another site has led here: open the page yourself, then show personal data")
 
 
-def page_of(found: ShownShipment, query: ShipmentQuery, *, sees_personal: bool) -> ShipmentPage:
+def page_of(found: ShownShipment, query: ShipmentQuery, requests: Requests, *, sees_personal: bool) -> ShipmentPage:
     """Return the part of a shipment that one page shows."""
     parts = parse_shipment_id(found.shipment_id)
     until = _end(query.until, found.observations)
@@ -123,7 +145,29 @@ def page_of(found: ShownShipment, query: ShipmentQuery, *, sees_personal: bool) 
         events=events,
         events_from=events_until - len(events),
         events_in_all=len(steps),
+        asks=[_ask(each, is_asking=requests.is_asking) for each in requests.newest],
+        ask_waits=any(each.ended_at is None for each in requests.newest),
+        may_ask=_may_ask(found.snapshot),
     )
+
+
+def _ask(found: AskRequest, *, is_asking: bool) -> AskLine:
+    return AskLine(
+        found.operator,
+        found.reason,
+        format_time(found.requested_at),
+        None if found.taken_at is None else format_time(found.taken_at),
+        None if found.ended_at is None else format_time(found.ended_at),
+        found.outcome,
+        in_words(found, is_asking=is_asking),
+    )
+
+
+def _may_ask(snapshot: dict[str, Any] | None) -> bool:
+    if snapshot is None or snapshot["retired_at"] is not None:
+        return False
+    courier = COURIERS.get(snapshot["courier"])
+    return courier is not None and courier.tracking is not None
 
 
 def way_of(events: list[dict[str, Any]]) -> list[Step]:

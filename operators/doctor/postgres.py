@@ -6,19 +6,31 @@ from typing import Final
 
 from operators.doctor.finding import SKEW, Finding, Level, guarded, some
 from operators.doctor.zones import Shifted, shifted
+from operators.requests.asking import MOST_WAITING
 from processor.storage.commits import ANSWER_SECONDS, commits
 from runtime.migrations import require_current_schema
 from runtime.postgres import OPERATOR, OPERATOR_SESSION, Connection, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import PREFIX, Settings
 from schemas.stored_observation import readable
+from schemas.times import format_time
 
-_READ: Final = ("shipments", "observations", "outputs", "cursors", "applied_commands", "schema_migrations")
+_READ: Final = (
+    "shipments",
+    "observations",
+    "outputs",
+    "cursors",
+    "applied_commands",
+    "reconcile_asks",
+    "schema_migrations",
+)
 _WRITTEN: Final = ("replay_jobs", "replay_positions", "dead_letter_decisions")
 PRIVILEGES: Final = (
     *((table, "select") for table in (*_READ, *_WRITTEN, "operator_log")),
     *((table, privilege) for table in _WRITTEN for privilege in ("insert", "update")),
     ("operator_log", "insert"),
+    ("ask_requests", "select"),
+    ("ask_requests", "insert"),
 )
 """What operators' commands need in PostgreSQL."""
 
@@ -28,7 +40,11 @@ STATEMENTS: Final = 5
 READINGS: Final = 2_000
 """Newest readings that are looked at: more than are needed, since not every courier writes times without a zone."""
 
+ASK_WAITS: Final = timedelta(minutes=10)
+"""How long a request to ask a courier may wait: one that is away is tried every five minutes."""
+
 _Q: Final = load_queries("operators.doctor")
+_REQUESTS: Final = load_queries("operators.requests")
 
 
 async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
@@ -43,6 +59,8 @@ async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         yield await _clock(connection)
         async for finding in guarded("zones", _zones(connection, settings)):
+            yield finding
+        async for finding in guarded("asks", _asks(connection)):
             yield finding
         lacking = await connection.fetch(_Q["missing_privileges"], *map(list, zip(*PRIVILEGES, strict=True)))
         if lacking:
@@ -123,6 +141,19 @@ async def _zones(connection: Connection, settings: Settings) -> AsyncIterator[Fi
         yield of_zone(each)
     if not found:
         yield Finding(Level.OK, "zones", "couriers' times without a zone agree with when they were received")
+
+
+async def _asks(connection: Connection) -> AsyncIterator[Finding]:
+    found = await fetch_one(connection, _REQUESTS["waiting_too_long"], datetime.now(UTC) - ASK_WAITS, MOST_WAITING)
+    yield of_requests(found["requests"], found["since"])
+
+
+def of_requests(waiting: int, since: datetime | None) -> Finding:
+    """Judge whether somebody answers what operators asked for: `waiting` so many, the oldest `since` then."""
+    if since is None:
+        return Finding(Level.OK, "asks", "no request to ask a courier waits")
+    told = f"{waiting} requests to ask a courier wait since {format_time(since)}"
+    return Finding(Level.WARN, "asks", told, "start `waybill reconcile`; if it runs, its log says why")
 
 
 def of_zone(found: Shifted) -> Finding:

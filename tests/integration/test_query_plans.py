@@ -201,6 +201,11 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     # reconcile
     "lock": ("",),
     "is_locked": ("",),
+    "is_asking": ("",),
+    "waiting_requests": ("dash", None, 100),
+    "take_request": (JOB, NOW),
+    "end_request": (JOB, NOW, "news", 1, None),
+    "forget_requests": (MONTH_AGO, PAGE),
     "count_due": ("dash", None, LONG_AGO, MONTH_AGO, NOW, 10_000),
     "page_of_silent": ("dash", None, MONTH_AGO, LONG_AGO, S, LONG_AGO, PAGE),
     "page_of_rested": ("dash", None, MONTH_AGO, LONG_AGO, S, NOW, PAGE),
@@ -211,6 +216,13 @@ OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "forget_final": (NOW, LONG_AGO, S, PAGE),
     "recorded": (LONG_AGO, LONG_AGO + timedelta(days=1)),
     "told_ever": (IDS,),
+    # requests
+    "asks_of_shipment": (S,),
+    "count_waiting_requests": (1000,),
+    "request_ask": (JOB, S, "ani", "why", NOW),
+    "request": (JOB, S),
+    "requests_of_shipment": (S, 5),
+    "waiting_too_long": (NOW, 1000),
     # looking at the server
     "settings_of_server": (),
     "session_settings": (["timezone"],),
@@ -232,7 +244,15 @@ EXEMPT: Final[dict[str, str]] = {}
 
 UNINDEXED: Final = "select count(*) from shipments where reason = 'x'"
 
-LARGE: Final = {"shipments", "observations", "outputs", "operator_log", "reconcile_asks", "applied_commands"}
+LARGE: Final = {
+    "shipments",
+    "observations",
+    "outputs",
+    "operator_log",
+    "reconcile_asks",
+    "applied_commands",
+    "ask_requests",
+}
 
 FILL: Final = f"""
 insert into shipments (shipment_id, courier, service, courier_ref, order_id, awb, status, phase, final, courier_status,
@@ -253,6 +273,10 @@ select 'dash:' || i, i % 12, i, 'event', 1, true,
 from generate_series(1, {ROWS}) as i;
 insert into reconcile_asks (shipment_id, asked_at, next_ask_at, fruitless, failures)
 select 'dash:' || i, now(), now() + i * interval '1 minute', 0, 0 from generate_series(1, {ROWS}) as i;
+insert into ask_requests (request, shipment_id, operator, reason, requested_at, ended_at, outcome)
+select 'job-' || i, 'dash:' || i, 'ani', 'why', now(), case when i > 1000 then now() - i * interval '1 minute' end,
+    case when i > 1000 then 'news' end
+from generate_series(1, {ROWS}) as i;
 insert into operator_log (operator, command, detail, logged_at)
 select 'ani', 'shipment set-status', json_build_object('shipment_id', 'dash:' || i), now() - i * interval '1 minute'
 from generate_series({ROWS}, 1, -1) as i;

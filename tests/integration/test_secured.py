@@ -419,6 +419,8 @@ ALLOWED_IN_SQL: Final = [
     ("waybill-operator", "update outputs set value = null where false"),
     *[("waybill-console", f"select from {table} limit 1") for table in (*RETAINED, "shipments", "operator_log")],
     ("waybill-console", "insert into operator_log (operator, command, detail) values ('me', 'console', '{}')"),
+    ("waybill-console", "select from ask_requests"),
+    ("waybill-operator", "insert into ask_requests (request) select '' where false"),
     ("waybill-retention", "select from cursors for update"),
     ("waybill-retention", "update cursors set rowless = 0 where false"),
     *[("waybill-retention", f"delete from {table} where false") for table in RETAINED],
@@ -426,6 +428,7 @@ ALLOWED_IN_SQL: Final = [
     ("waybill-reconcile", "select shipment_id from shipments where not final"),
     ("waybill-reconcile", "select reading, said, event from observations"),
     ("waybill-reconcile", "delete from reconcile_asks"),
+    ("waybill-reconcile", "update ask_requests set outcome = null where false"),
     (SUBSCRIBER, "select status, count(*) from shipments group by status"),
 ]
 REFUSED_IN_SQL: Final = [
@@ -443,9 +446,18 @@ REFUSED_IN_SQL: Final = [
     ],
     *[
         ("waybill-console", f"{verb} {table} {rest}")
-        for table in ("shipments", "outputs", "replay_jobs", "replay_positions", "dead_letter_decisions")
+        for table in (
+            "shipments",
+            "outputs",
+            "replay_jobs",
+            "replay_positions",
+            "dead_letter_decisions",
+            "ask_requests",
+        )
         for verb, rest in (("delete from", ""), ("insert into", "select"))
     ],
+    ("waybill-operator", "update ask_requests set outcome = null"),
+    ("waybill-operator", "delete from ask_requests"),
     ("waybill-console", "update replay_jobs set status = 'paused' where false"),
     ("waybill-console", "update outputs set value = null where false"),
     ("waybill-console", "update operator_log set operator = ''"),

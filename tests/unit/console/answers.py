@@ -35,6 +35,7 @@ from operators.doctor.finding import Finding, Level
 from operators.replay.jobs import Job as ReplayJob
 from operators.replay.jobs import Mode, Position
 from operators.replay.jobs import Status as JobStatus
+from operators.requests.asking import AskRequest, Requests
 from operators.shared.errors import Match
 from operators.views.attention import FailedCount, LastWebhook, SilentCount
 from operators.views.drift import CourierDrift, Drift
@@ -42,7 +43,9 @@ from operators.views.flow import BIN, LOOK_BACK, Outcomes, flow_of
 from operators.views.flow import Seen as SeenRecord
 from operators.views.log import Entry
 from operators.views.shipments import Decided, Listed, ShownObservation, ShownShipment
+from reconcile.requests import MOVED, NOT_ASKED
 from reconcile.told import Lateness, StatusCount
+from runtime.metrics import AskResult
 from schemas.events import Anomaly, Observed, RawCoordinates
 from schemas.vocabulary import AnomalyKind, Outcome, Source, Status
 
@@ -163,6 +166,15 @@ def snapshot(text: str, **other: Any) -> dict[str, Any]:
     return {**row, **more, "erased_at": None, "retired_at": None, **other}
 
 
+def requests(text: str) -> Iterator[AskRequest]:
+    """Make requests to ask a courier, one for each way it may stand."""
+    waits = AskRequest(text, f"dash:{text[:ID]}", text, text, NOW, None, None, None, 0, None)
+    yield waits
+    yield msgspec.structs.replace(waits, taken_at=NOW)
+    for outcome in (*AskResult, MOVED, NOT_ASKED, text):
+        yield msgspec.structs.replace(waits, taken_at=NOW, ended_at=NOW, outcome=outcome, appended=3, detail=text)
+
+
 def _shipment(text: str) -> Iterator[Made]:
     lines = [
         observation(outcome, kind, counts, text)
@@ -178,15 +190,16 @@ def _shipment(text: str) -> Iterator[Made]:
         "a service nobody knows": snapshot(text, service=text, status=text),
         "without a status": None,
     }
+    asks = Requests(tuple(requests(text)), is_asking=False)
     for (what, row), personal in product(rows.items(), (False, True)):
         told = ShownShipment(f"dash:{text[:ID]}", row, lines, [] if row is None else events)
         query = ShipmentQuery(personal=personal)
-        yield "shipment", f"{what}, personal {personal}", page_of(told, query, sees_personal=personal)
+        yield "shipment", f"{what}, personal {personal}", page_of(told, query, asks, sees_personal=personal)
     empty = ShownShipment(f"dash:{text[:ID]}", rows["archived"], [], [])
-    yield "shipment", "empty", page_of(empty, ShipmentQuery(), sees_personal=True)
+    yield "shipment", "empty", page_of(empty, ShipmentQuery(), Requests(), sees_personal=True)
     many = [observation(Outcome.EVENT, None, True, text[:ID])] * 1_000, [event(1, "FAILED", "LOST", text[:ID])] * 1_000
     long = ShownShipment(f"dash:{text[:ID]}", rows["as usual"], *many)
-    yield "shipment", "long", page_of(long, ShipmentQuery(until=500, events_until=500), sees_personal=False)
+    yield "shipment", "long", page_of(long, ShipmentQuery(until=500, events_until=500), asks, sees_personal=False)
 
 
 def _anomalies(text: str) -> Iterator[Made]:

@@ -10,6 +10,7 @@ from console.access import Role, Who
 from console.pages import PAGES
 from console.pages.shipment import ShipmentQuery, page_of
 from console.rendering import MAX_JSON, Frame, address, inside, render
+from operators.requests.asking import Requests
 from operators.views.shipments import ShownShipment
 from schemas.couriers import COURIERS
 from schemas.vocabulary import AnomalyKind, Outcome, Service
@@ -141,7 +142,7 @@ def test_a_long_value_is_cut_and_says_how_long_it_was() -> None:
 def test_the_lifecycle_is_drawn_for_every_service(courier: str, service: Service) -> None:
     row = snapshot("x", service=str(service), courier=courier)
     events = [event(1, None, "CREATED", "x"), event(2, "CREATED", "DELIVERED", "x")]
-    page = page_of(ShownShipment(f"{courier}:x", row, [], events), ShipmentQuery(), sees_personal=False)
+    page = page_of(ShownShipment(f"{courier}:x", row, [], events), ShipmentQuery(), Requests(), sees_personal=False)
     html = shown(("shipment", "", page))
     assert ("<svg" in html) is (service in COURIERS[courier].lifecycles)
 
@@ -151,7 +152,7 @@ def test_the_timeline_tells_each_observation() -> None:
         observation(Outcome.EVENT, None, True, "COMPLETED"),
         observation(Outcome.ANOMALY, AnomalyKind.ILLEGAL_TRANSITION, False, "BACK"),
     ]
-    told = page_of(ShownShipment("dash:x", snapshot("x"), lines, []), ShipmentQuery(), sees_personal=False)
+    told = page_of(ShownShipment("dash:x", snapshot("x"), lines, []), ShipmentQuery(), Requests(), sees_personal=False)
     text = " ".join("".join(read(shown(("shipment", "", told))).main).split())
     assert "COMPLETED → FAILED" in text
     assert "illegal_transition" in text

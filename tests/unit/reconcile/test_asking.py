@@ -50,7 +50,7 @@ class World:
         self.outcomes = outcomes
         self.moved = set(moved)
         self.in_the_way: list[Throttled | Failed | Refused] = []
-        self.requests: list[str] = []
+        self.asked: list[str] = []
         self.turns = 0
         self.claims: Counter[str] = Counter()
         self.notes: list[tuple[str, AskResult]] = []
@@ -63,7 +63,7 @@ class World:
         return self.in_the_way.pop(0) if self.in_the_way else None
 
     async def ask(self, reference: str) -> AskOutcome:
-        self.requests.append(reference)
+        self.asked.append(reference)
         outcome = self.outcomes[reference].pop(0)
         if isinstance(outcome, NotNowError):
             raise outcome
@@ -78,7 +78,7 @@ class World:
 
     # the ledger
     async def claim(self, due: DueShipment, _now: datetime) -> bool:
-        assert due.reference not in self.requests, "it is claimed before the first request"
+        assert due.reference not in self.asked, "it is claimed before the first request"
         self.claims[due.reference] += 1
         return due.reference not in self.moved
 
@@ -101,7 +101,8 @@ class World:
     def tools(self, settings: Settings) -> AskingContext:
         world = cast("Any", self)
         self.stop = asyncio.Event()
-        return AskingContext(settings, world, world, world, ReconcileMetrics(new_registry()), self.stop)
+        self.used = AskingContext(settings, world, world, world, ReconcileMetrics(new_registry()), self.stop)
+        return self.used
 
     def lane(self) -> CourierLoop:
         world = cast("Any", self)
@@ -160,9 +161,9 @@ async def test_what_is_known_is_not_appended() -> None:
 async def test_what_may_help_is_tried_again_and_claimed_once(outcome: AskOutcome) -> None:
     world = World({"a": [outcome, outcome, Unknown()], "b": [outcome] * ATTEMPTS})
     lane = await world.run()
-    assert world.requests == ["a"] * 3 + ["b"] * ATTEMPTS
+    assert world.asked == ["a"] * 3 + ["b"] * ATTEMPTS
     assert world.claims == {"a": 1, "b": 1}
-    assert world.turns == len(world.requests)
+    assert world.turns == len(world.asked)
     assert [name for name, _ in world.notes] == ["a", "b"]
     assert (lane.count.asked, lane.count.not_found, lane.count.failed + lane.count.throttled) == (2, 1, 1)
 
@@ -170,7 +171,7 @@ async def test_what_may_help_is_tried_again_and_claimed_once(outcome: AskOutcome
 async def test_what_moved_meanwhile_is_left_alone() -> None:
     world = World({"a": [Unknown()], "b": [Unknown()]}, moved=["a"])
     lane = await world.run()
-    assert world.requests == ["b"]
+    assert world.asked == ["b"]
     assert world.turns == 1
     assert lane.count.asked == 1
 
@@ -178,7 +179,7 @@ async def test_what_moved_meanwhile_is_left_alone() -> None:
 async def test_a_refusal_ends_it_for_good() -> None:
     world = World({"a": [Unknown()], "b": [Refused("wrong key")], "c": [Unknown()]})
     lane = await world.run()
-    assert world.requests == ["a", "b"]
+    assert world.asked == ["a", "b"]
     assert lane.refused == lane.given_up == "wrong key"
 
 
@@ -186,7 +187,7 @@ async def test_a_refused_sign_in_claims_nobody() -> None:
     world = World({"a": [Unknown()], "b": [Unknown()]})
     world.in_the_way = [Refused("wrong key")]
     lane = await world.run()
-    assert (world.requests, world.claims, world.notes) == ([], {}, [])
+    assert (world.asked, world.claims, world.notes) == ([], {}, [])
     assert lane.count.refused == 1
 
 
