@@ -40,7 +40,7 @@ def load(body: bytes) -> Any:
 
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_too_deep(body):
         raise UnreadableError(DeadLetterReason.TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep")
     try:
         return msgspec.json.decode(body)
@@ -187,12 +187,14 @@ def _parts(body: bytes, opening: bytes, complaint: str) -> list[bytes]:
     return [part for part in parts if part.strip()]
 
 
-def _depth(body: bytes) -> int:
-    depth = deepest = 0
+def _is_too_deep(body: bytes) -> bool:
+    """Whether a text has more than `MAX_DEPTH` levels. It is read no further than to the first one too many."""
+    depth = 0
     for bracket in _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS):
         if bracket in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > MAX_DEPTH:
+                return True
         else:
             depth -= 1
-    return deepest
+    return False

@@ -1,5 +1,6 @@
 """JSON as it really comes."""
 
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,14 @@ def test_depth_is_measured_in_one_pass() -> None:
     with pytest.raises(UnreadableError) as caught:
         load(b"[{" * 150 + b'"' + b'\\"' * 500_000)
     assert caught.value.reason == "too_deep"
+
+
+def test_a_text_is_read_no_further_than_to_the_first_level_too_deep() -> None:
+    """Three megabytes of brackets, as a record may hold, took a second or two of a loop that others wait for."""
+    text, began = b"[" * 3_000_000, time.process_time()
+    with pytest.raises(UnreadableError):
+        load(text)
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(
