@@ -3,6 +3,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help run check test test-docker chaos bench schemas tables screenshots lock audit clean
 
+# Some machines keep Python from writing down what it has compiled: then each of the many processes that tests start
+# would compile all of Waybill anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 REQUIRED := .venv/.required
