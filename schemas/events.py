@@ -24,7 +24,11 @@ from schemas.vocabulary import (
 
 SCHEMA_VERSION: Final = 1
 
-_CONSTANT_HEADERS: Final = {
+STATE_TYPE: Final = b"shipment.state"
+ANOMALY_TYPE: Final = b"shipment.anomaly"
+"""The `ce_type` of every state and of every anomaly; an event's is its type."""
+
+CONSTANT_HEADERS: Final = {
     topic: (
         ("ce_specversion", b"1.0"),
         ("ce_source", f"/waybill/{topic}".encode()),
@@ -33,6 +37,7 @@ _CONSTANT_HEADERS: Final = {
     )
     for topic in (Topic.EVENTS, Topic.STATE, Topic.ANOMALIES)
 }
+"""What the headers of an output say whatever its value is, by topic."""
 
 
 class RawCoordinates(msgspec.Struct, frozen=True, gc=False):
@@ -163,7 +168,7 @@ def state_after(event: Event) -> State:
 def cloud_event_headers(topic: Topic, id_: bytes, type_: bytes, subject: bytes, time: bytes) -> Headers:
     """Return the CloudEvents 1.0 binary headers of an output."""
     return [
-        *_CONSTANT_HEADERS[topic],
+        *CONSTANT_HEADERS[topic],
         ("ce_id", id_),
         ("ce_type", type_),
         ("ce_subject", subject),

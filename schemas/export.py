@@ -1,7 +1,8 @@
 """The JSON Schemas of every topic and the text of `docs/state-machines.md`. Pure; `make schemas` writes the files.
 
-Enumerations are open in the schemas: known values are listed, any text is valid, because they may grow within version
-1.
+Enumerations are open in the schemas: known values have a definition of their own (`KnownStatus`), any text is valid,
+because they may grow within version 1. What is always written is required. A field that refers to a definition does so
+within `allOf`, since before draft 2019-09 whatever stands beside `$ref` is passed over.
 """
 
 import json
@@ -83,6 +84,11 @@ FIELDS: Final = {
 }
 """What each field means. `Definition.field` goes before `field`."""
 
+Value = Event | State | Anomaly
+"""The value of an output topic."""
+
+_REMARKS: Final[dict[type[Value], str]] = {State: "A record without a value means: forget the shipment."}
+
 _TEXT: Final[Schema] = {"type": "string"}
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 _COORDINATES: Final[Schema] = {"type": "string", "pattern": "^[0-9]+:[0-9]+$"}
@@ -106,16 +112,17 @@ _DEAD_LETTER_HEADERS: Final[dict[str, Schema]] = {
     "dlq-offset": {"type": "string", "pattern": "^[0-9]+$", "description": "Its offset."},
     "dlq-at": {**_MOMENT, "description": "When it was given up."},
 }
-_CLOUD_EVENT_HEADERS: Final[dict[str, Schema]] = {
-    "ce_specversion": {"const": "1.0"},
+CLOUD_EVENT_HEADERS: Final[dict[str, Schema]] = {
+    "ce_specversion": {**_TEXT, "const": "1.0"},
     "ce_id": {**_TEXT, "description": "The value's id; of a state, the id of the event that left it."},
     "ce_type": {**_TEXT, "description": "The event's type, shipment.state or shipment.anomaly."},
     "ce_source": {"type": "string", "format": "uri-reference", "description": "One for each topic."},
     "ce_subject": {**_TEXT, "description": "The shipment_id."},
     "ce_time": {**_MOMENT, "description": "occurred_at."},
     "ce_dataschema": {"type": "string", "format": "uri", "description": "The $id of the value's schema."},
-    "content-type": {"const": "application/json"},
+    "content-type": {**_TEXT, "const": "application/json"},
 }
+"""The headers of the output topics, by name."""
 
 
 def documents() -> dict[str, str]:
@@ -129,10 +136,10 @@ def documents() -> dict[str, str]:
 def _schemas() -> dict[str, Schema]:
     return {
         Topic.EVENTS: _of_struct(Event),
-        Topic.STATE: _of_struct(State, "A record without a value means: forget the shipment."),
+        Topic.STATE: _of_struct(State),
         Topic.ANOMALIES: _of_struct(Anomaly),
         "shipment.headers": _of_headers(
-            "The CloudEvents 1.0 headers of the three output topics.", _CLOUD_EVENT_HEADERS, [*_CLOUD_EVENT_HEADERS]
+            "The CloudEvents 1.0 headers of the three output topics.", CLOUD_EVENT_HEADERS, [*CLOUD_EVENT_HEADERS]
         ),
         Topic.RAW: _raw("A courier's bytes, as they came: one body, or one item of it."),
         f"{Topic.RAW}.headers": _of_headers(
@@ -147,32 +154,55 @@ def _schemas() -> dict[str, Schema]:
     }
 
 
-def _of_struct(struct: type[msgspec.Struct], remark: str = "") -> Schema:
-    (_, components) = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
-    top = components.pop(struct.__name__)
-    described = _described(struct.__name__, top)
-    described["description"] = " ".join(
-        text for text in (described["description"], remark, "Ignore fields you do not know.") if text
-    )
-    return {**described, "$defs": {name: _described(name, part) for name, part in sorted(components.items())}}
+def definitions(value: type[Value], place: str) -> dict[str, Schema]:
+    """Return the schema of a topic's value, and of all that it refers to, by name.
+
+    `place` is where the definitions stand: `#/$defs/`.
+    """
+    _, components = msgspec.json.schema_components([value], ref_template=f"{place}{{name}}")
+    found: dict[str, Schema] = {}
+    for name, definition in sorted(components.items()):
+        found |= _open(name, definition, place) if "enum" in definition else {name: _object(name, definition)}
+    top = found[value.__name__]
+    remarks = (top["description"], _REMARKS.get(value, ""), "Ignore fields you do not know.")
+    return {**found, value.__name__: {**top, "description": " ".join(filter(None, remarks))}}
 
 
-def _described(name: str, definition: Schema) -> Schema:
-    """Open an enumeration; give each field of an object its meaning."""
-    if "enum" in definition:
-        known = [member.value for member in getattr(vocabulary, name)]
-        return {
+def _of_struct(value: type[Value]) -> Schema:
+    parts = definitions(value, "#/$defs/")
+    return {**parts.pop(value.__name__), "$defs": parts}
+
+
+def _open(name: str, definition: Schema, place: str) -> dict[str, Schema]:
+    """Open an enumeration; name its known values."""
+    meaning, known = definition["description"], f"Known{name}"
+    words = [member.value for member in getattr(vocabulary, name)]
+    return {
+        name: {
             "title": name,
-            "description": f"{definition['description']} {_MAY_GROW}",
-            "anyOf": [{"enum": known}, _TEXT],
-        }
-    properties = {field: _property(name, field, shape) for field, shape in definition["properties"].items()}
-    return {**definition, "properties": properties}
+            "description": f"{meaning} {_MAY_GROW}",
+            "anyOf": [{"$ref": f"{place}{known}"}, _TEXT],
+        },
+        known: {"title": known, "description": f"{meaning} The values of today.", **_TEXT, "enum": words},
+    }
+
+
+def _object(name: str, definition: Schema) -> Schema:
+    """Give each field its meaning. All are required, because msgspec writes every field, a default too."""
+    fields = definition["properties"]
+    return {
+        **definition,
+        "properties": {field: _property(name, field, shape) for field, shape in fields.items()},
+        "required": [*fields],
+    }
 
 
 def _property(name: str, field: str, shape: Schema) -> Schema:
+    shape = {key: part for key, part in shape.items() if key != "default"}
     if field.endswith("_at"):
         shape = {"anyOf": [_MOMENT, {"type": "null"}]} if "anyOf" in shape else _MOMENT
+    elif "$ref" in shape:
+        shape = {"allOf": [shape]}
     return {**shape, "description": FIELDS.get(f"{name}.{field}") or FIELDS[field]}
 
 

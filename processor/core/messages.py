@@ -8,7 +8,7 @@ import msgspec
 
 from processor.core.errors import StoredRowError
 from processor.core.outputs import Output
-from schemas.events import Anomaly, Event, cloud_event_headers, state_after
+from schemas.events import ANOMALY_TYPE, STATE_TYPE, Anomaly, Event, cloud_event_headers, state_after
 from schemas.records import SentHeaders
 from schemas.times import milliseconds
 from schemas.topics import Topic
@@ -33,10 +33,6 @@ _FRAME: Final = 10
 
 _ENVELOPE: Final = 200
 """Bytes for a batch's head and a record's lengths."""
-
-STATE_TYPE: Final = b"shipment.state"
-ANOMALY_TYPE: Final = b"shipment.anomaly"
-
 
 _T = TypeVar("_T")
 

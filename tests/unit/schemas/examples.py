@@ -1,4 +1,4 @@
-"""One example of every topic's value and headers, made by the real code from a fixed history.
+"""Examples of every topic's value and headers, made by the real code from fixed histories.
 
 `make schemas` writes a new, numbered file where today's code makes something else than the newest file holds. No
 committed file is changed: what subscribers have seen must stay readable.
@@ -23,6 +23,7 @@ from schemas.partitioning import partition_of
 from schemas.records import AnyHeaders, Provenance, RawRecord
 from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
+from tests.unit.schemas.variants import variants
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / FOLDER / "examples"
@@ -39,7 +40,7 @@ START = datetime(2024, 12, 27, 14, 18, 17, 128000, UTC)
 
 
 def examples() -> dict[str, bytes]:
-    """Return the newest value and headers of every topic, by the example's name."""
+    """Return the newest values and headers of every topic, by the example's name without its number."""
     made: dict[str, bytes] = {}
     records = list(_records())
     now = START + timedelta(hours=2)
@@ -52,7 +53,9 @@ def examples() -> dict[str, bytes]:
             made[message.topic] = message.value or b""
             kind = message.topic if message.topic is Topic.DEAD_LETTERS else "shipment"
             made[f"{kind}.headers"] = _as_json(message.headers)
-    return {name: msgspec.json.format(value, indent=2) + b"\n" for name, value in made.items()}
+    named = {f"{name}.v{SCHEMA_VERSION}": value for name, value in made.items()}
+    named |= {name: message.value or b"" for name, message in variants().items()}
+    return {name: msgspec.json.format(value, indent=2) + b"\n" for name, value in named.items()}
 
 
 def newest() -> dict[str, tuple[int, bytes]]:
@@ -60,7 +63,7 @@ def newest() -> dict[str, tuple[int, bytes]]:
     found: dict[str, tuple[int, bytes]] = {}
     for path in sorted(EXAMPLES.glob("*.json")):
         name, _, number = path.stem.rpartition(".")
-        found[name.removesuffix(f".v{SCHEMA_VERSION}")] = (int(number), path.read_bytes())
+        found[name] = (int(number), path.read_bytes())
     return found
 
 
@@ -68,7 +71,7 @@ def missing() -> dict[str, bytes]:
     """Return the examples that are to be committed, because the newest ones say something else, by path."""
     held = newest()
     return {
-        f"{FOLDER}/examples/{name}.v{SCHEMA_VERSION}.{held.get(name, (0, b''))[0] + 1:03d}.json": text
+        f"{FOLDER}/examples/{name}.{held.get(name, (0, b''))[0] + 1:03d}.json": text
         for name, text in examples().items()
         if text != held.get(name, (0, b""))[1]
     }

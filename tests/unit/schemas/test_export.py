@@ -15,8 +15,9 @@ from schemas.events import Anomaly, Event, State
 from schemas.export import FOLDER, documents
 from schemas.topics import TOPICS
 from schemas.vocabulary import DeadLetterReason, Source, Transition
-from tests.unit.schemas.examples import EXAMPLES, ROOT, SAMPLES, examples
+from tests.unit.schemas.examples import EXAMPLES, ROOT, SAMPLES, examples, newest
 from tests.unit.schemas.test_samples import pieces_of
+from tests.unit.schemas.variants import possible, variants
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     "shipment.events": Event,
@@ -103,7 +104,7 @@ def schema_of(name: str) -> Any:
 
 
 def name_of(example: Path) -> str:
-    return example.stem.rpartition(".v1.")[0]
+    return example.stem.partition(".v1.")[0]
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -113,7 +114,7 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 def test_no_schema_is_left_over() -> None:
-    assert {str(path.relative_to(ROOT)) for path in (ROOT / FOLDER).glob("*.json")} == {
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / FOLDER).glob("*.schema.json")} == {
         path for path in documents() if path.startswith(FOLDER)
     }
 
@@ -143,8 +144,13 @@ def test_every_topic_has_an_example() -> None:
     assert {name_of(path) for path in ALL_EXAMPLES} >= {spec.topic.value for spec in TOPICS}
 
 
+def test_there_is_an_example_of_all_that_there_can_be() -> None:
+    assert set(variants()) == possible()
+    assert set(variants()) <= set(newest())
+
+
 def test_the_event_example_is_a_recovery() -> None:
-    event = msgspec.json.decode(examples()["shipment.events"], type=Event)
+    event = msgspec.json.decode(examples()["shipment.events.v1"], type=Event)
     assert (event.id, event.status, event.previous_status, event.transition, event.failed_count, event.attempt) == (
         "dash:DE-1735308506306/6",
         "PENDING_DELIVERY",
@@ -192,19 +198,20 @@ def test_every_field_and_definition_is_described(name: str) -> None:
     schema = schema_of(name)
     for definition in (schema, *schema["$defs"].values()):
         assert definition["description"]
+        assert definition["title"]
         for field, shape in definition.get("properties", {}).items():
             assert shape["description"], field
 
 
 @pytest.mark.parametrize("name", STRUCTS)
 def test_version_1_may_grow(name: str) -> None:
-    value = json.loads(examples()[name])
+    value = json.loads(examples()[f"{name}.v1"])
     validator(name).validate({**value, "something_new": 1, "source": "carrier_pigeon"})
 
 
 @pytest.mark.parametrize("name", STRUCTS)
 def test_a_field_less_is_invalid(name: str) -> None:
-    value = json.loads(examples()[name])
+    value = json.loads(examples()[f"{name}.v1"])
     for field in value:
         with pytest.raises(jsonschema.ValidationError):
             validator(name).validate({other: value[other] for other in value if other != field})
