@@ -1,4 +1,4 @@
-"""Every file that is made from the code: schemas, examples, the OpenAPI document, drawings, pages, dashboards.
+"""Every file that is made from the code: schemas, examples, OpenAPI, AsyncAPI, drawings, pages, dashboards.
 
 `python -m tests.generated` writes them, run by `make schemas`; `tests/unit/test_generated.py` fails when a file and the
 code differ.
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from console import openapi as console_openapi
-from deploy import dashboards, metrics_page
+from deploy import asyncapi_page, dashboards, metrics_page
 from ingest import openapi
+from runtime import asyncapi
 from schemas import export
 from tests.unit import layers
 from tests.unit.schemas import examples
@@ -24,10 +25,13 @@ _SHOWN: Final = re.compile(r"(?<=<!-- shown: becak -->\n).*?(?=<!-- end -->)", r
 
 def generated() -> dict[str, bytes]:
     """Return the content of every generated file by its path from the project's root."""
+    described = asyncapi.text(examples.shown())
     texts = {
         **export.documents(),
         openapi.FILE: openapi.text(),
         console_openapi.FILE: console_openapi.text(),
+        asyncapi.FILE: described,
+        asyncapi_page.FILE: asyncapi_page.page(described),
         str(layers.PAGE.relative_to(ROOT)): layers.page(),
         COURIER_PAGE: courier_page(),
         metrics_page.FILE: metrics_page.page(),

@@ -15,7 +15,9 @@ from cli.demo.scenario import load_stories, play
 from console.page import Page
 from console.pages import PAGES
 from console.passwords import hashed
+from deploy import asyncapi_page
 from devstack import Stack
+from schemas.topics import Topic
 from tests.conftest import Databases, own_prefix
 from tests.integration.browsing import BY_LOOK, NARROW, SCREENSHOTS, Tab, chromium, console, picture, tab
 from tests.integration.operating import running
@@ -27,6 +29,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 RECOVERED: Final = "dash:DE-story-recovered"
 WRITE: Final = "WAYBILL_TEST_WRITE_SCREENSHOTS"
 """Set by `make screenshots`, which puts a picture of each page into the docs."""
+
+ASYNCAPI: Final = Path(__file__).parents[2] / asyncapi_page.FILE
 
 PASSWORD: Final = "correct horse battery staple"
 
@@ -265,6 +269,21 @@ async def log_in(opened: Tab, name: str, password: str) -> None:
     await opened.page.get_by_label("Name").fill(name)
     await opened.page.get_by_label("Password").fill(password)
     await opened.page.get_by_role("button", name="Log in").click()
+
+
+async def test_the_asyncapi_page_is_read_offline_and_from_a_file(browser: Browser) -> None:
+    """Nothing is asked of others and nothing fails, or the tab would hear it."""
+    async with tab(browser, ASYNCAPI.parent.as_uri()) as opened:
+        await opened.page.goto(ASYNCAPI.as_uri())
+        await expect(opened.page.locator("#introduction")).to_contain_text("isolation.level=read_committed")
+        for topic in (Topic.EVENTS, Topic.STATE, Topic.ANOMALIES):
+            await expect(opened.page.locator(f'[id="operation-send-{topic}-message"]')).to_be_visible()
+        events = opened.page.locator(f'[id="operation-send-{Topic.EVENTS}-message"]')
+        await events.get_by_text("Expand all").first.click()
+        await expect(events).to_contain_text("Counts a shipment's events from 1 without gaps.")
+        await expect(events).to_contain_text("CLAIM_SETTLED")
+        assert await opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await expect(opened.page.get_by_text("Error", exact=True)).to_have_count(0)
 
 
 async def test_a_tab_hears_what_is_forbidden(place: Place, browser: Browser) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from processor.core.messages import messages
 from processor.core.plan import Planner
 from processor.core.reading import read
+from runtime.asyncapi import Example
 from schemas.couriers import COURIERS
 from schemas.events import SCHEMA_VERSION
 from schemas.export import FOLDER
@@ -65,6 +66,16 @@ def newest() -> dict[str, tuple[int, bytes]]:
         name, _, number = path.stem.rpartition(".")
         found[name] = (int(number), path.read_bytes())
     return found
+
+
+def shown() -> dict[Topic, list[Example]]:
+    """Return the examples of the AsyncAPI document: of each type, of each kind, and a state."""
+    found: dict[Topic, dict[str, Example]] = {Topic.EVENTS: {}, Topic.STATE: {}, Topic.ANOMALIES: {}}
+    for variant, message in variants().items():
+        value, headers = msgspec.json.decode(message.value or b""), json.loads(_as_json(message.headers))
+        told = value.get("type") or value.get("kind") or variant
+        found[message.topic].setdefault(told, Example(told, headers, value))
+    return {topic: list(examples.values()) for topic, examples in found.items()}
 
 
 def missing() -> dict[str, bytes]:
