@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from cli.commands.replay_range import RANGE, REPUBLISH, offer_range, selected
-from cli.commands.replay_told import masked_prospect, say_end, say_job, say_prospect, standing, told_job, told_prospect
+from cli.commands.replay_told import masked_prospect, say_end, say_job, say_prospect, told_job, told_prospect
 from cli.exit_codes import DONE, FAILED, USAGE
 from cli.operating import change, operate
 from cli.signals import until_signalled
@@ -188,7 +188,7 @@ async def _list_jobs(settings: Settings, arguments: argparse.Namespace) -> int:
                 (
                     job.job,
                     job.mode,
-                    standing(job),
+                    job.standing,
                     job.appended,
                     job.left,
                     job.to_topic,

@@ -21,15 +21,11 @@ def told_job(job: Job) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(job),
         "interrupted": job.interrupted,
+        "waiting": job.waiting,
         "appended": job.appended,
         "passed_over": job.passed_over,
         "left": job.left,
     }
-
-
-def standing(job: Job) -> str:
-    """Return how a job stands. One that nobody works on, and that has not ended, is interrupted."""
-    return "interrupted" if job.interrupted else str(job.status)
 
 
 def say_job(job: Job, outcomes: dict[str, int], *, json: bool) -> None:
@@ -37,7 +33,7 @@ def say_job(job: Job, outcomes: dict[str, int], *, json: bool) -> None:
     if json:
         say_json({**told_job(job), "outcomes": outcomes})
         return
-    say(f"{job.job}: {job.mode}, {standing(job)}{f' ({job.detail})' if job.detail else ''}")
+    say(f"{job.job}: {job.mode}, {job.standing}{f' ({job.detail})' if job.detail else ''}")
     say(f"begun by {job.operator} at {format_time(job.created_at)}, last moved at {format_time(job.updated_at)}")
     say(f"{job.appended} records appended, {job.passed_over} passed over, {job.left} offsets left")
     if job.mode is Mode.REPROCESS:
@@ -49,6 +45,8 @@ def say_job(job: Job, outcomes: dict[str, int], *, json: bool) -> None:
             for each in job.positions
         ],
     )
+    if job.waiting:
+        say("a console that acts takes it up: WAYBILL_CONSOLE_WRITES=1")
     if job.interrupted or job.status in {"paused", "failed"}:
         say(f"`waybill replay resume {job.job}` goes on")
 

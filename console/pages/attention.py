@@ -203,7 +203,7 @@ def job_under_way(job: Job) -> JobUnderWay:
         job.job,
         job.mode,
         job.status,
-        job.interrupted and job.mode is not Mode.REDRIVE and not job.background,
+        job.interrupted and job.mode is not Mode.REDRIVE,
         job.detail,
         job.operator,
         format_time(job.created_at),

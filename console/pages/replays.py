@@ -50,16 +50,13 @@ async def load(context: Context, _query: ReplaysQuery, _asked: Asked) -> ReplayL
 
 def row(job: Job) -> JobRow:
     """Return a job as it is shown."""
-    standing = str(job.status)
-    if job.interrupted:
-        standing = "waiting" if job.background else "interrupted"
     ours = job.mode is not Mode.REDRIVE or job.background
     open_ = ours and job.status in {Status.RUNNING, Status.PAUSED, Status.FAILED}
     letters = job.selection.get("letters")
     return JobRow(
         job.job,
         job.mode,
-        standing,
+        job.standing,
         job.detail,
         job.operator,
         format_time(job.created_at),
@@ -71,7 +68,7 @@ def row(job: Job) -> JobRow:
         job.left,
         letters if isinstance(letters, int) else None,
         may_pause=ours and job.status is Status.RUNNING,
-        may_resume=open_ and not job.alive and standing != "waiting",
+        may_resume=open_ and not job.alive and not job.waiting,
         may_cancel=open_,
     )
 

@@ -83,8 +83,11 @@ insert into replay_jobs (job, mode, selection, status, operator, created_at, upd
 values ($1, 'redrive', $2::json, 'running', $3, $4, $4)
 
 -- name: queue_redrive
+-- No row: it was asked for before.
 insert into replay_jobs (job, mode, selection, status, operator, created_at, updated_at)
 values ($1, 'redrive', $2::json, 'running', $3, $4, $4)
+on conflict (job) do nothing
+returning job
 
 -- name: roots_redriven
 -- P:O of the roots that a job has had applied. Its command ids are its name, a slash and these; 0 follows the slash.

@@ -50,14 +50,26 @@ async def chosen_until(pool: Pool, selection: LetterSelection, until: datetime) 
     return Chosen(tuple(each for each in chosen.letters if each.recorded_at <= until), chosen.passed)
 
 
-async def queue(pool: Pool, selection: LetterSelection, until: datetime, letters: int, operator: str, why: str) -> str:
-    """Write a new job, which a service works off; return its name."""
-    job = new_name()
+async def queue(
+    pool: Pool,
+    selection: LetterSelection,
+    until: datetime,
+    letters: int,
+    operator: str,
+    why: str,
+    name: str | None = None,
+) -> str:
+    """Write a new job, which a service works off; return its name.
+
+    Asked for twice by one `name`, it is written once.
+    """
+    job = name or new_name()
     asked = RedriveAsked(selection.names, selection.reasons, selection.couriers, selection.since, until, letters)
     text = msgspec.json.encode(asked).decode()
     detail = {"job": job, "letters": letters, "why": why, **msgspec.to_builtins(selection)}
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(_Q["queue_redrive"], job, text, operator, datetime.now(UTC))
+        if await connection.fetchval(_Q["queue_redrive"], job, text, operator, datetime.now(UTC)) is None:
+            return job
         await note(connection, operator, "dlq redrive", detail)
     return job
 

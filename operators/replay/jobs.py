@@ -32,7 +32,7 @@ class Mode(StrEnum):
 
 
 class Status(StrEnum):
-    """How a job stands. One that is running without a process was interrupted."""
+    """How a job stands. One that is running without a process waits for a service, or was interrupted."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -90,8 +90,18 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def interrupted(self) -> bool:
-        """Whether it should be running and is not."""
-        return self.status is Status.RUNNING and not self.alive
+        """Whether it should be running, is not, and nobody but its operator goes on with it."""
+        return self.status is Status.RUNNING and not self.alive and not self.background
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a service has yet to take it up, for the first time or again."""
+        return self.status is Status.RUNNING and not self.alive and self.background
+
+    @property
+    def standing(self) -> str:
+        """How it stands, in a word: its status, or that it waits, or was interrupted."""
+        return "waiting" if self.waiting else "interrupted" if self.interrupted else str(self.status)
 
     @property
     def background(self) -> bool:
@@ -126,26 +136,28 @@ def new_name(now: datetime) -> str:
 
 async def begin(
     connection: Connection,
+    name: str,
     mode: Mode,
     asked: Asked,
     operator: str,
     *,
     to_topic: str | None = None,
     rate: int | None = None,
-) -> str:
-    """Write a new job, running, and return its name. Call it in a transaction."""
+) -> bool:
+    """Write a new job of this name, running. False: it was written before. Call it in a transaction."""
     now = datetime.now(UTC)
-    job = new_name(now)
     selection = msgspec.json.encode(asked).decode()
-    await connection.execute(_Q["begin_replay"], job, mode, selection, to_topic, rate, operator, now)
+    begun = await connection.fetchval(_Q["begin_replay"], name, mode, selection, to_topic, rate, operator, now)
+    if begun is None:
+        return False
     await connection.execute(
         _Q["begin_positions"],
-        job,
+        name,
         [stretch.partition for stretch in asked.stretches],
         [stretch.start for stretch in asked.stretches],
         [stretch.end for stretch in asked.stretches],
     )
-    return job
+    return True
 
 
 async def find(pool: Pool, job: str) -> Job:

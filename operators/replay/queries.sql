@@ -8,8 +8,11 @@ from observations
 where shipment_id = $1 and incarnation = (select coalesce(max(incarnation), 0) from cursors)
 
 -- name: begin_replay
+-- No row: it was begun before.
 insert into replay_jobs (job, mode, selection, to_topic, rate, status, operator, created_at, updated_at)
 values ($1, $2, $3::json, $4, $5, 'running', $6, $7, $7)
+on conflict (job) do nothing
+returning job
 
 -- name: begin_positions
 insert into replay_positions (job, raw_partition, next_offset, until_offset)

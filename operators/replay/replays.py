@@ -16,6 +16,7 @@ from operators.replay.jobs import (
     begin,
     find,
     move,
+    new_name,
     outcomes,
     taken,
     to_background,
@@ -91,11 +92,17 @@ async def start(
     rate: int | None,
     background: bool = False,
     why: str | None = None,
+    name: str | None = None,
 ) -> str:
-    """Write a new job and return its name. `work` does the rest, or a service, in the `background`."""
+    """Write a new job and return its name. `work` does the rest, or a service, in the `background`.
+
+    Asked for twice by one `name`, it is written once.
+    """
+    job = name or new_name(datetime.now(UTC))
     async with pool.acquire() as connection, connection.transaction():
         asked = msgspec.structs.replace(prospect.asked, background=background)
-        job = await begin(connection, prospect.mode, asked, operator, to_topic=to_topic, rate=rate)
+        if not await begin(connection, job, prospect.mode, asked, operator, to_topic=to_topic, rate=rate):
+            return job
         detail: dict[str, Any] = {
             "job": job,
             "mode": prospect.mode,

@@ -1,12 +1,16 @@
 """The parts of a replay that need no store: its rate, its place, its progress."""
 
 import io
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
+from cli.commands.replay_told import say_job, told_job
 from cli.terminal import replay_progress
 from operators.replay import reprocess as replay_run
+from operators.replay.jobs import Job, Mode
+from operators.replay.jobs import Status as JobStatus
 from operators.replay.progress import PLANNING, Progress
 from operators.replay.reprocess import CHUNK, RateLimiter
 from operators.replay.republish import RepublishedUpTo, is_ours
@@ -97,3 +101,36 @@ def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "job appending" in shown
     assert "200/200" in shown
     assert "/s" in shown
+
+
+@pytest.mark.parametrize(
+    ("status", "alive", "background", "standing", "hint"),
+    [
+        (JobStatus.RUNNING, True, False, "running", None),
+        (JobStatus.RUNNING, False, False, "interrupted", "`waybill replay resume replay-1` goes on"),
+        (JobStatus.RUNNING, False, True, "waiting", "a console that acts takes it up"),
+        (JobStatus.RUNNING, True, True, "running", None),
+        (JobStatus.PAUSED, False, True, "paused", "`waybill replay resume replay-1` goes on"),
+        (JobStatus.DONE, False, True, "done", None),
+    ],
+)
+def test_a_job_that_waits_for_a_service_is_not_interrupted(
+    status: JobStatus,
+    alive: bool,
+    background: bool,
+    standing: str,
+    hint: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    selection = {"background": background}
+    job = Job("replay-1", Mode.REPROCESS, selection, None, None, status, None, "ani", at, at, alive=alive, positions=())
+    assert job.standing == standing
+    assert (told_job(job)["interrupted"], told_job(job)["waiting"]) == (
+        standing == "interrupted",
+        standing == "waiting",
+    )
+    say_job(job, {}, json=False)
+    said = capsys.readouterr().out
+    assert f"replay-1: reprocess, {standing}" in said
+    assert hint in said if hint else "goes on" not in said
