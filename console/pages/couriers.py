@@ -13,7 +13,10 @@ class NoQuery(msgspec.Struct, frozen=True):
 
 
 class CouriersPage(msgspec.Struct, frozen=True):
-    """The couriers. `on` are those whose webhooks this process's settings let in. `drift` is of the last 24 hours."""
+    """The couriers. `on` are those whose webhooks this process's settings let in. `drift` is of the last 24 hours.
+
+    While it is counted, `drift.under_way` says so: ask again for it.
+    """
 
     on: tuple[str, ...]
     last_webhooks: tuple[LastWebhook, ...]
@@ -21,10 +24,10 @@ class CouriersPage(msgspec.Struct, frozen=True):
 
 
 async def load(context: Context, _query: NoQuery, _asked: Asked) -> CouriersPage:
-    """Return what is known of the couriers."""
+    """Return what is known of the couriers. Drift takes seconds to count: nobody waits for it, the page asks again."""
     async with context.database.pool.acquire() as connection:
         spoke = await last_webhooks(connection)
-    return CouriersPage(context.settings.couriers_on, tuple(spoke), await context.looks.drift.latest())
+    return CouriersPage(context.settings.couriers_on, tuple(spoke), await context.looks.drift.latest(patience=0))
 
 
 COURIERS_PAGE = Page(
