@@ -86,10 +86,11 @@ def is_local_name(host: str) -> bool:
     return name is not None and is_loopback(name)
 
 
-def is_own_origin(headers: Mapping[str, str]) -> bool:
+def is_own_origin(headers: Mapping[str, str], *, tls: bool) -> bool:
     """Whether a request that changes something was sent by a page of ours, as a browser says it.
 
-    `Sec-Fetch-Site`, where it stands, must say so; `Origin` must stand and be of the host that is asked.
+    `Sec-Fetch-Site`, where it stands, must say so; `Origin` must stand and be of the host that is asked, and where the
+    console is reached over `tls` only, of a page that came over it: another can be anybody's on the way.
     """
     site = headers.get("Sec-Fetch-Site")
     if site is not None and site != "same-origin":
@@ -98,7 +99,11 @@ def is_own_origin(headers: Mapping[str, str]) -> bool:
         origin = urlsplit(headers.get("Origin", ""))
     except ValueError:
         return False
-    return origin.scheme in {"http", "https"} and bool(origin.netloc) and origin.netloc == headers.get("Host")
+    return (
+        origin.scheme in ({"https"} if tls else {"http", "https"})
+        and bool(origin.netloc)
+        and origin.netloc == headers.get("Host")
+    )
 
 
 def is_own_look(headers: Mapping[str, str]) -> bool:
@@ -117,7 +122,7 @@ def named_by_proxy(settings: Settings, peer: str | None, users: Sequence[str], g
         raise RefusedError("this console is reached through its proxy only")
     if len(users) != 1 or len(groups) > 1:
         raise RefusedError("the proxy must name one person")
-    name = users[0].strip()
+    name = users[0].strip(" \t")  # another space makes another name of it
     if not name or len(name) > MAX_USER_CHARS or not name.isprintable():
         raise RefusedError("the proxy must name one person")
     member = {group.strip() for text in groups for group in text.split(",")}

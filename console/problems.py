@@ -10,6 +10,7 @@ from console.access import RefusedError
 from console.actions.action import ImpossibleError, MayNotActError
 from console.page import ForbiddenError, WrongQueryError
 from console.tail import FullError
+from console.users import UsersError
 from operators.doctor.finding import FAILURES
 from operators.shared.errors import OperatorError, SeveralError
 from runtime.errors import SetupError
@@ -35,7 +36,7 @@ UNKNOWN: Final = Problem(
 """What is told of an error of our own."""
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:  # noqa: C901 - a table
     """Return what is told of an error."""
     match error:
         case WrongQueryError():
@@ -53,6 +54,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem("Nothing is here", HTTPStatus.NOT_FOUND, str(error))
         case web.HTTPException():
             return _of_http(error)
+        case UsersError():
+            return Problem("Nobody can be let in", HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case FullError():
             return Problem("Too many look", HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case TimeoutError():

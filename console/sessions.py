@@ -6,6 +6,7 @@ in the file, ends it. It is not kept anywhere; logging out takes it from the bro
 
 import hashlib
 import hmac
+import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -67,6 +68,20 @@ def form_token(key: bytes, bound: str) -> str:
 def is_form_token(key: bytes, bound: str, token: str) -> bool:
     """Whether a form was made for this browser."""
     return bool(bound) and _equal(form_token(key, bound), token)
+
+
+def sealed(key: bytes, about: str, content: str) -> str:
+    """Return a text that carries a content through a browser, unchanged. It is short enough for a form."""
+    packed = urlsafe_b64encode(zlib.compress(content.encode(), 9)).decode()
+    return f"{packed}.{_signed(key, f'sealed {about}', packed)}"
+
+
+def unsealed(key: bytes, about: str, text: str) -> str | None:
+    """Return the content that a text carries; None: no console of this key has made it for this."""
+    packed, _, signature = text.partition(".")
+    if not _equal(_signed(key, f"sealed {about}", packed), signature):
+        return None
+    return zlib.decompress(urlsafe_b64decode(packed)).decode()
 
 
 class Attempts:

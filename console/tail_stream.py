@@ -1,7 +1,7 @@
 """`/tail/stream`: the tail as server-sent events, for `static/tail.js`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Final
 
@@ -33,9 +33,14 @@ class TabMessage(msgspec.Struct, frozen=True):
 
 
 async def stream(
-    request: web.Request, tail: Tail, headers: Mapping[str, str], *, shows_personal: bool
+    request: web.Request,
+    tail: Tail,
+    headers: Mapping[str, str],
+    may_look: Callable[[], bool],
+    *,
+    shows_personal: bool,
 ) -> web.StreamResponse:
-    """Send what comes until the tab is gone, the stream has lasted its time, or the console stops.
+    """Send what comes until the tab is gone or may look no more, the stream has lasted its time, or the console stops.
 
     Raises:
         FullError: as many tabs follow as may.
@@ -49,7 +54,7 @@ async def stream(
         until, trouble = monotonic() + LENGTH_SECONDS, None
         try:
             await _write(response, "retry: 2000\n\n")
-            while not tail.closed and monotonic() < until and _is_there(request):
+            while not tail.closed and monotonic() < until and _is_there(request) and may_look():
                 news = await tail.after(number, trouble, HEARTBEAT_SECONDS)
                 if news is not None:
                     number, trouble = news.number, news.trouble

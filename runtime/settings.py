@@ -280,6 +280,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             mask=values.mask_console_user,
         ),
     ]
+    console_users_file: str | None = None
+    """Where they stand, if in a file: it is read again when it has changed."""
     console_session_key: Annotated[
         str | None,
         Setting("", "signs sessions of access file; empty: one is made at start", values.session_key, mask=values.hide),
@@ -401,6 +403,7 @@ def load_settings(
         raise SettingsError(tuple(problems))
     return Settings(
         **{field: found[field.upper()] for field, setting in _OWN.items() if isinstance(setting, Setting)},
+        console_users_file=environ.get(f"{PREFIX}CONSOLE_USERS_FILE") or None,
         tracking={name: found[name] for courier in couriers.values() for name, _ in _of_tracking(courier)},
         secrets={name: found[courier.credentials.secrets_setting] for name, courier in couriers.items()},
         credential_headers={
@@ -415,6 +418,17 @@ def load_settings(
             for source, (zone_setting, _) in courier.zone_settings.items()
         },
     )
+
+
+def read_console_users(path: str, read_file: Callable[[str], str] = read_text) -> tuple[values.ConsoleUser, ...]:
+    """Read the users of a file again.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no list of users.
+
+    """
+    return values.console_users(_entries(read_file(path).splitlines()))
 
 
 def settings_in_force(

@@ -20,7 +20,7 @@ from console.actions.action import (
 )
 from console.page import Asked, Context, read_values
 from console.rendering import address
-from console.sessions import form_token, is_form_token
+from console.sessions import form_token, is_form_token, sealed, unsealed
 from operators.shared.errors import OperatorError, SeveralError
 
 log = structlog.get_logger(__name__)
@@ -54,6 +54,8 @@ class Acting:
         require_may_act(self._context, who)
         query = read_values(action.query, given)
         plan = await action.look(self._context, query, Asked("", who, own_look=True))
+        if plan.agreed is not None:
+            plan = msgspec.structs.replace(plan, agreed=sealed(self._key, action.name, plan.agreed))
         cookie = bound or secrets.token_urlsafe(16)
         asked = {name: getattr(query, name) for name in query.__struct_fields__}
         values = {
@@ -84,6 +86,9 @@ class Acting:
         if not own_origin or not is_form_token(self._key, bound, first.get("token", "")):
             raise MayNotActError("the form was not this browser's: load the page again")
         query, order = read_values(action.query, given), read_order(first)
+        if "agreed" in first:
+            agreed = unsealed(self._key, action.name, first["agreed"])
+            order = msgspec.structs.replace(order, agreed=agreed)
         try:
             came = await action.act(self._context, query, Asked("", who, own_look=True), order)
         except SeveralError:

@@ -33,7 +33,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What an action would do, in words, and the event that is predicted, if nothing else arrives before.
 
     `possible`: there is something to do. `under_way`: it is not known yet, and is being looked at. `until` bounds
-    what a filter means to what was there when it was looked at.
+    what a filter means to what was there when it was looked at. `agreed` is what is agreed to by a form that sends it
+    back: a text that only a console of this key can have made, so that any of them does what this one has planned.
     """
 
     words: tuple[str, ...]
@@ -41,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     event: EventSummary | None = None
     until: str | None = None
     under_way: bool = False
+    agreed: str | None = None
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -54,12 +56,17 @@ class Came(msgspec.Struct, frozen=True):
 class Order(msgspec.Struct, frozen=True):
     """What is said with an action: why, and by which command id, so that a form sent twice acts once.
 
-    `until` is that of the plan that was agreed to.
+    `until` and `agreed` are those of the plan that was agreed to.
     """
 
     reason: str
     command_id: str
     until: str | None = None
+    agreed: str | None = None
+
+    def job(self, kind: str) -> str:
+        """Name the job that it asks for: of a form sent twice the same."""
+        return f"{kind}-{self.command_id.removeprefix(_COMMAND)}"
 
 
 class Action(msgspec.Struct, frozen=True):

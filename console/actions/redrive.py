@@ -47,7 +47,7 @@ async def act(context: Context, choice: LetterChoice, asked: Asked, order: Order
     chosen = await chosen_until(pool, selection, until)
     if not chosen.letters:
         raise ImpossibleError("no open dead letter is like that any more")
-    job = await queue(pool, selection, until, len(chosen.letters), asked.who.name, order.reason)
+    job = await queue(pool, selection, until, len(chosen.letters), asked.who.name, order.reason, order.job("redrive"))
     return Came((f"{job} will redrive {len(chosen.letters)} dead letters, whatever becomes of this page",), whole=True)
 
 

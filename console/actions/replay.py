@@ -1,12 +1,15 @@
 """Replays, as `waybill replay`: the exact plan, then a job that the console's process works off; pausing, resuming."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import msgspec
 
 from console.actions.action import Action, Came, ImpossibleError, Order, Plan
 from console.page import Asked, Context, WrongQueryError
 from console.pages.anomalies import read_since
+from console.plans import KEPT
+from operators.replay.jobs import Asked as ReplayAsked
 from operators.replay.jobs import Job, Mode, find
 from operators.replay.range import Selection, contradiction
 from operators.replay.replays import Prospect, cancel, pause, resume, start
@@ -30,6 +33,14 @@ class ReplayChoice(msgspec.Struct, frozen=True):
     mode: Mode = Mode.REPROCESS
     to_topic: str | None = None
     rate: int | None = None
+
+
+class Agreed(msgspec.Struct, frozen=True):
+    """What was planned, and so is agreed to: for which range, what it came to, and when."""
+
+    choice: ReplayChoice
+    asked: ReplayAsked
+    planned_at: datetime
 
 
 class JobChoice(msgspec.Struct, frozen=True):
@@ -86,8 +97,9 @@ async def look(context: Context, choice: ReplayChoice, _asked: Asked) -> Plan:
     selection = selection_of(choice)
     await _require_target(context, choice)
     seen, progress = await context.plans.plan(choice, choice.mode, selection)
-    if seen.found is not None:
-        return Plan(seen.found.words, possible=bool(seen.found.asked.offsets))
+    if seen.found is not None and seen.at is not None:
+        agreed = msgspec.json.encode(Agreed(choice, seen.found.asked, seen.at)).decode()
+        return Plan(seen.found.words, possible=bool(seen.found.asked.offsets), agreed=agreed)
     if seen.trouble is not None:
         await context.plans.forget(choice)
         return Plan((f"it could not be planned: {seen.trouble}",), possible=False)
@@ -97,23 +109,29 @@ async def look(context: Context, choice: ReplayChoice, _asked: Asked) -> Plan:
 
 async def act(context: Context, choice: ReplayChoice, asked: Asked, order: Order) -> Came:
     """Ask for the very replay that was planned."""
-    seen, _ = await context.plans.plan(choice, choice.mode, selection_of(choice))
-    if seen.found is None:
-        raise ImpossibleError("its plan is not there any more: plan it again")
+    agreed = _read_agreed(order.agreed)
+    if agreed is None or agreed.choice != choice or datetime.now(UTC) - agreed.planned_at > KEPT:
+        raise ImpossibleError("its plan is not that of this form, or too old: plan it again")
     await _require_target(context, choice)
-    planned = seen.found
-    prospect = Prospect(planned.mode, planned.asked, 0, None)
     job = await start(
         context.database.pool,
-        prospect,
+        Prospect(choice.mode, agreed.asked, 0, None),
         asked.who.name,
         to_topic=choice.to_topic,
         rate=choice.rate,
         background=True,
         why=order.reason,
+        name=order.job("replay"),
     )
     await context.plans.forget(choice)
     return Came((f"{job} will do it, whatever becomes of this page",), whole=True)
+
+
+def _read_agreed(text: str | None) -> Agreed | None:
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Agreed)
+    except msgspec.DecodeError:
+        return None  # another version has planned it
 
 
 async def _require_target(context: Context, choice: ReplayChoice) -> None:

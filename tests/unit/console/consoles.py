@@ -16,6 +16,7 @@ from console.looks import Look
 from console.page import Context, Looks
 from console.plans import Plans
 from console.tail import Tail
+from console.users import NEVER, Users
 from operators.views.watching import Glimpse
 from runtime.admin import admin_routes, listen
 from runtime.errors import UnreachableError
@@ -71,14 +72,19 @@ def context_of(environ: Mapping[str, str], **asked: Callable[[], Awaitable[Any]]
 
 @asynccontextmanager
 async def console(
-    environ: Mapping[str, str] | None = None, context: Context | None = None, key: bytes = b"k" * 32
+    environ: Mapping[str, str] | None = None,
+    context: Context | None = None,
+    key: bytes = b"k" * 32,
+    users: Users | None = None,
 ) -> AsyncIterator[Ask]:
     """Serve a console; give what asks it: `ask(path, method=…, headers=…, data=…)`. Redirects are not followed."""
     made = context or context_of(environ or {})
     registry = new_registry()
     metrics = ConsoleMetrics(registry)
     metrics.begin(ROUTES, CODES)
-    app = Console(made, metrics, key).application(admin_routes(registry, lambda: {"postgres": False}))
+    # The file of users is a text here, which nobody changes.
+    users = Users(made.settings, lambda _path: NEVER) if users is None else users
+    app = Console(made, metrics, key, users).application(admin_routes(registry, lambda: {"postgres": False}))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

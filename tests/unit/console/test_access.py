@@ -104,7 +104,9 @@ def test_only_a_loopback_name_leads_to_a_console_that_asks_nobody(host: str, loc
     ],
 )
 def test_only_our_own_pages_change_something(headers: Mapping[str, str], own: bool) -> None:
-    assert is_own_origin(headers) is own
+    assert is_own_origin(headers, tls=False) is own
+    encrypted = headers.get("Origin", "").startswith("https:")
+    assert is_own_origin(headers, tls=True) is (own and encrypted)
 
 
 def test_personal_data_is_not_shown_because_another_site_says_so() -> None:

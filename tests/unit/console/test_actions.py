@@ -12,7 +12,7 @@ from console import actions
 from console.access import contradictions
 from console.actions import ACTIONS
 from console.actions.action import Action, Came, Order, Plan, read_order
-from console.app import FORM_COOKIE
+from console.identity import FORM_COOKIE
 from console.page import Asked, Context, WrongQueryError
 from console.rendering import render
 from operators.decisions.decide import EventSummary

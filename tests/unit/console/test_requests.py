@@ -2,19 +2,23 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 import pytest
 
 from console import app as module
-from console.app import FORM_COOKIE, SESSION_COOKIE
+from console.database import Database
+from console.identity import FORM_COOKIE, SESSION_COOKIE
 from console.page import Looks
 from console.pages import PAGES
 from console.passwords import WAITING, BusyError, Passwords
 from console.sessions import FAILURES
 from operators.doctor.finding import Finding, Level
+from operators.views.attention import LastWebhook
+from operators.views.drift import Drift
 from runtime.errors import UnreachableError
 from tests.unit.console.consoles import PASSWORD, USERS, Answer, Ask, console, context_of
 from tests.waiting import until
@@ -73,7 +77,9 @@ async def test_every_answer_has_its_headers() -> None:
 
 async def test_what_a_proxy_ends_is_never_left_unencrypted() -> None:
     async with console(FILE | {"WAYBILL_CONSOLE_TLS": "1"}) as ask:
-        answer = await log_in(ask, "ani")
+        encrypted = {"Origin": ask.origin.replace("http:", "https:")}  # type: ignore[attr-defined]
+        assert (await log_in(ask, "ani")).status == 403
+        answer = await log_in(ask, "ani", headers=encrypted)
         assert answer.cookies[SESSION_COOKIE]["secure"]
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
@@ -356,3 +362,41 @@ async def test_a_look_that_fails_keeps_what_it_found_before() -> None:
 
 def test_every_look_is_closed_by_its_name() -> None:
     assert set(Looks.__struct_fields__) == {"findings", "halted", "lag", "letters", "anomalies", "drift", "flow"}
+
+
+async def test_couriers_are_answered_at_once_while_their_drift_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON says that it is counted, a page asks again by itself; both have it when it is done."""
+    counted = asyncio.Event()
+
+    async def drifted() -> Drift:
+        await counted.wait()
+        return Drift("2026-11-26T12:00:00Z", "2026-11-27T12:00:00Z", ())
+
+    async def spoke(_connection: Any) -> list[LastWebhook]:
+        return [LastWebhook("dash", None, None)]
+
+    monkeypatch.setattr(Database, "pool", Anything())
+    monkeypatch.setattr("console.pages.couriers.last_webhooks", spoke)
+    async with console(context=context_of({}, drift=drifted)) as ask:
+        async with asyncio.timeout(2):
+            told, page = await ask("/couriers", headers=JSON), await ask("/couriers")
+        drift = msgspec.json.decode(told.text)["drift"]
+        assert (drift["found"], drift["under_way"], drift["trouble"]) == (None, True, None)
+        assert 'hx-get="/couriers"' in page.text
+        assert "Being counted" in page.text
+        counted.set()
+
+        async def is_told() -> bool:
+            found = msgspec.json.decode((await ask("/couriers", headers=JSON)).text)["drift"]
+            return found["found"] is not None
+
+        await until(is_told)
+        assert "hx-get" not in (await ask("/couriers")).text
+
+
+class Anything:
+    """A pool whose connections nobody asks."""
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[None]:
+        yield None
