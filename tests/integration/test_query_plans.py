@@ -274,8 +274,8 @@ from generate_series(1, {ROWS}) as i;
 insert into reconcile_asks (shipment_id, asked_at, next_ask_at, fruitless, failures)
 select 'dash:' || i, now(), now() + i * interval '1 minute', 0, 0 from generate_series(1, {ROWS}) as i;
 insert into ask_requests (request, shipment_id, operator, reason, requested_at, ended_at, outcome)
-select 'job-' || i, 'dash:' || i, 'ani', 'why', now(), case when i > 1000 then now() - i * interval '1 minute' end,
-    case when i > 1000 then 'news' end
+select 'job-' || i, 'dash:' || i, 'ani', 'why', now(), case when i > 100 then now() - i * interval '1 minute' end,
+    case when i > 100 then 'news' end
 from generate_series(1, {ROWS}) as i;
 insert into operator_log (operator, command, detail, logged_at)
 select 'ani', 'shipment set-status', json_build_object('shipment_id', 'dash:' || i), now() - i * interval '1 minute'
