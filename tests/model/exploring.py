@@ -48,41 +48,44 @@ def explore(model: Model[State], first: State) -> Report:
 
 
 def _explore(model: Model[State], first: State) -> Report:
-    came: dict[State, tuple[State, str] | None] = {first: None}
-    before: dict[State, list[State]] = {}
-    queue, steps, depth = deque([(first, 0)]), 0, 0
-    while queue:
-        state, depth = queue.popleft()
-        model.check(state, lambda state=state: _way(came, state))  # type: ignore[misc]
+    """Each state is known by its number, in the order found: to hash a state takes most of the time."""
+    numbers, states = {first: 0}, [first]
+    came: list[tuple[int, str] | None] = [None]
+    before: list[list[int]] = [[]]
+    depths, steps = [0], 0
+    for at, state in enumerate(states):  # which grows meanwhile
+        model.check(state, lambda at=at: _way(came, at))  # type: ignore[misc]
         for name, after in model.steps(state):
             steps += 1
+            to = numbers.setdefault(after, len(states))
+            if to == len(states):
+                states.append(after)
+                came.append((at, name))
+                before.append([])
+                depths.append(depths[at] + 1)
             if "!" not in name:
-                before.setdefault(after, []).append(state)
-            if after not in came:
-                came[after] = state, name
-                queue.append((after, depth + 1))
-    _check_progress(model, came, before)
-    return Report(len(came), steps, depth)
+                before[to].append(at)
+    _check_progress(model, states, came, before)
+    return Report(len(states), steps, depths[-1])
 
 
 def _check_progress(
-    model: Model[State], came: dict[State, tuple[State, str] | None], before: dict[State, list[State]]
+    model: Model[State], states: list[State], came: list[tuple[int, str] | None], before: list[list[int]]
 ) -> None:
-    able = {state for state in came if model.is_done(state)}
-    queue = deque(able)
+    able = [model.is_done(state) for state in states]
+    queue = deque(at for at, is_able in enumerate(able) if is_able)
     while queue:
-        for state in before.get(queue.popleft(), ()):
-            if state not in able:
-                able.add(state)
-                queue.append(state)
-    for state in came:
-        if state not in able:
-            raise ViolationError(f"no way to the end: {_way(came, state)}")
+        for at in before[queue.popleft()]:
+            if not able[at]:
+                able[at] = True
+                queue.append(at)
+    if not all(able):
+        raise ViolationError(f"no way to the end: {_way(came, able.index(False))}")
 
 
-def _way(came: dict[State, tuple[State, str] | None], state: State) -> str:
+def _way(came: list[tuple[int, str] | None], at: int) -> str:
     names: list[str] = []
-    while (step := came[state]) is not None:
-        state, name = step
+    while (step := came[at]) is not None:
+        at, name = step
         names.append(name)
     return " → ".join(reversed(names))
