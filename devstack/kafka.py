@@ -28,9 +28,7 @@ START_ATTEMPTS: Final = 3
 
 TOOLS: Final = {
     "kafka-acls": "org.apache.kafka.tools.AclCommand",
-    "kafka-configs": "kafka.admin.ConfigCommand",
     "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-    "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
     "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
     "kafka-log-dirs": "org.apache.kafka.tools.LogDirsCommand",
     "kafka-topics": "org.apache.kafka.tools.TopicCommand",
@@ -68,11 +66,11 @@ BROKER_SETTINGS: Final = {
 }
 """What the embedded broker and the one in Docker share."""
 
-JVM_OPTIONS: Final = ("-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
-
 SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """For a process that ends before the optimizing compiler and the parallel collector have paid for themselves: a broker
-of a test run starts, and works, on half the processor time."""
+of a laptop or a test run starts, and works, on half the processor time."""
+
+JVM_OPTIONS: Final = ("-Xmx512m", "-XX:+ExitOnOutOfMemoryError", *SHORT_LIVED)
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -199,8 +197,8 @@ class EmbeddedKafka:
         return said.decode(errors="replace")
 
     async def _run(self) -> None:
-        options = (*JVM_OPTIONS, *SHORT_LIVED) if self._home.is_fresh else JVM_OPTIONS
-        self._process = Process.start(self._command(*options, *self._classpath(), "kafka.Kafka", str(self._settings)))
+        program = (*self._classpath(), "kafka.Kafka", str(self._settings))
+        self._process = Process.start(self._command(*JVM_OPTIONS, *program))
         try:
             self._home.remember(self._process.pid)
             await self._process.ready(READY, START_SECONDS)

@@ -1,7 +1,6 @@
 """What the tests of disagreeing cursors share: systems of their own, the commands, Kafka's tools, backups."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
@@ -13,12 +12,14 @@ import asyncpg
 import msgspec
 import pytest_asyncio
 from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from devstack import Kafka, Stack
 from devstack.ports import free_ports
-from runtime.kafka import new_reader, start, stop
+from runtime.kafka import admin_client, new_reader, start, stop
 from schemas.topics import Topic
 from tests.conftest import Databases
+from tests.forking import Started
 from tests.integration.commands import run_here
 from tests.integration.system import System, open_system
 from tests.waiting import until
@@ -50,11 +51,8 @@ class Lab:
 
     async def delete_records(self, partition: int, before: int) -> None:
         """Let retention take the records before an offset."""
-        order = {"version": 1, "partitions": [{"topic": self.raw, "partition": partition, "offset": before}]}
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(msgspec.json.encode(order))
-            file.flush()
-            await self.tool("kafka-delete-records", "--offset-json-file", file.name)
+        async with admin_client(self.system.settings) as admin:
+            await admin.delete_records({TopicPartition(self.raw, partition): RecordsToDelete(before_offset=before)})
 
     async def is_applied(self, partition: int) -> bool:
         """Whether every record of a partition is applied."""
@@ -89,7 +87,7 @@ class Lab:
         await until(moved)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def running(self) -> AsyncIterator[Started]:
         """Run a processor; stop it in order afterwards."""
         async with self.system.processor() as process:
             yield process

@@ -1,4 +1,4 @@
-"""Where PostgreSQL and Kafka disagree about how far a partition is: each row, made with Kafka's own tools."""
+"""Where PostgreSQL and Kafka disagree about how far a partition is: each row, made as Kafka's own tools make it."""
 
 import asyncio
 import signal
@@ -119,9 +119,7 @@ async def more_partitions(lab: Lab) -> None:
     await lab.system.append(lives(5))
     async with lab.system.processor(Step.STORED) as dying:
         await asyncio.wait_for(dying.wait(), 60)
-    for topic in Topic:
-        name = lab.system.settings.topic(topic)
-        await lab.tool("kafka-topics", "--alter", "--topic", name, "--partitions", str(PARTITIONS + 1))
+    await _grow(lab, *map(lab.system.settings.topic, Topic))
     async with lab.running():
         await lab.halted()
         await lab.recover("stream", "stream")
@@ -196,7 +194,8 @@ async def _knows_both(lab: Lab, shipments: int) -> None:
 
 
 async def _make_anew(lab: Lab) -> None:
-    await lab.tool("kafka-topics", "--delete", "--topic", lab.raw)
+    async with admin_client(lab.system.settings) as admin:
+        await admin.delete_topics([lab.raw])
 
     async def made() -> bool:
         return (await lab.waybill("topics", "apply"))[0] == 0

@@ -20,6 +20,7 @@ from devstack import Kafka
 from ingest.publisher import KafkaPublisher, connected_publisher
 from runtime import kafka as clients
 from runtime import topics
+from runtime.kafka_admin import set_configs
 from runtime.settings import Settings
 from schemas.topics import Topic
 from tests.unit.ingest.door_suite import DELIVERY, PARTITIONS, DoorSuite
@@ -119,13 +120,10 @@ class TestDoorOnKafka(DoorSuite):
 
 
 async def test_a_record_the_broker_refuses_harms_no_other(
-    settings: Settings, publisher: KafkaPublisher, door: RunningDoor, store: TopicStore, kafka: Kafka
+    settings: Settings, publisher: KafkaPublisher, door: RunningDoor, store: TopicStore
 ) -> None:
-    await kafka.tool(
-        "kafka-configs",
-        *("--entity-type", "topics", "--entity-name", settings.topic(Topic.RAW)),
-        *("--alter", "--add-config", "max.message.bytes=5000"),
-    )
+    async with clients.admin_client(settings) as admin:
+        await set_configs(admin, {settings.topic(Topic.RAW): {"max.message.bytes": "5000"}})
     for _ in range(2):
         refused = await door.post("/webhooks/dash", DELIVERY + b" " * 10_000, DASH)
         refused.assert_problem(503)

@@ -16,6 +16,8 @@ import pytest
 from devstack import Kafka
 from ingest.spool_db import FILE
 from runtime import topics
+from runtime.kafka import admin_client
+from runtime.kafka_admin import set_configs
 from runtime.settings import Settings
 from schemas.topics import Topic
 from tests.integration.test_ingest import Process, TopicStore, outage, waybill_ingest
@@ -144,13 +146,10 @@ async def test_a_second_ingest_needs_a_directory_of_its_own(
 
 
 async def test_what_the_broker_refuses_is_set_aside(
-    environ: dict[str, str], settings: Settings, store: TopicStore, kafka: Kafka, directory: Path
+    environ: dict[str, str], settings: Settings, store: TopicStore, directory: Path
 ) -> None:
-    await kafka.tool(
-        "kafka-configs",
-        *("--entity-type", "topics", "--entity-name", settings.topic(Topic.RAW)),
-        *("--alter", "--add-config", "max.message.bytes=5000"),
-    )
+    async with admin_client(settings) as admin:
+        await set_configs(admin, {settings.topic(Topic.RAW): {"max.message.bytes": "5000"}})
     async with waybill_ingest(environ) as ingest:
         await until(partial(ingest.takes, "kafka"))
         assert (await ingest.post(delivery("A", 0, padding=10_000)))[0] == 200
