@@ -14,6 +14,7 @@ import msgspec
 
 from devstack import tools
 from runtime import migrations
+from tests.forking import Started
 from tests.integration.system import System
 
 PEERS: Final = Path(__file__).with_name("peers")
@@ -48,7 +49,7 @@ class Running(msgspec.Struct, frozen=True):
     """An engine at work: its consumer group, its processes, and what they said."""
 
     group: str
-    processes: Sequence[asyncio.subprocess.Process]
+    processes: Sequence[Started]
     log: Callable[[], str] = str
 
     @property

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 import psutil
 
 from processor.protocol.crash_points import Step
-from tests.children import environ_with
+from tests import forking
 from tests.waiting import DEADLINE, until
 
 LOG_SHOWN: Final = 6_000
@@ -25,22 +24,20 @@ class Service:
     def __init__(self, command: str, environ: Mapping[str, str], log: Path) -> None:
         self.frozen = False
         self.starts = 0
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: forking.Started | None = None
         self._command = command
-        self._environ = environ_with(environ)
+        self._environ = environ
         self._log = log
 
     async def start(self, *, freeze_at: Step | None = None, nth: int = 1) -> None:
         """Start it. A processor may be told to freeze itself at a step."""
-        arguments = (
-            ["-c", f"import sys; from cli.main import main; sys.exit(main([{self._command!r}]))"]
+        command = (
+            ["cli.main", self._command]
             if freeze_at is None
-            else ["-m", "tests.integration.dying_processor", freeze_at, str(nth), signal.SIGSTOP.name]
+            else ["tests.integration.dying_processor", freeze_at, str(nth), signal.SIGSTOP.name]
         )
         with self._log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, *arguments, env=self._environ, stderr=log, stdout=log
-            )
+            self.process = await forking.start(*command, environ=self._environ, stderr=log, stdout=log)
         self.starts += 1
 
     @property

@@ -15,6 +15,7 @@ from runtime.postgres import open_pool
 from schemas.observation import Decision
 from schemas.partitioning import partition_of
 from schemas.topics import Topic
+from tests import forking
 from tests.children import environ_with
 from tests.integration.commands import run_here
 from tests.integration.system import PARTITIONS, Raw, System
@@ -57,9 +58,7 @@ async def running(system: System) -> AsyncIterator[None]:
 
 async def process_broken(system: System, word: str) -> None:
     """Process everything with a decoder that cannot read a word of Dash."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.broken_processor", word, env=environ_with(system.environ)
-    )
+    process = await forking.start("tests.integration.broken_processor", word, environ=system.environ)
     try:
         await until(system.caught_up)
     finally:

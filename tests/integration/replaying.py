@@ -10,14 +10,15 @@ from datetime import timedelta
 from typing import Final
 
 from schemas.topics import Topic
+from tests import forking
 from tests.children import environ_with
 from tests.integration.commands import Said, run_here
 from tests.integration.older_waybill import UNREADABLE_THEN
 from tests.integration.system import START, Raw, System, dash, lives, raw_records
 from tests.waiting import DEADLINE, until
 
-WAYBILL: Final = ("-c", "import sys; from cli.main import main; sys.exit(main(sys.argv[1:]))")
-OLDER: Final = ("-m", "tests.integration.older_waybill")
+WAYBILL: Final = "cli.main"
+OLDER: Final = "tests.integration.older_waybill"
 
 
 def mixed(count: int) -> list[Raw]:
@@ -47,13 +48,11 @@ async def command(system: System, *arguments: str, within: float = DEADLINE) -> 
 
 
 @asynccontextmanager
-async def running(
-    system: System, *arguments: str, program: Sequence[str] = WAYBILL
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(system: System, *arguments: str, program: str = WAYBILL) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a command. It is gone afterwards."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *program, *arguments),
+        *(sys.executable, "-m", program, *arguments),
         env=environ_with(system.environ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,
@@ -68,12 +67,10 @@ async def running(
 
 
 @asynccontextmanager
-async def processing(system: System, program: Sequence[str] = WAYBILL) -> AsyncIterator[None]:
+async def processing(system: System, program: str = WAYBILL) -> AsyncIterator[None]:
     """Have a processor run."""
     with tempfile.TemporaryFile("w+") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *program, "processor"), env=environ_with(system.environ), stderr=log
-        )
+        process = await forking.start(program, "processor", environ=system.environ, stderr=log)
         try:
             yield
             process.terminate()
@@ -88,7 +85,7 @@ async def processing(system: System, program: Sequence[str] = WAYBILL) -> AsyncI
                 await process.wait()
 
 
-async def processed(system: System, records: Sequence[Raw], program: Sequence[str] = WAYBILL) -> None:
+async def processed(system: System, records: Sequence[Raw], program: str = WAYBILL) -> None:
     """Append records and have them applied and published."""
     await system.append(records)
     async with processing(system, program):

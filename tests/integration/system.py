@@ -27,7 +27,7 @@ from schemas.partitioning import partition_of
 from schemas.records import Provenance, RawRecord
 from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
-from tests.children import environ_with
+from tests import forking
 from tests.waiting import DEADLINE, until
 
 LOG_SHOWN: Final = 10_000
@@ -189,17 +189,13 @@ class System:
     @asynccontextmanager
     async def processor(
         self, step: Step | None = None, nth: int = 1, number: signal.Signals = signal.SIGKILL
-    ) -> AsyncIterator[asyncio.subprocess.Process]:
+    ) -> AsyncIterator[forking.Started]:
         """Run a processor; one with a step sends itself a signal there. It is gone afterwards."""
         command = (
-            ["-m", "tests.integration.dying_processor", step, str(nth), number.name]
-            if step
-            else ["-c", "import sys; from cli.main import main; sys.exit(main(['processor']))"]
+            ["tests.integration.dying_processor", step, str(nth), number.name] if step else ["cli.main", "processor"]
         )
         with tempfile.TemporaryFile("w+") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, env=environ_with(self.environ), stderr=log
-            )
+            process = await forking.start(*command, environ=self.environ, stderr=log)
             try:
                 yield process
             except BaseException:

@@ -14,6 +14,7 @@ from processor.protocol.crash_points import Step
 from runtime import kafka
 from schemas.topics import Topic
 from tests.conftest import Databases
+from tests.forking import Started
 from tests.integration.system import START, System, assert_exactly_once, dash, lives, open_system, raw_records
 from tests.waiting import until
 
@@ -182,10 +183,10 @@ async def _has_members(system: System, count: int) -> bool:
     return len(described[0].groups[0][5]) == count
 
 
-async def _ended(process: asyncio.subprocess.Process) -> bool:
+async def _ended(process: Started) -> bool:
     return process.returncode is not None
 
 
-async def _stopped(process: asyncio.subprocess.Process) -> bool:
+async def _stopped(process: Started) -> bool:
     with open(f"/proc/{process.pid}/stat") as stat:  # noqa: PTH123, ASYNC230 - procfs
         return stat.read().rsplit(")", 1)[1].split()[0] == "T"

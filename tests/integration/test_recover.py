@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from processor.protocol.crash_points import Step
 from runtime import migrations
 from schemas.topics import Topic
-from tests.children import environ_with
+from tests import forking
 from tests.integration.recovering import Lab, OpenLab, one_more, side_by_side  # noqa: F401 - a fixture
 from tests.integration.system import START, Raw, assert_exactly_once, dash, lives, raw_records
 from tests.waiting import until
@@ -114,11 +113,7 @@ async def test_a_restored_database(one_more: OpenLab) -> None:  # noqa: F811
 def killed_at(step: Step) -> Callable[[Lab], Awaitable[None]]:
     async def killed(lab: Lab) -> None:
         await _live_and_restore(lab)
-        dying = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "tests.integration.dying_recover", step),
-            env=environ_with(lab.system.environ),
-        )
+        dying = await forking.start("tests.integration.dying_recover", step, environ=lab.system.environ)
         assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL
         await _recover_while_running(lab)
         await lab.system.append(lives(3, "LAST"))

@@ -1,0 +1,33 @@
+"""Processes that are forked for tests are like any others."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests import forking
+from tests.waiting import until
+
+PROGRAM = "tests.unit.forked_program"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 7), (signal.SIGKILL, -9)])
+async def test_it_takes_signals_and_tells_how_it_ended(tmp_path: Path, number: int, code: int) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        standing = await forking.start(PROGRAM, "stand", environ={"WAYBILL_WORD": "hush"}, stdout=file)
+    await until(lambda: "stand hush" in log.read_text())
+    assert standing.returncode is None
+    standing.send_signal(number)
+    assert await standing.wait() == code
+    with pytest.raises(ProcessLookupError):
+        standing.kill()
+
+
+async def test_an_error_ends_it_as_it_ends_any_program(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        failing = await forking.start(PROGRAM, "fail", environ={"WAYBILL_WORD": "a"}, stdout=file, stderr=file)
+    assert await failing.wait() == 1
+    assert log.read_text().startswith("fail a\n")
+    assert log.read_text().endswith("ValueError: for no reason\n")
