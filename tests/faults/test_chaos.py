@@ -22,7 +22,7 @@ from tests.faults.services import Service
 from tests.integration.system import SESSION_TIMEOUT, System, open_system
 from tests.waiting import until
 
-SHORT: Final = 0.17
+SHORT: Final = 0.1
 
 FROZEN_SECONDS: Final = values.duration(SESSION_TIMEOUT).total_seconds() + 2
 CUTTING_SECONDS: Final = 8.0
