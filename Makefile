@@ -84,6 +84,7 @@ lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile $(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
 	$(BIN)/uv pip compile $(COMPILE) bench/peers/requirements.in --output-file bench/peers/requirements.txt
+	$(BIN)/uv pip compile $(COMPILE) --constraint requirements-dev.txt examples/python/requirements.in --output-file examples/python/requirements.txt
 
 # A package that the service does not know would count as clean without `--strict`.
 audit: $(INSTALLED)
@@ -94,7 +95,8 @@ audit: $(INSTALLED)
 COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:
-	rm -rf .venv .waybill bench/peers/.venv bench/peers/kafka_streams/target .mypy_cache .ruff_cache .pytest_cache .hypothesis $(LOCK)
+	rm -rf .venv .waybill bench/peers/.venv bench/peers/kafka_streams/target .mypy_cache .ruff_cache .pytest_cache .hypothesis $(LOCK) \
+	examples/python/.venv examples/java/libs examples/typescript/node_modules examples/typescript/build
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # ---- the virtual environment -------------------------------------------------------------------------------------

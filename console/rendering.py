@@ -34,6 +34,9 @@ MAX_JSON: Final = 10_000
 _TABLE: Final = '<div class="table" tabindex="0" role="group" aria-label="Table, may be scrolled">'
 """Stands around a table, so that it and not the page is scrolled where it is too wide."""
 
+_PRE: Final = '<pre tabindex="0" role="group" aria-label="Code, may be scrolled">'
+"""The same of code."""
+
 _LINK: Final = re.compile(r'<a href="(?!https?://|#)[^"]*">(.*?)</a>', re.DOTALL)
 """Links to other files: in the console they lead nowhere."""
 
@@ -111,7 +114,7 @@ def inside(path: str, name: str) -> Markup:
 def markdown(text: str) -> Markup:
     """Return our own Markdown as HTML, without the links that lead out of the console."""
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    html = html.replace("<table>", f"{_TABLE}<table>").replace("</table>", "</table></div>")
+    html = html.replace("<table>", f"{_TABLE}<table>").replace("</table>", "</table></div>").replace("<pre>", _PRE)
     return Markup(_LINK.sub(r"\1", html))  # noqa: S704 - our own page, and its HTML is escaped
 
 

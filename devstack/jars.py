@@ -1,4 +1,4 @@
-"""Kafka's jars: fetched once per user by Maven, shared by every checkout."""
+"""Kafka's jars, and those of other lists: fetched once per user by Maven, shared by every checkout."""
 
 import hashlib
 import os
@@ -16,40 +16,47 @@ from devstack.process import Command, Process, Stop
 SOURCES: Final = Path(__file__).with_name("kafka_home")
 """What we give to Kafka: the list of jars and the logging configuration."""
 
+KAFKA: Final = SOURCES / "pom.xml"
+"""The list of the jars that a broker needs."""
+
 FETCH_SECONDS: Final = 900.0
 """54 MB over a slow line."""
 
 
-def cached_jars() -> Path:
+def cached_jars(pom: Path = KAFKA) -> Path:
     """Name the directory of the jars, there or not. Its key is the list of jars: a change fetches anew."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "waybill" / f"kafka-{hashlib.sha256(_pom().read_bytes()).hexdigest()[:12]}"
+    return cache() / f"kafka-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
 
 
-async def jars(say: Callable[[str], None]) -> Path:
-    """Return the directory of the jars, fetching them on the first start.
+def cache() -> Path:
+    """Name the directory of what is fetched once per user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waybill"
+
+
+async def jars(say: Callable[[str], None], pom: Path = KAFKA) -> Path:
+    """Return the directory of the jars that a Maven project lists, fetching them on the first start.
 
     Raises MissingToolError without Maven and StartError when the jars cannot be fetched.
     """
-    cached = cached_jars()
+    cached = cached_jars(pom)
     if not cached.exists():
-        await _fetch(cached, say)
+        await _fetch(pom, cached, say)
     return cached
 
 
-async def _fetch(cached: Path, say: Callable[[str], None]) -> None:
+async def _fetch(pom: Path, cached: Path, say: Callable[[str], None]) -> None:
     maven = tools.maven()
     if maven is None:
         raise MissingToolError("Kafka's jars are fetched by Maven once: install Maven (`mvn`)")
     work = _work_directory(cached)
     try:
-        await _copy_dependencies(maven, work, say)
+        await _copy_dependencies(maven, pom, work, say)
         _publish(work / "libs", cached)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-async def _copy_dependencies(maven: Path, work: Path, say: Callable[[str], None]) -> None:
+async def _copy_dependencies(maven: Path, pom: Path, work: Path, say: Callable[[str], None]) -> None:
     def watch(log: str) -> None:
         say(f"Kafka: fetching its jars with Maven ({log.count('Downloaded from')} files downloaded)")
 
@@ -58,7 +65,7 @@ async def _copy_dependencies(maven: Path, work: Path, say: Callable[[str], None]
             arguments=[
                 str(maven),
                 "--batch-mode",
-                f"--file={_pom()}",
+                f"--file={pom}",
                 "dependency:copy-dependencies",
                 f"-DoutputDirectory={work / 'libs'}",
                 "-DincludeScope=runtime",
@@ -84,7 +91,3 @@ def _publish(fetched: Path, cached: Path) -> None:
     except OSError:
         if not cached.exists():
             raise
-
-
-def _pom() -> Path:
-    return SOURCES / "pom.xml"
