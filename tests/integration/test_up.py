@@ -19,8 +19,6 @@ import pytest
 import cli
 from cli.demo.surroundings import PORTS
 from devstack.ports import free_ports
-from runtime import topics
-from runtime.settings import load_settings
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -174,7 +172,8 @@ async def test_a_taken_port_of_the_users_choice_is_named(environ: dict[str, str]
 
 
 async def test_topics_of_another_partition_count_are_named(environ: dict[str, str], tmp_path: Path) -> None:
-    await topics.apply(load_settings(environ | {"WAYBILL_TOPIC_PARTITIONS": "2"}))
+    async with up(environ | {"WAYBILL_TOPIC_PARTITIONS": "2"}, tmp_path, "--no-samples", "--once") as run:
+        assert await run.ended(START_SECONDS) == 0, run.text
     async with up(environ, tmp_path, "--no-samples", "--once") as run:
         assert await run.ended(START_SECONDS) == 1
     assert "set WAYBILL_TOPIC_PARTITIONS=2" in run.text
