@@ -1,5 +1,6 @@
 """What a door's spool holds, and another try for what a broker refused. Works beside the door, running or not."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +22,9 @@ _WAITING: Final = """
     select count(*), coalesce(sum(length(key) + length(value) + length(headers)), 0), min(timestamp_ms) from spooled
 """
 _REFUSED: Final = "select seq, key, headers, timestamp_ms, reason, length(value) from refused order by seq"
+
+LOOK_SECONDS: Final = 0.5
+"""How often is looked whether the door has drained its spool: looking counts its rows."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -98,8 +102,24 @@ def look(directory: Path) -> Spool:
     with _visiting(directory, read_only=True) as db:
         if db is None:
             return Spool(Waiting(0, 0, None), ())
-        count, size, oldest = db.execute(_WAITING).fetchone()
-        return Spool(Waiting(count, size, None if oldest is None else _moment(oldest)), tuple(_refused(db)))
+        return Spool(_waiting(db), tuple(_refused(db)))
+
+
+async def until_drained(directory: Path, seconds: float) -> Waiting:
+    """Wait until nothing waits for Kafka, at most so long, and return what waits then. The door does the work.
+
+    Raises:
+        SetupError: as `look` does.
+
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        with _visiting(directory, read_only=True) as db:
+            waiting = Waiting(0, 0, None) if db is None else _waiting(db)
+        left = deadline - asyncio.get_running_loop().time()
+        if not waiting.records or left <= 0:
+            return waiting
+        await asyncio.sleep(min(LOOK_SECONDS, left))
 
 
 def drop(directory: Path, seqs: Iterable[int]) -> int:
@@ -157,6 +177,11 @@ def _visiting(directory: Path, *, read_only: bool = False) -> Iterator[sqlite3.C
             yield db
         except (sqlite3.Error, SpoolError) as error:
             raise OperatorError(f"the spool in {directory}: {error}") from error
+
+
+def _waiting(db: sqlite3.Connection) -> Waiting:
+    count, size, oldest = db.execute(_WAITING).fetchone()
+    return Waiting(count, size, None if oldest is None else _moment(oldest))
 
 
 def _refused(db: sqlite3.Connection) -> Iterator[RefusedRecord]:

@@ -11,7 +11,7 @@ from cli.terminal.consent import offer_change, unconfirmed
 from cli.terminal.output import complain, say, say_json
 from cli.terminal.tables import say_table
 from operators.shared.errors import OperatorError
-from operators.spool import RefusedRecord, Spool, SpoolSelection, drop, look, retry, select
+from operators.spool import RefusedRecord, Spool, SpoolSelection, drop, look, retry, select, until_drained
 from runtime.settings import Settings
 from schemas.couriers import COURIERS
 from schemas.times import format_time
@@ -25,6 +25,12 @@ def offer(parser: argparse.ArgumentParser) -> None:
     _offer_selection(listed)
     offer_json(listed)
     listed.set_defaults(command=partial(operate, _list))
+
+    wait = verbs.add_parser("wait", help="wait until a running door has given Kafka all that waits")
+    wait.add_argument(
+        "--seconds", type=positive, default=60, metavar="N", help="at most so long, then exit 1; default 60"
+    )
+    wait.set_defaults(command=partial(operate, _wait))
 
     retry = verbs.add_parser("retry", help="append refused records to the raw topic once more")
     _offer_selection(retry)
@@ -62,6 +68,14 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
+async def _wait(settings: Settings, arguments: argparse.Namespace) -> int:
+    waiting = await until_drained(_directory(settings), arguments.seconds)
+    if waiting.records:
+        complain(f"{waiting.records} wait for Kafka still ({waiting.bytes} bytes)")
+        return FAILED
+    return DONE
+
+
 async def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
     directory, _, chosen = _chosen(settings, arguments)
     if (code := _unconfirmed(chosen, arguments, "retried")) is not None:
@@ -90,12 +104,16 @@ async def _drop(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _chosen(settings: Settings, arguments: argparse.Namespace) -> tuple[Path, Spool, tuple[RefusedRecord, ...]]:
-    if settings.ingest_spool_dir is None:
-        raise OperatorError("there is no spool: WAYBILL_INGEST_SPOOL_DIR is empty")
-    directory = Path(settings.ingest_spool_dir).resolve()
+    directory = _directory(settings)
     spool = look(directory)
     selection = SpoolSelection(tuple(arguments.seqs), tuple(arguments.courier), arguments.since, arguments.limit)
     return directory, spool, select(spool.refused, selection)
+
+
+def _directory(settings: Settings) -> Path:
+    if settings.ingest_spool_dir is None:
+        raise OperatorError("there is no spool: WAYBILL_INGEST_SPOOL_DIR is empty")
+    return Path(settings.ingest_spool_dir).resolve()
 
 
 def _unconfirmed(chosen: tuple[RefusedRecord, ...], arguments: argparse.Namespace, deed: str) -> int | None:

@@ -79,6 +79,7 @@ NOT_RUN: Final = {
     "console user": "has no texts but ours",
     "ingest": "",
     "processor": "",
+    "spool wait": "has no texts but ours",
     "up": "",
 }
 """Services, which print nothing, and why else a command is left out."""

@@ -1,5 +1,6 @@
 """What an operator sees of a door's spool, and drops: beside a door that holds it, or none; of any version."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from ingest.spool_file import SpoolFile
 from operators.doctor.finding import Level
 from operators.doctor.machine import look_at_spool
 from operators.shared.errors import OperatorError
-from operators.spool import RefusedRecord, SpoolSelection, look, select
+from operators.spool import RefusedRecord, SpoolSelection, look, select, until_drained
 from runtime.errors import SetupError
 from runtime.settings import load_settings
 from schemas.records import NewRecord
@@ -133,3 +134,21 @@ def test_selection() -> None:
     assert select(all_, SpoolSelection(since=datetime(2026, 11, 28, tzinfo=UTC))) == ()
     with pytest.raises(OperatorError, match="4"):
         select(all_, SpoolSelection(seqs=(4,)))
+
+
+async def test_a_drained_spool_is_waited_for(door: SpoolFile, directory: Path) -> None:
+    waiting = asyncio.create_task(until_drained(directory, 30))
+    await asyncio.sleep(0)
+    assert not waiting.done(), "one waits"
+    door.discard(0, door.first(0, 1, 10**9))
+    assert (await waiting).records == 0
+
+
+def test_a_wait_for_a_spool_has_an_end(door: SpoolFile, run: Run) -> None:
+    assert run("wait", "--seconds", "1")[0] == 1
+    door.discard(0, door.first(0, 1, 10**9))
+    assert run("wait") == (0, "")
+
+
+def test_without_a_spool_nothing_is_waited_for(run: Run) -> None:
+    assert run("wait")[0] == 0
