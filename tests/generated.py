@@ -1,4 +1,4 @@
-"""Every file that is made from the code: schemas, examples, OpenAPI, AsyncAPI, drawings, pages, dashboards.
+"""Every file that is made from the code: schemas, examples, OpenAPI, AsyncAPI, drawings, pages, dashboards, the chart.
 
 `python -m tests.generated` writes them, run by `make schemas`; `tests/unit/test_generated.py` fails when a file and the
 code differ.
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from console import openapi as console_openapi
-from deploy import asyncapi_page, dashboards, metrics_page
+from deploy import asyncapi_page, chart, dashboards, metrics_page
 from ingest import openapi
 from runtime import asyncapi
 from schemas import export
@@ -36,6 +36,7 @@ def generated() -> dict[str, bytes]:
         COURIER_PAGE: courier_page(),
         metrics_page.FILE: metrics_page.page(),
         **dashboards.documents(),
+        **chart.documents(),
     }
     return {**{path: text.encode() for path, text in texts.items()}, **examples.missing()}
 
