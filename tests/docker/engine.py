@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
 
 from console.app import FORM_COOKIE, SESSION_COOKIE
 from devstack import tools
@@ -124,14 +125,8 @@ async def until_accepted(url: str, secret: str, delivery: str, status: str = "PR
 
 async def event_of(bootstrap_servers: str, shipment: str) -> dict[str, Any]:
     """Wait for a shipment's first event, as a subscriber reads it."""
-    reader = AIOKafkaConsumer(
-        "shipment.events",
-        bootstrap_servers=bootstrap_servers,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
     async with asyncio.timeout(DEADLINE):
-        await reader.start()
+        reader = await started_reader(bootstrap_servers)
         try:
             while True:
                 record = await reader.getone()
@@ -141,6 +136,24 @@ async def event_of(bootstrap_servers: str, shipment: str) -> dict[str, Any]:
                     return event
         finally:
             await reader.stop()
+
+
+async def started_reader(bootstrap_servers: str) -> AIOKafkaConsumer:
+    """Return a subscriber that reads from the beginning, as soon as there is a broker."""
+    while True:
+        reader = AIOKafkaConsumer(
+            "shipment.events",
+            bootstrap_servers=bootstrap_servers,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
+        try:
+            await reader.start()
+        except KafkaConnectionError:
+            await reader.stop()
+            await asyncio.sleep(0.5)
+        else:
+            return reader
 
 
 async def page(url: str, path: str, name: str, password: str) -> str:
