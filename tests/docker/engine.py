@@ -16,7 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 
-from console.app import FORM_COOKIE, SESSION_COOKIE
+from console.identity import FORM_COOKIE, SESSION_COOKIE
 from devstack import tools
 from devstack.containers import KAFKA_IMAGE, POSTGRES_IMAGE
 from tests.conftest import lacking
