@@ -1,7 +1,7 @@
 # What a person types. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-docker chaos bench schemas tables screenshots lock audit clean
+.PHONY: help run check test test-docker chaos bench docs schemas tables screenshots lock audit clean
 
 # Some machines keep Python from writing down what it has compiled: then each of the many processes that tests start
 # would compile all of Waybill anew.
@@ -24,6 +24,7 @@ help:
 	@echo '                  then each law on 200 lives that nobody has tried before'
 	@echo 'make bench        events a second beside other engines, delays, the door, compression, scale, replays, growth: most of an hour'
 	@echo 'make bench WRITE=1   the same, and write docs/performance.md'
+	@echo 'make docs         build the documentation site into build/docs'
 	@echo 'make schemas      write the exported JSON Schemas, examples and drawings anew'
 	@echo 'make tables       write migrations/schema.sql anew, from a database that the migrations have made'
 	@echo 'make screenshots  take the pictures of the console that the docs show, by Chromium'
@@ -71,6 +72,10 @@ bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m bench.storage
 	$(BIN)/python -m bench.growth $(if $(WRITE),--write)
 
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --nitpicky --keep-going -c docs/site . build/docs
+	@echo "The site: file://$(CURDIR)/build/docs/index.html"
+
 schemas: $(INSTALLED)
 	$(BIN)/python -m tests.generated
 
@@ -82,7 +87,7 @@ screenshots: $(INSTALLED)
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt
-	$(BIN)/uv pip compile $(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	$(BIN)/uv pip compile $(COMPILE) --extra dev --extra docs --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
 	$(BIN)/uv pip compile $(COMPILE) bench/peers/requirements.in --output-file bench/peers/requirements.txt
 	$(BIN)/uv pip compile $(COMPILE) --constraint requirements-dev.txt examples/python/requirements.in --output-file examples/python/requirements.txt
 
@@ -95,7 +100,7 @@ audit: $(INSTALLED)
 COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:
-	rm -rf .venv .waybill bench/peers/.venv bench/peers/kafka_streams/target .mypy_cache .ruff_cache .pytest_cache .hypothesis $(LOCK) \
+	rm -rf .venv .waybill build bench/peers/.venv bench/peers/kafka_streams/target .mypy_cache .ruff_cache .pytest_cache .hypothesis $(LOCK) \
 	examples/python/.venv examples/java/libs examples/typescript/node_modules examples/typescript/build
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

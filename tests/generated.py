@@ -10,6 +10,7 @@ from typing import Final
 
 from console import openapi as console_openapi
 from deploy import asyncapi_page, chart, dashboards, metrics_page
+from docs.site import commands_page, http_page, settings_page
 from ingest import openapi
 from runtime import asyncapi
 from schemas import export
@@ -35,6 +36,9 @@ def generated() -> dict[str, bytes]:
         str(layers.PAGE.relative_to(ROOT)): layers.page(),
         COURIER_PAGE: courier_page(),
         metrics_page.FILE: metrics_page.page(),
+        settings_page.FILE: settings_page.page(),
+        commands_page.FILE: commands_page.page(),
+        **http_page.pages(),
         **dashboards.documents(),
         **chart.documents(),
     }
