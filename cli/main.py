@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "log": "what operators did, and whose personal data they looked at; newest first",
     "shipment": "look at shipments, decide about one",
     "reconcile": "ask couriers about shipments that have been silent, and append what no webhook told",
+    "courier": "try a courier's bodies without running anything, send them to a door, begin a new courier",
     "doctor": "look at brokers, topics, durability, schema, cursors, clocks, settings",
     "completion": "print a script that completes these commands",
 }

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from cli.door import door_url, plain_secret, posting_headers, reachable
 from runtime.errors import SetupError
 from runtime.settings import PREFIX, Settings, load_settings
 from schemas.couriers import COURIERS
@@ -15,11 +16,7 @@ DEFAULTS: Final = {"TOPIC_PARTITIONS": "4", "TOPIC_REPLICATION_FACTOR": "1"}
 
 PORTS: Final = ("INGEST_PORT", "INGEST_ADMIN_PORT", "PROCESSOR_ADMIN_PORT", "CONSOLE_PORT")
 
-DIGEST: Final = "sha256:"
 HIDDEN: Final = "YOUR-SECRET"
-
-ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (read, not listened on)
-"""Where to reach a service that listens on every address."""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -43,17 +40,17 @@ class Surroundings(msgspec.Struct, frozen=True):
     @property
     def door(self) -> str:
         """The door's URL."""
-        return f"http://{_reachable(self.settings.ingest_host)}:{self.settings.ingest_port}"
+        return door_url(self.settings)
 
     @property
     def console(self) -> str:
         """The console's URL."""
-        return f"http://{_reachable(self.settings.console_host)}:{self.settings.console_port}"
+        return f"http://{reachable(self.settings.console_host)}:{self.settings.console_port}"
 
     @property
     def admins(self) -> dict[str, str]:
         """The URLs of the admin ports by service, in the order the services start. The console has but one port."""
-        host = f"http://{_reachable(self.settings.admin_host)}"
+        host = f"http://{reachable(self.settings.admin_host)}"
         return {
             "console": self.console,
             "processor": f"{host}:{self.settings.processor_admin_port}",
@@ -62,18 +59,11 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     def headers(self, courier: str) -> dict[str, str]:
         """Return the headers a courier posts with."""
-        return self._headers(courier, self.secrets[courier])
+        return posting_headers(self.settings, courier, self.secrets[courier])
 
     def shown_headers(self, courier: str) -> dict[str, str]:
         """Return the same headers for a person to read: a secret that is the user's own is not shown."""
-        return self._headers(courier, self.secrets[courier] if courier in self.made else HIDDEN)
-
-    def _headers(self, courier: str, secret: str) -> dict[str, str]:
-        scheme = COURIERS[courier].credentials.scheme
-        return {
-            self.settings.credential_headers[courier]: f"{scheme} {secret}" if scheme else secret,
-            "Content-Type": "application/json",
-        }
+        return posting_headers(self.settings, courier, self.secrets[courier] if courier in self.made else HIDDEN)
 
 
 def addresses(environ: Mapping[str, str]) -> dict[str, str]:
@@ -127,9 +117,12 @@ def surroundings(
             usable[courier] = secrets.token_urlsafe(18)
             made.add(courier)
             _set(complete, setting, usable[courier])
-    told = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", *DEFAULTS)
-    own = {f"{PREFIX}{name}": complete[f"{PREFIX}{name}"] for name in told if not _is_set(environ, name)}
-    return Surroundings(complete, load_settings(complete), usable, frozenset(made), tuple(notes), own)
+    told = [name for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", *DEFAULTS) if not _is_set(environ, name)]
+    told += sorted(COURIERS[courier].credentials.secrets_setting for courier in made)
+    found = load_settings(complete)
+    told += ["INGEST_PORT"] if found.ingest_port != settings.ingest_port else []
+    own = {f"{PREFIX}{name}": complete[f"{PREFIX}{name}"] for name in told}
+    return Surroundings(complete, found, usable, frozenset(made), tuple(notes), own)
 
 
 def _port(
@@ -150,14 +143,9 @@ def _port(
 
 
 def _plain(entries: tuple[str, ...], setting: str) -> str:
-    for entry in entries:
-        if not entry.startswith(DIGEST):
-            return entry
+    if (secret := plain_secret(entries)) is not None:
+        return secret
     raise SetupError(f"{PREFIX}{setting} holds digests only: to play the deliveries, add a secret as text")
-
-
-def _reachable(host: str) -> str:
-    return ANY_ADDRESS.get(host, host)
 
 
 def _is_set(environ: Mapping[str, str], name: str) -> bool:

@@ -4,7 +4,13 @@ from schemas.couriers.base import Courier
 from schemas.couriers.dash import Dash
 from schemas.couriers.kiriminaja import KiriminAja
 
-COURIERS: dict[str, Courier] = {courier.name: courier for courier in (KiriminAja(), Dash())}
+COURIERS: dict[str, Courier] = {
+    courier.name: courier
+    for courier in (
+        KiriminAja(),
+        Dash(),
+    )
+}
 """The registry, by the name that stands in `/webhooks/<name>` and in the raw records' `courier` header."""
 
 __all__ = ["COURIERS", "Courier"]

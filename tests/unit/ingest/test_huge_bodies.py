@@ -11,7 +11,8 @@ import pytest
 
 import ingest.app
 import ingest.splitting
-from ingest.splitting import LOOP_TOKENS, MAX_TOKENS, Splitter, tokens
+from ingest.pieces import MAX_TOKENS, tokens
+from ingest.splitting import LOOP_TOKENS, Splitter
 from schemas.couriers import COURIERS
 from schemas.couriers.base import MAX_ITEMS, Courier, WebhookItem
 from tests.unit.ingest.doors import CREDENTIALS, DASH, KIRIMINAJA, FakePublisher, RunningDoor
