@@ -1,6 +1,7 @@
 """A subscriber of the events and anomalies: shows each one and keeps it for the check."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from schemas.topics import Topic
 FETCH_MS: Final = 200
 """How long one look at the topics may wait for something new."""
 
+SHOWN: Final = 20
+"""Events and anomalies that are shown of any second, where nothing is checked. A person reads no more."""
+
 
 class Audience:
     """What was published since the beginning, by shipment."""
@@ -28,6 +32,14 @@ class Audience:
         self._reader = reader
         self._live = live
         self._news = asyncio.Event()
+        self._second = 0
+        self._shown = self._left_out = 0
+        self._checks = True
+
+    def relax(self) -> None:
+        """Keep nothing from now on, and show no more than a person can read: there is nothing to check any more."""
+        self._checks = False
+        self.seen.clear()
 
     async def follow(self) -> None:
         """Show and keep everything published, in the order of its time. Never ends by itself."""
@@ -50,17 +62,39 @@ class Audience:
             return
 
     def _take(self, topic: str, value: bytes) -> None:
+        told: Event | Anomaly
         if topic.endswith(Topic.EVENTS):
-            event = msgspec.json.decode(value, type=Event)
-            received = datetime.fromisoformat(event.received_at)
-            shipment = self.seen.setdefault(event.shipment_id, Seen())
-            shipment.events.append(event)
-            shipment.delays.append((datetime.now(UTC) - received).total_seconds())
-            self._live.event(event)
+            told = msgspec.json.decode(value, type=Event)
         else:
-            anomaly = msgspec.json.decode(value, type=Anomaly)
-            self.seen.setdefault(anomaly.shipment_id, Seen()).anomalies.append(anomaly)
-            self._live.anomaly(anomaly)
+            told = msgspec.json.decode(value, type=Anomaly)
+        if self._checks:
+            self._keep(told)
+        elif not self._has_room():
+            self._left_out += 1
+            return
+        if isinstance(told, Event):
+            self._live.event(told)
+        else:
+            self._live.anomaly(told)
+
+    def _keep(self, told: Event | Anomaly) -> None:
+        shipment = self.seen.setdefault(told.shipment_id, Seen())
+        if isinstance(told, Event):
+            received = datetime.fromisoformat(told.received_at)
+            shipment.events.append(told)
+            shipment.delays.append((datetime.now(UTC) - received).total_seconds())
+        else:
+            shipment.anomalies.append(told)
+
+    def _has_room(self) -> bool:
+        """Whether one more may be shown in this second. Says of the last one how many were left out."""
+        second = int(time.monotonic())
+        if second != self._second:
+            if self._left_out:
+                self._live.left_out(self._left_out)
+            self._second, self._shown, self._left_out = second, 0, 0
+        self._shown += 1
+        return self._shown <= SHOWN
 
 
 @asynccontextmanager

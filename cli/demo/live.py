@@ -96,6 +96,10 @@ class Live:
         text.append(f"     {printable(anomaly.courier_status)}: {anomaly.kind}", "dim")
         self._console.print(text, soft_wrap=True)
 
+    def left_out(self, count: int) -> None:
+        """Write how many events and anomalies were too many to be shown."""
+        self.line(f"{'':8}  … and {count} more", "dim")
+
     def summary(self, play: Play, seen: Mapping[str, Seen], differences: Sequence[Mismatch]) -> None:
         """Write a row for each story, the totals, and what is not as expected."""
         wrong = {difference.shipment_id for difference in differences}

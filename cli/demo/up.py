@@ -19,9 +19,11 @@ from cli.demo.healing import ask_about, simulated_courier
 from cli.demo.live import Live
 from cli.demo.scenario import Play, Webhook, differences, load_stories, play
 from cli.demo.surroundings import Surroundings, addresses, surroundings
+from cli.demo.traffic import Sender
 from cli.exit_codes import DONE, FAILED
 from cli.terminal.output import complain
 from devstack import DevstackError, Stack, for_run, progress, services
+from devstack.couriers.traffic import Traffic
 from devstack.ports import free_ports, is_free
 from runtime import migrations, topics
 from runtime.errors import SetupError
@@ -52,8 +54,10 @@ RUN_DIGITS: Final = 5
 """36⁵ seconds are two years: no other run of that time has the same name."""
 
 
-def run(*, once: bool, samples: bool) -> int:
+def run(*, once: bool, samples: bool, traffic: int = 0) -> int:
     """Run everything until Ctrl-C, or with `once` until every expected event was seen. Return the exit code.
+
+    `traffic`: how many make-believe webhooks a second come behind the samples, until Ctrl-C.
 
     Raises:
         SettingsError: with a line for each wrong value.
@@ -64,7 +68,8 @@ def run(*, once: bool, samples: bool) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     with (LOGS / "up.log").open("w") as log, asyncio.Runner() as runner:
         configure_logging("warning", "json", log)
-        return runner.run(_until_signal(_up(environ, once=once, samples=samples), interrupted=FAILED if once else DONE))
+        main = _up(environ, once=once, samples=samples, traffic=traffic)
+        return runner.run(_until_signal(main, interrupted=FAILED if once else DONE))
 
 
 async def _until_signal(main: Coroutine[Any, Any, int], interrupted: int) -> int:
@@ -92,7 +97,7 @@ async def _until_signal(main: Coroutine[Any, Any, int], interrupted: int) -> int
         return FAILED
 
 
-async def _up(environ: Mapping[str, str], *, once: bool, samples: bool) -> int:
+async def _up(environ: Mapping[str, str], *, once: bool, samples: bool, traffic: int) -> int:
     live = Live()
     async with AsyncExitStack() as opened:
         with progress() as say:
@@ -115,7 +120,8 @@ async def _up(environ: Mapping[str, str], *, once: bool, samples: bool) -> int:
                 code = await _judge(scenario, viewers, live)
             if not once:
                 live.invitation(around, run_id, now)
-                await asyncio.Event().wait()
+                viewers.relax()
+                await (_send_traffic(around, live, traffic) if traffic else asyncio.Event().wait())
             return code
 
         return await _while_all_is_well(perform(), viewers.follow(), watch(running))
@@ -198,6 +204,17 @@ async def _judge(scenario: Play, viewers: Audience, live: Live) -> int:
     found = differences(scenario.expected, viewers.seen)
     live.summary(scenario, viewers.seen, found)
     return FAILED if found else DONE
+
+
+async def _send_traffic(around: Surroundings, live: Live, rate: int) -> None:
+    """Send make-believe webhooks until cancelled; tell what became of them."""
+    live.line(f"Make-believe traffic: {rate} webhooks a second, some late, some twice.", "bold")
+    headers = {courier: around.headers(courier) for courier in around.secrets}
+    sender = Sender(around.door, headers, Traffic(int(time.time()), rate), live.line)
+    try:
+        await sender.run(rate)
+    finally:
+        live.line(f"Traffic: {', '.join(f'{count} {what}' for what, count in sorted(sender.counts.items()))}.")
 
 
 async def _while_all_is_well(main: Coroutine[Any, Any, int], *others: Coroutine[Any, Any, None]) -> int:

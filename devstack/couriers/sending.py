@@ -22,6 +22,16 @@ ANSWER_SECONDS: Final = 5.0
 AT_ONCE: Final = 4
 
 
+def attempts_of(courier: str) -> int:
+    """Return how often a courier sends a webhook that is not taken, the first time counted."""
+    return DASH_ATTEMPTS if courier == "dash" else KIRIMINAJA_ATTEMPTS
+
+
+def is_taken(status: int | None) -> bool:
+    """Whether an attempt with this answer counts as delivered. None: no answer came in time."""
+    return status is not None and 200 <= status < 300
+
+
 class Receiver(msgspec.Struct, frozen=True):
     """Where the merchant wants its webhooks, and the secrets it gave to the couriers."""
 
@@ -41,7 +51,7 @@ class Sent(msgspec.Struct, frozen=True):
     @property
     def delivered(self) -> bool:
         """Tell whether the receiver took it. If not, the courier has dropped it."""
-        return _is_taken(self.attempts[-1])
+        return is_taken(self.attempts[-1])
 
 
 async def send(
@@ -74,12 +84,12 @@ async def _send_one(
     session: aiohttp.ClientSession, slots: asyncio.Semaphore, webhook: Webhook, receiver: Receiver, pause: float
 ) -> Sent:
     attempts: list[int | None] = []
-    for _ in range(DASH_ATTEMPTS if webhook.courier == "dash" else KIRIMINAJA_ATTEMPTS):
+    for _ in range(attempts_of(webhook.courier)):
         if attempts:
             await asyncio.sleep(pause)
         async with slots:
             attempts.append(await _post(session, webhook, receiver))
-        if _is_taken(attempts[-1]):
+        if is_taken(attempts[-1]):
             break
     return Sent(webhook, tuple(attempts))
 
@@ -100,7 +110,3 @@ def _headers(courier: str, receiver: Receiver) -> dict[str, str]:
     if courier == "dash":
         return headers | {receiver.dash_header: receiver.dash_secret}
     return headers | {"Authorization": f"Bearer {receiver.kiriminaja_token}", "User-Agent": "KiriminAja-Push-Services"}
-
-
-def _is_taken(status: int | None) -> bool:
-    return status is not None and 200 <= status < 300

@@ -20,6 +20,7 @@ import cli
 from cli.demo.surroundings import PORTS
 from devstack.ports import free_ports
 
+SAMPLE = Path(cli.__file__).parents[1] / "schemas" / "couriers" / "dash" / "samples" / "express" / "failed.json"
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
@@ -119,7 +120,7 @@ async def test_once_sees_every_expected_event_and_again_on_kept_data(environ: di
 
 
 async def test_it_stays_up_for_curl_until_ctrl_c(environ: dict[str, str], tmp_path: Path) -> None:
-    async with up(environ, tmp_path, "--no-samples") as run:
+    async with up(environ, tmp_path, "--no-samples", "--traffic", "10") as run:
         lines = [(await run.until(rf"(?m)^curl .*/webhooks/{courier} .*$"))[0] for courier in ("dash", "kiriminaja")]
         async with aiohttp.ClientSession() as session:
             for line in lines:
@@ -130,14 +131,33 @@ async def test_it_stays_up_for_curl_until_ctrl_c(environ: dict[str, str], tmp_pa
                     assert answer.status == 200, await answer.text()
         await run.until(r"dash:DE-\w+-yours +· → VERIFIED +initial +1")
         await run.until(r"kiriminaja:OID-\w+-yours +· → IN_TRANSIT +initial +1")
+        told = await run.until(r"(?m)^export (.+)$")
+        here = dict(word.split("=", 1) for word in shlex.split(told[1]))
+        assert "200, accepted as webhook" in await sent(environ | here, SAMPLE)
+        await run.until(r"dash:DE-1735308506306 +· → FAILED +initial +1")
+        await run.until(r"(?s)(dash:DE-[EL]\d|kiriminaja:(OID|INS)-\d).+?→ .+?→ ")
         services = run.services()
         assert set(services) == {"ingest", "processor"}
         run.process.send_signal(signal.SIGINT)
         assert await run.ended() == 0, run.text
         assert not any(service.is_running() for service in services.values())
+    assert re.search(r"(?m)^Traffic: \d+ accepted\.$", run.text)
     assert "Traceback" not in run.text
     for name in services:
         assert "stopped" in (tmp_path / ".waybill" / "logs" / f"{name}.log").read_text()
+
+
+async def sent(environ: dict[str, str], body: Path) -> str:
+    """Run `waybill courier send` in another terminal; return what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "courier", "send", str(body), "--courier", "dash"),
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), START_SECONDS)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
 
 
 async def test_a_service_that_dies_ends_the_run_and_shows_its_log(environ: dict[str, str], tmp_path: Path) -> None:
