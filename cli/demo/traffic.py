@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from devstack.couriers.sending import ANSWER_SECONDS, DASH_RETRY_SECONDS, attempts_of, is_taken
+from devstack.couriers.sending import ANSWER_SECONDS, RETRY_SECONDS, attempts_of, is_taken
 from devstack.couriers.traffic import Traffic
 from devstack.couriers.webhooks import Webhook
 
@@ -40,7 +40,7 @@ class Sender:
         traffic: Traffic,
         tell: Tell,
         *,
-        retry_seconds: float = DASH_RETRY_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         """`headers` are those that each courier posts with. `retry_seconds`: between two attempts of a webhook."""
         self.counts: Counter[str] = Counter()

@@ -10,7 +10,7 @@ import msgspec
 from devstack.couriers.webhooks import Told, Webhook
 
 DASH_ATTEMPTS: Final = 3
-DASH_RETRY_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 60.0
 """Dash: "3 attempts in total, 60 s apart, then the event is dropped"."""
 
 KIRIMINAJA_ATTEMPTS: Final = 1
@@ -66,7 +66,7 @@ async def send(
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_send_one(session, slots, webhook, receiver, DASH_RETRY_SECONDS * time_scale))
+            group.create_task(_send_one(session, slots, webhook, receiver, RETRY_SECONDS * time_scale))
             for webhook in webhooks
         ]
     return tuple(task.result() for task in tasks)
