@@ -50,6 +50,8 @@ def _where(record: TriedRecord) -> str:
 def _record(branch: Tree, record: TriedRecord) -> None:
     if letter := record.dead_letter:
         at = f" · byte {letter.at.byte} (line {letter.at.line}, column {letter.at.column})" if letter.at else ""
+        if record.parts:
+            _parts(branch, record.parts, unread="whatever stood there, it could not be read")
         branch.add(_outcome(record.outcome, f"dead letter {letter.reason}: {letter.detail}{at}"))
         return
     if record.said:
@@ -71,19 +73,19 @@ def _said(branch: Tree, said: Said) -> None:
     branch.add(Text(printable(" · ".join(told)), "bold" if said.known else "bold yellow"))
 
 
-def _parts(branch: Tree, parts: tuple[Part, ...] | None) -> None:
+def _parts(branch: Tree, parts: tuple[Part, ...] | None, unread: str = "not looked at") -> None:
     if parts is None:
         branch.add(Text("its parts are not told", "dim"))
         return
-    taken, dropped, unread = ([part for part in parts if part.fate is fate] for fate in Fate)
+    taken, dropped, others = ([part for part in parts if part.fate is fate] for fate in Fate)
     if taken:
         _rows(branch.add(Text("taken")), ((part, _gives(part)) for part in taken))
     if dropped:
         _rows(branch.add(Text("dropped")), ((part, part.why or "") for part in dropped))
-    if known := [part for part in unread if part.in_samples]:
-        branch.add(Text(printable(f"not looked at: {_listed(known)}"), "dim"))
-    if new := [part for part in unread if not part.in_samples]:
-        branch.add(Text(printable(f"not looked at, and in no sample: {_listed(new)}"), "yellow"))
+    if known := [part for part in others if part.in_samples]:
+        branch.add(Text(printable(f"{unread}: {_listed(known)}"), "dim"))
+    if new := [part for part in others if not part.in_samples]:
+        branch.add(Text(printable(f"{unread}, and in no sample: {_listed(new)}"), "yellow"))
 
 
 def _gives(part: Part) -> str:
@@ -125,7 +127,7 @@ def _shipment(shipment: TriedShipment) -> Tree:
     proof = "proven" if shipment.proven else "hinted at" if shipment.hinted else "by default"
     many = f"both proven: {', '.join(shipment.proven)}" if len(shipment.proven) > 1 else proof
     tree = Tree(_line("shipment", shipment.shipment_id, f"{shipment.service} ({many})"))
-    fold = tree.add(Text("fold, in the order of positions"))
+    fold = tree.add(Text("fold, in the order of positions" if shipment.fold else "nothing takes part in a fold"))
     for placed in shipment.fold:
         told = f"{placed.record}  {placed.courier_status} → {placed.status or 'details only'} · {_verdict(placed)}"
         where = f" · {placed.occurred_at} ({placed.occurred_at_source}) · position {_position(placed.position)}"
@@ -136,8 +138,9 @@ def _shipment(shipment: TriedShipment) -> Tree:
         return tree
     state = tree.add(Text(printable(f"row: {shipment.state['status']}, version {shipment.state['version']}"), "bold"))
     for name, value in shipment.state.items():
-        if name not in _TOLD_ALREADY and value not in (None, [], {}):
-            state.add(Text(printable(f"{name:18}  {_shown(value) if not isinstance(value, str) else value}")))
+        given = {each: below for each, below in value.items() if below} if isinstance(value, dict) else value
+        if name not in _TOLD_ALREADY and given not in (None, {}):
+            state.add(Text(printable(f"{name:18}  {given if isinstance(given, str) else _shown(given)}")))
     return tree
 
 

@@ -70,11 +70,14 @@ _REFUSED: Final = "refused"
 _PROBES: Final[tuple[Any, ...]] = ("x", 1, "1", True, {"name": "x"}, ["x"])
 _MISSING: Final = object()
 _NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
+_AS_WITHOUT: Final[tuple[Any, ...]] = (0, "0", False)
 _DISBELIEVED: Final = "read, but not believed: a time more than a day after it was received"
 
 
 def parts_of(value: bytes, say: Say, samples: Samples, received_at: str) -> tuple[Part, ...] | None:
-    """Return the parts of a record that can be read, in its order. `received_at`: a time that is believed, as a text.
+    """Return the parts of a record, in its order. `received_at`: a time that is believed, as a text.
+
+    Of a record that cannot be read, none is taken; those are dropped in whose places another value would tell more.
 
     None: they cannot be told apart, because there are too many, or the record is not the same when written anew.
     """
@@ -84,9 +87,9 @@ def parts_of(value: bytes, say: Say, samples: Samples, received_at: str) -> tupl
         trial = _Trial(body, say, received_at)
     except (UnreadableError, RecursionError, ValueError):
         return None
-    if len(leaves) > MAX_PARTS or trial.whole.keys() != _said(say(value)).keys():
+    if len(leaves) > MAX_PARTS or trial.whole != trial.said(value):
         return None
-    return tuple(_judged(trial, leaves, samples))
+    return tuple(_refused(trial, leaves, samples) if _REFUSED in trial.whole else _judged(trial, leaves, samples))
 
 
 def paths_of(value: Any) -> Iterator[tuple[str, Any]]:
@@ -121,38 +124,63 @@ class _Trial:
             _put(body, path, value)
         return self._read(body)
 
+    def changes(self, values: Mapping[Path, Any]) -> bool:
+        """Whether these values in the places of parts make the record say something else, not another refusal."""
+        other = self.having(values)
+        return other != self.whole and not (_REFUSED in self.whole and _REFUSED in other)
+
     def _read(self, body: Any) -> Mapping[str, Any]:
+        return self.said(json.dumps(body).encode())
+
+    def said(self, value: bytes) -> Mapping[str, Any]:
+        """Return what a record's value says, part by part; why it says nothing where it cannot be read."""
         try:
-            return _said(self._say(json.dumps(body).encode()))
+            return _said(self._say(value))
         except UnreadableError as error:
             return {_REFUSED: f"{error.reason}, {error.detail}"}
+
+
+def _refused(trial: _Trial, leaves: Sequence[tuple[Path, Any]], samples: Samples) -> Iterator[Part]:
+    """Judge the parts of a record that cannot be read."""
+    probes = {path: _probes(trial, path, samples) for path, _ in leaves}
+    looked_at = _looked_at(trial, probes)
+    for path, value in leaves:
+        why = _odd(trial, path, value, probes[path]) if path in looked_at else None
+        fate = Fate.DROPPED if why else Fate.UNREAD
+        yield Part(_spelled(path), fate, value, why=why, personal=True, in_samples=_is_sampled(path, samples))
 
 
 def _judged(trial: _Trial, leaves: Sequence[tuple[Path, Any]], samples: Samples) -> Iterator[Part]:
     """Judge the parts: those that give something first, since others may stand behind them."""
     gives = {path: _changed(trial.whole, trial.without(path)) for path, _ in leaves}
     why = {path: _DISBELIEVED for path, given in gives.items() if given == (_IDENTITY,)}
+    shown = {*why}
     silent = {path: value for path, value in leaves if not gives[path]}
     for path, twin in list(_twins(trial, silent)):
         why[path] = f"says the same as {_spelled(twin)}"
         gives[twin] = _changed(trial.whole, trial.without(path, twin))
+        shown |= set() if _tells_of_persons(gives[twin]) else {path}
         del silent[twin]
     taken = [path for path, given in gives.items() if given and path not in why]
     why |= _behind(trial, [path for path, value in silent.items() if value not in _NOTHING], taken) | why
     probes = {path: _probes(trial, path, samples) for path in silent if path not in why}
     why |= {path: _odd(trial, path, silent[path], probes[path]) for path in _looked_at(trial, probes)}
     for path, value in leaves:
-        known = not samples or _spelled(path, places=False) in samples
+        known = _is_sampled(path, samples)
         if path in why:
-            hidden = why[path] != _DISBELIEVED
+            hidden = path not in shown
             yield Part(_spelled(path), Fate.DROPPED, value, why=why[path], personal=hidden, in_samples=known)
         elif gives[path]:
             needed = trial.without(path).get(_REFUSED)
             given = gives[path] if needed is None else _given(trial, path, samples)
-            personal = any(name.partition(".")[0] in PERSONAL for name in given)
+            personal = _tells_of_persons(given)
             yield Part(_spelled(path), Fate.TAKEN, value, given, needed=needed, personal=personal, in_samples=known)
         else:
             yield Part(_spelled(path), Fate.UNREAD, value, personal=True, in_samples=known)
+
+
+def _tells_of_persons(gives: Sequence[str]) -> bool:
+    return any(name.partition(".")[0] in PERSONAL for name in gives)
 
 
 def _twins(trial: _Trial, silent: Mapping[Path, Any]) -> Iterator[tuple[Path, Path]]:
@@ -189,7 +217,7 @@ def _looked_at(trial: _Trial, probes: Mapping[Path, Sequence[Any]]) -> set[Path]
         tried = {path: each[place] for path, each in probes.items() if path not in found and place < len(each)}
 
         def differs(some: Sequence[Path], tried: Mapping[Path, Any] = tried) -> bool:
-            return trial.having({path: tried[path] for path in some}) != trial.whole
+            return trial.changes({path: tried[path] for path in some})
 
         found |= {*_singled([*tried], differs)}
     return found
@@ -211,9 +239,11 @@ def _odd(trial: _Trial, path: Path, value: Any, probes: Sequence[Any]) -> str:
         return "null says nothing"
     if value in _NOTHING:
         return "empty, and says nothing"
-    kinds = [_kind(each) for each in probes if each != value and trial.having({path: each}) != trial.whole]
+    kinds = [_kind(each) for each in probes if each != value and trial.changes({path: each})]
+    if value in _AS_WITHOUT:
+        return "says what holds without it"
     if _kind(value) in kinds:
-        return f"{_kind(value)} that says no more than nothing would, or is not of the form that counts here"
+        return f"{_kind(value)} that changes nothing: not of the form that counts, or it says what holds without it"
     return f"{_kind(value)}, where {' or '.join(dict.fromkeys(kinds))} is read"
 
 
@@ -228,6 +258,10 @@ def _given(trial: _Trial, path: Path, samples: Samples) -> tuple[str, ...]:
 
 def _probes(trial: _Trial, path: Path, samples: Samples) -> tuple[Any, ...]:
     return (*samples.get(_spelled(path, places=False), ()), *trial.probes)
+
+
+def _is_sampled(path: Path, samples: Samples) -> bool:
+    return not samples or _spelled(path, places=False) in samples
 
 
 def _said(observation: Observation) -> dict[str, Any]:

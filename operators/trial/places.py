@@ -33,10 +33,15 @@ def begin_of(body: bytes, piece: bytes, start: int) -> int | None:
 
     A piece may be the body itself, a part of it, or be put together from parts: then the longest says where it is.
     """
-    for part in sorted(_bytes_of(piece), key=len, reverse=True):
+    whole, single = _bytes_of(piece)
+    for part in sorted(whole, key=len, reverse=True):
         found = body.find(part, start)
         if found >= 0 or (found := body.find(part)) >= 0:
             return found
+    for part in single:
+        entry = re.compile(rb"[\[,]\s*(" + re.escape(part) + rb")\s*(?=[,\]])")
+        if place := entry.search(body, max(0, start - 1)):
+            return place.start(1)
     return None
 
 
@@ -61,17 +66,18 @@ def fault_in(value: bytes, error: UnreadableError) -> int | None:
     return len(value)
 
 
-def _bytes_of(piece: bytes) -> list[bytes]:
-    """Return a piece, and what it is put together from: objects and lists among its members, and their elements."""
-    found: list[bytes] = []
+def _bytes_of(piece: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return what a piece may be put together from: itself, objects and lists in it; and single values of its lists."""
+    values: list[bytes] = []
+    entries: list[bytes] = []
     try:
         for value in members(piece).values():
-            found.append(value)
-            if value.startswith(b"["):
-                found += elements(value)
+            values.append(value)
+            entries += elements(value) if value.startswith(b"[") else []
     except UnreadableError:
         pass
-    return [piece, *(each for each in found if each.startswith((b"{", b"[")))]
+    containers = [each for each in (*values, *entries) if each.startswith((b"{", b"["))]
+    return [piece, *containers], [each for each in entries if each not in containers]
 
 
 def _too_deep(text: bytes) -> int:

@@ -116,7 +116,7 @@ class Bench:
         self._first: dict[bytes, str] = {}
         self._states: dict[str, dict[str, Any]] = {}
         self._webhooks: list[TriedWebhook] = []
-        self._records = self._readable = 0
+        self._records = 0
 
     def provenance(self, source: Source) -> Provenance:
         """Return what the records of the next body share."""
@@ -160,7 +160,7 @@ class Bench:
             self.courier.name,
             tuple(self._webhooks),
             tuple(self._shipment(each) for each in self._planner.plan.shipments.values()),
-            max(0, self._readable - EXPLAINED),
+            max(0, self._records - EXPLAINED),
         )
 
     def _try(self, body: bytes, new: NewRecord, name: str, at: int | None) -> TriedRecord:
@@ -184,36 +184,22 @@ class Bench:
             outcome="dead_letter",
             published=published,
         )
+        tried = msgspec.structs.replace(tried, parts=self._parts(new.value, Source(headers["source"])))
         if not isinstance(reading, Read):
-            fault = fault_in(new.value, reading.error)
-            verbatim = at is not None and body.startswith(new.value, at)
-            place = at if fault is None or not verbatim or at is None else at + fault
-            letter = DeadLetter(
-                reading.error.reason, reading.error.detail, None if place is None else place_in(body, place)
-            )
-            return msgspec.structs.replace(tried, dead_letter=letter)
+            return msgspec.structs.replace(tried, dead_letter=_dead_letter(body, new.value, at, reading.error))
         said, row = reading.observation, plan.observations[-1]
         self._names[_identity(said)] = name
         why = self._why(row)
         for digest in (said.record_digest, said.reading_digest):
             self._first.setdefault(digest, name)
-        return msgspec.structs.replace(
-            tried, said=self._told(said), outcome=row.outcome, why=why, parts=self._parts(reading)
-        )
+        return msgspec.structs.replace(tried, said=self._told(said), outcome=row.outcome, why=why)
 
-    def _parts(self, reading: Read) -> tuple[Part, ...] | None:
-        self._readable += 1
-        if self._readable > EXPLAINED:
+    def _parts(self, value: bytes, source: Source) -> tuple[Part, ...] | None:
+        if self._records > EXPLAINED:
             return None
-        said, record = reading.observation, reading.record
-        provenance = self.provenance(said.source)
-        zone_of = self.settings.assumed_zone
-        found = parts_of(
-            record.value or b"",
-            lambda value: observe(value, provenance, zone_of),
-            self._samples,
-            format_time(said.received_at),
-        )
+        provenance, zone_of = self.provenance(source), self.settings.assumed_zone
+        received = format_time(self._received_at)
+        found = parts_of(value, lambda each: observe(each, provenance, zone_of), self._samples, received)
         if found is None or self._show_personal:
             return found
         return tuple(_masked(part) for part in found)
@@ -298,7 +284,15 @@ def _identity(said: Observation) -> tuple[bytes, datetime, int]:
     return said.record_digest, said.received_at, said.item
 
 
+def _dead_letter(body: bytes, value: bytes, at: int | None, error: UnreadableError) -> DeadLetter:
+    """Say what makes a record unreadable, and where in its body: at its fault, or where it begins."""
+    fault = fault_in(value, error)
+    if at is not None and fault is not None and body.startswith(value, at):
+        at += fault
+    return DeadLetter(error.reason, error.detail, None if at is None else place_in(body, at))
+
+
 def _masked(part: Part) -> Part:
     """Hide what may tell of persons: what is not taken may, whatever it is."""
-    hidden = part.personal and part.value not in (None, "", [], {})
+    hidden = part.personal and part.value not in (None, "", [], {}, 0, "0", False)
     return msgspec.structs.replace(part, value=MASK) if hidden else part

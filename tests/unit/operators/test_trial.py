@@ -127,13 +127,13 @@ WHY: dict[str, tuple[str, Any, str, str]] = {
         "dash",
         dash("FAILED", failedAt="yesterday"),
         "failedAt",
-        "a text that says no more than nothing would, or is not of the form that counts here",
+        "a text that changes nothing: not of the form that counts, or it says what holds without it",
     ),
     "as without it": (
         "dash",
         dash(failedCount=0),
         "failedCount",
-        "a number that says no more than nothing would, or is not of the form that counts here",
+        "says what holds without it",
     ),
     "behind another": (
         "kiriminaja",
@@ -217,6 +217,21 @@ def test_where_an_item_stands_that_cannot_be_read() -> None:
     assert bad.dead_letter is not None
     assert bad.dead_letter.at is not None
     assert (good.at.byte, bad.dead_letter.at.byte, bad.dead_letter.at.line) == (37, body.index(b'{"awb"'), 2)
+
+
+def test_where_entries_stand_that_are_no_objects() -> None:
+    body = b'{"method":"finished_packages","data":[null,{"order_id":"A"},"null", 7]}'
+    found = [record.at and record.at.byte for record in records(tried("kiriminaja", body))]
+    assert found == [body.index(b"null"), body.index(b'{"order_id'), body.index(b'"null"'), body.index(b"7")]
+
+
+def test_what_would_make_a_record_readable() -> None:
+    found = parts("kiriminaja", kiriminaja(order_id=12345, foo="bar"))
+    assert (found["data[0].order_id"].fate, found["data[0].order_id"].why) == (
+        Fate.DROPPED,
+        "a number, where a text is read",
+    )
+    assert {found[path].fate for path in ("data[0].foo", "method")} == {Fate.UNREAD}
 
 
 def test_several_bodies_are_received_a_second_apart_and_fold_together() -> None:
