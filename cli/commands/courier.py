@@ -38,7 +38,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
         "functions, and shows what would come of them. Nothing is sent, nothing is kept. Exit code 1: a body would be "
         "refused, or a record be a dead letter."
     )
-    courier_send.offer_bodies(trying)
+    courier_send.offer_bodies(trying, required=True)
     trying.add_argument(
         "--received-at",
         type=moment,

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,8 @@ from cli.starting import start
 from cli.terminal.arguments import offer_json
 from cli.terminal.output import complain, say, say_json
 from operators.trial.report import Body
-from runtime.settings import PREFIX
+from operators.trial.run import readers_of
+from runtime.settings import PREFIX, Settings
 from schemas.couriers import COURIERS
 
 ANSWER_SECONDS: Final = 30.0
@@ -40,11 +42,17 @@ class Sent(msgspec.Struct, frozen=True):
         return self.status is not None and 200 <= self.status < 300
 
 
-def offer_bodies(parser: argparse.ArgumentParser) -> None:
-    """Offer what names captured bodies and their courier."""
+def offer_bodies(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Offer what names captured bodies and their courier, which must be named if `required`."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file that holds one body; -: standard input")
+    usual = "" if required else " (default: the one whose reading knows them all)"
     parser.add_argument(
-        "--courier", required=True, type=_known, choices=tuple(COURIERS), metavar="C", help="whose bodies they are"
+        "--courier",
+        required=required,
+        type=_known,
+        choices=tuple(COURIERS),
+        metavar="C",
+        help=f"whose bodies they are{usual}",
     )
 
 
@@ -55,7 +63,7 @@ def offer(verbs: Any) -> None:
         "Posts the files to the door, each once and one after the other, as the courier would. The door is that of the "
         "settings, or of a `waybill up` whose `export` line was run in this terminal. Exit code 1: one is not accepted."
     )
-    offer_bodies(sending)
+    offer_bodies(sending, required=False)
     sending.add_argument(
         "--url", type=_url, help="the door's address, without the path (default: that of the settings)"
     )
@@ -83,7 +91,16 @@ def _url(text: str) -> str:
 
 
 def _send(arguments: argparse.Namespace) -> int:
-    settings, courier = start(), arguments.courier
+    settings = start()
+    limit = settings.ingest_max_body_bytes
+    bodies = read_bodies(arguments.files, limit)
+    for body in bodies:
+        if len(body.content) > limit:
+            complain(f"{body.file} is larger than the {limit} bytes that a door takes: nothing was sent")
+            return FAILED
+    courier = arguments.courier or _whose(bodies, settings)
+    if courier is None:
+        return USAGE
     secret = plain_secret(settings.secrets[courier])
     if secret is None:
         name = f"{PREFIX}{COURIERS[courier].credentials.secrets_setting}"
@@ -92,14 +109,17 @@ def _send(arguments: argparse.Namespace) -> int:
             f"set {name} to a secret that the door accepts{digests}; `waybill up` prints an `export` line with its own"
         )
         return USAGE
-    limit = settings.ingest_max_body_bytes
-    bodies = read_bodies(arguments.files, limit)
-    for body in bodies:
-        if len(body.content) > limit:
-            complain(f"{body.file} is larger than the {limit} bytes that a door takes: nothing was sent")
-            return FAILED
     url = f"{arguments.url or door_url(settings)}/webhooks/{courier}"
     return run(_send_all(url, posting_headers(settings, courier, secret), bodies, arguments))
+
+
+def _whose(bodies: Sequence[Body], settings: Settings) -> str | None:
+    """Return the one courier that can have written the bodies; say so where there is not just one."""
+    found = readers_of(bodies, settings, datetime.now(UTC))
+    if len(found) == 1:
+        return found[0]
+    complain(f"say --courier: {' and '.join(found) or 'none of them'} can read these bodies")
+    return None
 
 
 async def _send_all(url: str, headers: Mapping[str, str], bodies: Sequence[Body], arguments: argparse.Namespace) -> int:

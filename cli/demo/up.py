@@ -214,7 +214,8 @@ async def _send_traffic(around: Surroundings, live: Live, rate: int) -> None:
     try:
         await sender.run(rate)
     finally:
-        live.line(f"Traffic: {', '.join(f'{count} {what}' for what, count in sorted(sender.counts.items()))}.")
+        became = ", ".join(f"{count} {what}" for what, count in sorted(sender.counts.items()))
+        live.line(f"Traffic: {became or 'nothing was sent'}.")
 
 
 async def _while_all_is_well(main: Coroutine[Any, Any, int], *others: Coroutine[Any, Any, None]) -> int:

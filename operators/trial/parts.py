@@ -59,9 +59,9 @@ class Part(msgspec.Struct, frozen=True):
 
 
 _NOT_SAID: Final = frozenset(
-    {"shipment_id", "courier", "account", "received_at", "source", "item", "edition", "record_digest"}
+    ("shipment_id", "courier", "account", "received_at", "source", "item", "edition", "record_digest", "former_digest")
 )
-"""What a record's value alone does not decide, or decides by another field."""
+"""What a record's value alone does not decide, decides by another field, or only names the record by."""
 
 _IDENTITY: Final = "reading_digest"
 _REFUSED: Final = "refused"

@@ -31,10 +31,11 @@ def place_in(body: bytes, byte: int) -> Place:
 def begin_of(body: bytes, piece: bytes, start: int) -> int | None:
     """Return where a piece's own bytes begin in its body, behind `start` if they can; None: nothing of it stands there.
 
-    A piece may be the body itself, a part of it, or be put together from parts: then the longest says where it is.
+    A piece may be the body itself, a part of it, or be put together from parts: then the first entry of its lists says
+    where it is, which is its item.
     """
     whole, single = _bytes_of(piece)
-    for part in sorted(whole, key=len, reverse=True):
+    for part in whole:
         found = body.find(part, start)
         if found >= 0 or (found := body.find(part)) >= 0:
             return found
@@ -67,7 +68,7 @@ def fault_in(value: bytes, error: UnreadableError) -> int | None:
 
 
 def _bytes_of(piece: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Return what a piece may be put together from: itself, objects and lists in it; and single values of its lists."""
+    """Return what tells where a piece is, best first: itself, its objects and lists; then other values of its lists."""
     values: list[bytes] = []
     entries: list[bytes] = []
     try:
@@ -76,8 +77,8 @@ def _bytes_of(piece: bytes) -> tuple[list[bytes], list[bytes]]:
             entries += elements(value) if value.startswith(b"[") else []
     except UnreadableError:
         pass
-    containers = [each for each in (*values, *entries) if each.startswith((b"{", b"["))]
-    return [piece, *containers], [each for each in entries if each not in containers]
+    whole = [each for each in (*entries, *values) if each.startswith((b"{", b"["))]
+    return [piece, *whole], [each for each in entries if each not in whole]
 
 
 def _too_deep(text: bytes) -> int:

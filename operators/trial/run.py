@@ -30,7 +30,7 @@ from processor.core.reading import Read, observe, read
 from processor.core.state import Shipment
 from runtime.settings import Settings
 from runtime.values import MASK
-from schemas.couriers import Courier
+from schemas.couriers import COURIERS, Courier
 from schemas.couriers.base import NotFound, WebhookItem
 from schemas.couriers.pulling import news
 from schemas.observation import PERSONAL, Observation
@@ -64,6 +64,24 @@ def samples_of(courier: Courier, bodies: Iterable[bytes]) -> Samples:
                 if len(held) < MAX_PROBES and each not in held:
                     held.append(each)
     return found
+
+
+def readers_of(bodies: Iterable[Body], settings: Settings, received_at: datetime) -> list[str]:
+    """Return the couriers whose reading gives an observation of every record of these bodies."""
+    read_by = set(COURIERS)
+    for body in bodies:
+        read_by = {name for name in read_by if _reads(COURIERS[name], body.content, settings, received_at)}
+    return sorted(read_by)
+
+
+def _reads(courier: Courier, body: bytes, settings: Settings, received_at: datetime) -> bool:
+    provenance = Provenance(courier=courier.name, received_at=received_at)
+    try:
+        for piece in pieces(courier, body, tokens(body)):
+            observe(piece.value, provenance, settings.assumed_zone)
+    except UnreadableError:
+        return False
+    return True
 
 
 def try_webhooks(bench: "Bench", bodies: Sequence[Body]) -> Trial:

@@ -136,7 +136,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def sent(url: str, *arguments: str) -> int:
-    return await asyncio.to_thread(main, ["courier", "send", *arguments, "--courier", "dash", "--url", url])
+    return await asyncio.to_thread(main, ["courier", "send", *arguments, "--url", url])
 
 
 async def test_a_door_that_takes_it(secret: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +145,20 @@ async def test_a_door_that_takes_it(secret: None, capsys: pytest.CaptureFixture[
         assert await sent(door.url("/"), str(FAILED), str(FAILED)) == 0
     assert [record.value for record in publisher.records] == [FAILED.read_bytes()] * 2
     assert capsys.readouterr().out.count("failed.json: 200, accepted as webhook ") == 2
+
+
+async def test_whose_bodies_they_are_is_found_out_or_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    unreadable = tmp_path / "odd.json"
+    unreadable.write_text("{}")
+    parcel = SAMPLES["kiriminaja/express/shipped_packages.json"]
+    for files, said in (
+        ([FAILED], "set WAYBILL_DASH_SECRETS"),
+        ([parcel], "set WAYBILL_KIRIMINAJA_TOKENS"),
+        ([FAILED, parcel], "say --courier: none of them can read these bodies"),
+        ([unreadable], "say --courier"),
+    ):
+        assert await sent("http://127.0.0.1:9", *map(str, files)) == 2
+        assert said in capsys.readouterr().err
 
 
 async def test_a_door_that_refuses_it(

@@ -318,6 +318,9 @@ def test_answers_of_the_couriers_api() -> None:
         (1, 1, None),
     ]
     assert list(events(trial)) == ["kiriminaja:X"]
+    (_, news) = records(trial)
+    assert news.at is not None
+    assert bodies[1].content[news.at.byte :].startswith(b'{"created_at": "2025-05-31 09:00:00"')
     assert events(trial)["kiriminaja:X"][-1].startswith("status_changed DELIVERED")
 
 
