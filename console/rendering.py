@@ -87,6 +87,14 @@ def when(text: str | None) -> Any:
     return Markup('<time datetime="{}">{}</time>').format(told, f"{told[:19].replace('T', ' ')}Z")
 
 
+def span(seconds: float) -> str:
+    """Return a duration as people say it: `0.4 s`, `12 min`, `3 h`, `2 days`."""
+    for most, each, unit in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3_600, 3_600, "h")):
+        if abs(seconds) < most:
+            return f"{seconds / each:.2g} {unit}" if abs(seconds / each) < 10 else f"{seconds / each:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
 def sent(value: Any) -> Markup:
     """Return a value as a form of ours sends it back, whole: a browser that read it sends the same."""
     return escape(str(value))
@@ -144,6 +152,7 @@ def _environment() -> jinja2.Environment:
         "when": when,
         "markdown": markdown,
         "plain": plain,
+        "span": span,
         "sent": sent,
     }
     made.globals |= {

@@ -107,6 +107,11 @@ def require_may_act(context: Context, who: Who) -> None:
         raise MayNotActError("acting takes the role operator")
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """Say how many: `1 anomaly`, `1,000 anomalies`."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def new_command_id() -> str:
     """Return the id by which a form's decision is known."""
     return f"{_COMMAND}{token_hex(8)}"

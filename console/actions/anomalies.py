@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from console.actions.action import Action, Came, ImpossibleError, Order, Plan, moment_of
+from console.actions.action import Action, Came, ImpossibleError, Order, Plan, counted, moment_of
 from console.page import Asked, Context, WrongQueryError
 from console.pages.anomalies import read_since
 from console.rendering import address
@@ -43,7 +43,7 @@ async def look(context: Context, choice: AnomalyChoice, asked: Asked, *, accepti
     if choice.id is not None and chosen.standing:
         return await _look_at_one(context, chosen.standing[0], asked, accepting=accepting)
     words = Counter((each.anomaly.courier, each.anomaly.kind, each.anomaly.courier_status) for each in chosen.standing)
-    told = [f"{len(chosen.standing)} anomalies to {_verb(accepting=accepting)}"]
+    told = [f"{counted(len(chosen.standing), 'anomaly', 'anomalies')} to {_verb(accepting=accepting)}"]
     told += [f"{count} of {courier}: {kind}, {word}" for (courier, kind, word), count in words.most_common(SHOWN)]
     if len(words) > SHOWN:
         told.append(f"and {len(words) - SHOWN} more words")

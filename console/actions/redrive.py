@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from console.actions.action import Action, Came, ImpossibleError, Order, Plan, moment_of
+from console.actions.action import Action, Came, ImpossibleError, Order, Plan, counted, moment_of
 from console.page import Asked, Context
 from console.pages.anomalies import read_since
 from operators.dead_letters.letters import LetterSelection
@@ -32,7 +32,7 @@ async def look(context: Context, choice: LetterChoice, _asked: Asked) -> Plan:
     reasons = Counter(each.reason for each in chosen.letters)
     spread = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     told = [
-        f"{len(chosen.letters)} dead letters{f' ({spread})' if spread else ''}",
+        f"{counted(len(chosen.letters), 'dead letter', 'dead letters')}{f' ({spread})' if spread else ''}",
         f"{prediction.readable} would be read by today's code",
         *(f"{count} would come back as {reason}" for reason, count in sorted(prediction.unreadable.items())),
         *(f"{count} passed over: {why}" for why, count in Counter(each.why for each in chosen.passed).items()),
@@ -48,7 +48,8 @@ async def act(context: Context, choice: LetterChoice, asked: Asked, order: Order
     if not chosen.letters:
         raise ImpossibleError("no open dead letter is like that any more")
     job = await queue(pool, selection, until, len(chosen.letters), asked.who.name, order.reason, order.job("redrive"))
-    return Came((f"{job} will redrive {len(chosen.letters)} dead letters, whatever becomes of this page",), whole=True)
+    letters = counted(len(chosen.letters), "dead letter", "dead letters")
+    return Came((f"{job} will redrive {letters}, whatever becomes of this page",), whole=True)
 
 
 def _selection(choice: LetterChoice) -> LetterSelection:

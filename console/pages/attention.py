@@ -163,7 +163,7 @@ def judged(
     )
     return Attention(
         nothing_to_do=not to_do,
-        stale_for=f"{stale_after.total_seconds():g}s",
+        stale_for=length(stale_after),
         findings=findings,
         partitions=partitions,
         dead_letters=dead_letters,
@@ -173,6 +173,15 @@ def judged(
         last_webhooks=last_webhooks,
         jobs=jobs,
     )
+
+
+def length(span: timedelta) -> str:
+    """Write a duration as settings and filters take it: `6h`."""
+    seconds = span.total_seconds()
+    for unit, each in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= each and seconds % each == 0:
+            return f"{seconds / each:.0f}{unit}"
+    return f"{seconds:g}s"
 
 
 def troubled(halted: Seen[Mapping[int, str]], lag: Seen[list[Lag]]) -> Part[tuple[PartitionTrouble, ...]]:

@@ -11,7 +11,7 @@ import pytest
 from console import actions
 from console.access import contradictions
 from console.actions import ACTIONS
-from console.actions.action import Action, Came, Order, Plan, read_order
+from console.actions.action import Action, Came, Order, Plan, counted, read_order
 from console.identity import FORM_COOKIE
 from console.page import Asked, Context, WrongQueryError
 from console.rendering import render
@@ -208,3 +208,8 @@ def test_hostile_texts_come_back_as_they_were() -> None:
         },
     )
     assert ("value", HOSTILE) in read(page).attributes
+
+
+def test_one_is_not_said_as_many() -> None:
+    said = [counted(each, "anomaly", "anomalies") for each in (0, 1, 1_000)]
+    assert said == ["0 anomalies", "1 anomaly", "1,000 anomalies"]

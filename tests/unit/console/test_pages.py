@@ -1,5 +1,6 @@
 """Every page in every kind, whatever couriers and operators wrote: it is whole, not blank, and shows it as text."""
 
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Final
 
@@ -8,8 +9,9 @@ import pytest
 
 from console.access import Role, Who
 from console.pages import PAGES
+from console.pages.attention import length
 from console.pages.shipment import ShipmentQuery, page_of
-from console.rendering import MAX_JSON, Frame, address, inside, render
+from console.rendering import MAX_JSON, Frame, address, inside, render, span
 from operators.requests.asking import Requests
 from operators.views.shipments import ShownShipment
 from schemas.couriers import COURIERS
@@ -95,6 +97,7 @@ def test_every_page_is_whole_whatever_stands_in_it(text: str) -> None:
         scripts = 2 if made[0] == "tail" else 1
         assert (found.tags.count("script"), found.tags.count("main")) == (scripts, 1), made[:2]
         assert "img" not in found.tags
+        assert '<div class="table">' not in page, "each is scrolled by keyboard, too"
         assert commanding(page.replace("\t", "")) == [], made[:2]
         assert len(page) < LARGEST, made[:2]
         stays_here_and_runs_nothing(found)
@@ -117,6 +120,14 @@ def test_nothing_to_do_is_one_calm_line() -> None:
     assert "Nothing needs attention." in by_kind["nothing to do"]
     assert by_kind["nothing to do"].count("<h2") == 1  # the couriers' last webhooks
     assert [what for what, page in by_kind.items() if "Nothing needs attention." in page] == ["nothing to do"]
+
+
+def test_how_long_nothing_was_heard_is_said_as_people_say_it() -> None:
+    (page,) = [shown(made) for made in answers("x") if made[:2] == ("attention", "full")]
+    assert "no event for 6h." in page
+    said = [span(each) for each in (0, 0.42, 0.5, 12.4, 2790, 86_460, 172_860, 1e9)]
+    assert said == ["0 s", "0.42 s", "0.5 s", "12 s", "46 min", "24 h", "2 days", "11574 days"]
+    assert [length(timedelta(minutes=each)) for each in (48 * 60, 90, 0.5, 0)] == ["2d", "90m", "30s", "0s"]
 
 
 def test_what_was_erased_or_archived_is_said() -> None:
