@@ -83,7 +83,8 @@ tables: $(INSTALLED)
 	WAYBILL_TEST_WRITE_SCHEMA=1 $(BIN)/pytest tests/integration/test_schema.py
 
 screenshots: $(INSTALLED)
-	WAYBILL_TEST_WRITE_SCREENSHOTS=1 $(BIN)/pytest tests/integration/test_browser.py -k serves_everybody
+	WAYBILL_TEST_WRITE_SCREENSHOTS=1 $(BIN)/pytest tests/integration/test_browser.py \
+	tests/integration/test_browser_acting.py -k 'serves_everybody or accepted'
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt

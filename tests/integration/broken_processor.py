@@ -9,16 +9,22 @@ from schemas.records import UnreadableError
 from schemas.vocabulary import DeadLetterReason
 
 
-class _Broken(Dash):
+class BrokenDash(Dash):
+    """Cannot read the bodies of one status."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self._word = word
+
     def read(self, value, provenance, assumed_zone):  # type: ignore[no-untyped-def]
         observation = super().read(value, provenance, assumed_zone)
-        if observation.word == sys.argv[1]:
+        if observation.word == self._word:
             raise UnreadableError(DeadLetterReason.UNKNOWN_SHAPE, "the decoder is broken")
         return observation
 
 
 def main() -> int:
-    couriers.COURIERS["dash"] = _Broken()
+    couriers.COURIERS["dash"] = BrokenDash(sys.argv[1])
     return waybill(["processor"])
 
 

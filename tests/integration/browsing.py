@@ -6,8 +6,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, Request, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from devstack.ports import free_ports
 from tests.children import environ_with
@@ -35,7 +44,35 @@ SEVERE: Final = ("serious", "critical")
 BY_LOOK: Final = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
 """Rules of axe that depend on the width and the colours."""
 
+WRITE: Final = "WAYBILL_TEST_WRITE_SCREENSHOTS"
+"""Set by `make screenshots`, which puts a picture of each page into the docs."""
+
 SCREENSHOTS: Final = Path(__file__).parents[2] / "docs" / "images" / "console"
+
+_STOPS: Final = """
+() => [...document.querySelectorAll(
+        'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]')]
+    .filter((each) => each.checkVisibility() && !each.disabled)
+"""
+"""What a keyboard must reach, in the order in which it is read."""
+
+_FOCUSED: Final = f"""
+() => {{
+    const focused = document.activeElement, box = focused.getBoundingClientRect();
+    const style = getComputedStyle(focused);
+    return {{
+        place: ({_STOPS})().indexOf(focused),
+        seen: box.width > 0 && box.left >= 0 && box.left < innerWidth
+            && (box.height > innerHeight ? box.bottom > 0 : box.top >= 0) && box.top < innerHeight
+            && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    }};
+}}
+"""
+
+_BEGIN: Final = """
+() => { document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute("tabindex"); }
+"""
+"""Lets the next press of Tab reach the first stop, wherever the page has set the focus."""
 
 _HEAR_THE_POLICY: Final = """
 addEventListener("securitypolicyviolation", (event) => console.error(
@@ -55,6 +92,13 @@ class Tab:
         page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
         page.on("request", self._ask)
 
+    @contextmanager
+    def quiet(self) -> Iterator["Tab"]:
+        """Within the block nothing goes wrong in the tab."""
+        yield self
+        troubles, self.troubles = self.troubles, []
+        assert troubles == [], troubles
+
     async def open(self, path: str) -> None:
         """Open a page, which answers 200."""
         answer = await self.page.goto(f"{self.url}{path}")
@@ -73,7 +117,7 @@ class Tab:
         """
         if not await self.page.evaluate("'axe' in window"):
             await self.page.evaluate(AXE_SCRIPT)
-        options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+        options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": list(rules)} if rules else {})}
         found = await self.page.evaluate("(options) => axe.run(options)", options)
         return [
             f"{each['id']}: {each['help']}: {node['html']}"
@@ -114,23 +158,88 @@ async def _launched(playwright: Playwright, program: str) -> Browser:
 @asynccontextmanager
 async def tab(browser: Browser, url: str, size: tuple[int, int] = WIDE, **options: Any) -> AsyncIterator[Tab]:
     """Open a tab of a browser that knows nothing yet. At its end nothing has gone wrong in it."""
-    width, height = size
-    context = await browser.new_context(viewport={"width": width, "height": height}, **options)
+    context = await browser.new_context(viewport=_size(size), **options)
     context.set_default_timeout(DEADLINE * 1000)
     try:
         await context.add_init_script(_HEAR_THE_POLICY)
         opened = Tab(await context.new_page(), url)
-        yield opened
-        assert opened.troubles == [], opened.troubles
+        with opened.quiet():
+            yield opened
     finally:
         await context.close()
 
 
-async def picture(page: Page) -> bytes:
-    """Return what is seen of a page as WebP, a third of the bytes of PNG."""
+def _size(size: tuple[int, int]) -> ViewportSize:
+    width, height = size
+    return {"width": width, "height": height}
+
+
+async def assert_serves_everybody(opened: Tab) -> None:
+    """The page as it stands is reached by keyboard alone, and is read light and wide, dark and narrow.
+
+    Its header is the same on every page, and is skipped.
+    """
+    found = await opened.judged()
+    assert found == [], found
+    await walk_through(opened)
+    await opened.page.emulate_media(color_scheme="dark")
+    await opened.page.set_viewport_size(_size(NARROW))
+    found = await opened.judged(*BY_LOOK)
+    assert found == [], found
+    assert await opened.page.evaluate("document.documentElement.scrollWidth") <= NARROW[0], "it is scrolled to the side"
+    await opened.page.emulate_media(color_scheme="light")
+    await opened.page.set_viewport_size(_size(WIDE))
+
+
+async def walk_through(opened: Tab, *, whole: bool = False) -> None:
+    """Go through a page by keyboard: everything is reached, seen, in the order of reading; the header is skipped.
+
+    `whole`: the header is gone through first.
+    """
+    keyboard = opened.page.keyboard
+    await opened.page.evaluate(_BEGIN)
+    stops, in_main = await opened.page.evaluate(
+        f"() => {{ const all = ({_STOPS})(); return [all.length, all.filter((each) => each.closest('main')).length]; }}"
+    )
+    skip = opened.page.locator(".skip")
+    for number in range(stops if whole else 1):
+        await keyboard.press("Tab")
+        await _shown(opened, number)
+    await skip.focus()
+    await keyboard.press("Enter")
+    for number in range(stops - in_main, stops):
+        await keyboard.press("Tab")
+        await _shown(opened, number)
+
+
+async def _shown(opened: Tab, number: int) -> None:
+    """Wait until what is focused is seen, for it is scrolled to a moment later. It must be the stop of this number."""
+
+    async def is_seen() -> bool:
+        focused = await opened.page.evaluate(_FOCUSED)
+        assert focused["place"] == number, focused
+        return bool(focused["seen"])
+
+    await until(is_seen)
+
+
+async def settled(opened: Tab, path: str) -> None:
+    """Open a page, and again until it has found out all that takes a while."""
+
+    async def is_whole() -> bool:
+        await opened.open(path)
+        return await opened.page.locator(".wait").count() == 0
+
+    await until(is_whole)
+
+
+async def keep_picture(page: Page, name: str) -> None:
+    """Put what is seen of a page into the docs as WebP, a third of the bytes of PNG, if `make screenshots` asks."""
+    if not os.environ.get(WRITE):
+        return
     session = await page.context.new_cdp_session(page)
     taken = await session.send("Page.captureScreenshot", {"format": "webp", "quality": 85})
-    return base64.b64decode(taken["data"])
+    (SCREENSHOTS / f"{name}.webp").write_bytes(base64.b64decode(taken["data"]))
 
 
 @asynccontextmanager
