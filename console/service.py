@@ -105,7 +105,7 @@ def looks(settings: Settings, database: Database, halted: Halted) -> Looks:
     """Make the looks that take seconds."""
 
     async def findings() -> list[Finding]:
-        return [finding async for finding in examine(settings, halted, here=False)]
+        return [finding async for finding in examine(settings, halted, here=False, acts=settings.console_writes)]
 
     async def letters() -> dict[tuple[str, str], int]:
         return await count_open(database.pool)

@@ -25,11 +25,15 @@ _READ: Final = (
     "schema_migrations",
 )
 _WRITTEN: Final = ("replay_jobs", "replay_positions", "dead_letter_decisions")
-PRIVILEGES: Final = (
-    *((table, "select") for table in (*_READ, *_WRITTEN, "operator_log")),
-    *((table, privilege) for table in _WRITTEN for privilege in ("insert", "update")),
+LOOKING: Final = (
+    *((table, "select") for table in (*_READ, *_WRITTEN, "operator_log", "ask_requests")),
     ("operator_log", "insert"),
-    ("ask_requests", "select"),
+)
+"""What it takes in PostgreSQL to look: a look at personal data is noted."""
+
+PRIVILEGES: Final = (
+    *LOOKING,
+    *((table, privilege) for table in _WRITTEN for privilege in ("insert", "update")),
     ("ask_requests", "insert"),
 )
 """What operators' commands need in PostgreSQL."""
@@ -47,8 +51,8 @@ _Q: Final = load_queries("operators.doctor")
 _REQUESTS: Final = load_queries("operators.requests")
 
 
-async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at sessions, schema, durability, clock, zones and privileges."""
+async def look_at_postgres(settings: Settings, privileges: tuple[tuple[str, str], ...]) -> AsyncIterator[Finding]:
+    """Look at sessions, schema, durability, clock, zones, and whether the role has the privileges."""
     async with await open_pool(settings, OPERATOR, 1) as pool, pool.acquire() as connection:
         yield Finding(Level.OK, "postgres", f"version {connection.get_server_version().major}")
         yield await _session(connection)
@@ -62,14 +66,18 @@ async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         async for finding in guarded("asks", _asks(connection)):
             yield finding
-        lacking = await connection.fetch(_Q["missing_privileges"], *map(list, zip(*PRIVILEGES, strict=True)))
+        lacking = await connection.fetch(_Q["missing_privileges"], *map(list, zip(*privileges, strict=True)))
         if lacking:
             named = ", ".join(f"{privilege} on {table}" for table, privilege in lacking)
             yield Finding(
                 Level.FAIL, "privileges", f"this role lacks {named}", "deploy/postgres-roles.sql, run by the owner"
             )
         else:
-            yield Finding(Level.OK, "privileges", "enough for operators' commands")
+            yield Finding(
+                Level.OK,
+                "privileges",
+                "enough for operators' commands" if privileges is PRIVILEGES else "enough to look",
+            )
 
 
 async def _session(connection: Connection) -> Finding:

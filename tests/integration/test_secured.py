@@ -17,6 +17,8 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.helpers import create_ssl_context
 
 from devstack import MissingToolError, for_tests
+from operators.doctor.finding import Level
+from operators.doctor.postgres import LOOKING, PRIVILEGES, look_at_postgres
 from runtime import kafka, kafka_admin
 from runtime.clock import clocks
 from runtime.errors import DeniedError, SetupError
@@ -257,6 +259,14 @@ async def test_a_permission_taken_away_at_run_time(secured: Secured) -> None:
         await until(lambda: is_ready(door, "ingest ready"))
         await until(lambda: is_ready(processor, "processor started"))
         assert await post(door, "DE-2", "PREPARING", 0) == 200
+
+
+async def test_a_console_that_looks_lacks_no_privilege(secured: Secured) -> None:
+    """`waybill doctor` judges it by what looking takes; an operator's commands need more than it has."""
+    settings = load_settings(secured.settings("waybill-console"))
+    for privileges, level in ((LOOKING, Level.OK), (PRIVILEGES, Level.FAIL)):
+        found = {finding.what: finding.level async for finding in look_at_postgres(settings, privileges)}
+        assert found["privileges"] is level
 
 
 async def write(secured: Secured, user: str, topic: str, delivery: str = "DE-9") -> None:
