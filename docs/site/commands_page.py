@@ -38,7 +38,7 @@ def _sections(parser: argparse.ArgumentParser, name: str, depth: int, meanings: 
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
-    yield f"```text\n{' '.join(parser.format_usage().removeprefix('usage: ').split())}\n```\n"
+    yield f"`{' '.join(parser.format_usage().removeprefix('usage: ').split())}`\n"
     rows = [action for action in parser._actions if action.help and action.dest != "help"]
     if rows:
         yield "| argument | meaning |\n|---|---|"

@@ -44,7 +44,8 @@ def page(document: Part, file: str) -> str:
 
 def _operation(name: str, operation: Part, schemas: Part) -> Iterator[str]:
     yield f"## {name}\n"
-    yield f"{operation.get('description') or operation['summary']}\n"
+    for paragraph in (operation.get("description") or operation["summary"]).split("\n\n"):
+        yield f"{_line(paragraph)}\n"
     parameters = operation.get("parameters", [])
     if parameters:
         yield "| parameter | in | type |\n|---|---|---|"

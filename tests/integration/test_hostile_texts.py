@@ -54,6 +54,7 @@ COMMANDS: Final[dict[str, list[tuple[str, ...]]]] = {
     "replay run": [("--all", "--dry-run"), ("--all", "--yes"), ("--all", "--to-topic", HOSTILE, "--yes")],
     "replay status": [("{job}",), (HOSTILE,)],
     "retention": [("--dry-run",)],
+    "shipment ask": [(SHIPMENT, *WHY, "--dry-run"), (f"nobody{HOSTILE}", *WHY, "--yes")],
     "shipment erase": [(SHIPMENT, *WHY, "--dry-run"), (f"nobody{HOSTILE}", *WHY, "--yes")],
     "shipment list": [(), ("--status", HOSTILE)],
     "shipment set-status": [(SHIPMENT, "LOST", *WHY, "--dry-run"), (SHIPMENT, HOSTILE, *WHY, "--yes")],

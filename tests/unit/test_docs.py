@@ -119,7 +119,7 @@ OTHERS: Final = frozenset(
 
 
 def parse_sql(text: str) -> None:
-    """Look whether it is statements; `test_subscribing.py` runs them."""
+    """Look whether it is statements; `test_subscribing.py` runs those for subscribers."""
     assert text.rstrip().endswith(";")
 
 
@@ -137,6 +137,20 @@ def parse_mermaid(text: str) -> None:
     assert [line for line in lines if not re.fullmatch(shape, line)] == []
 
 
+def parse_output(text: str) -> None:
+    """Check that it can be what a command printed: `make schemas` writes it."""
+    assert all(line.isprintable() for line in text.splitlines())
+
+
+def parse_toctree(text: str) -> None:
+    """Check a part of the site's contents: a heading, perhaps an option, then pages or a pattern of pages."""
+    for line in text.splitlines():
+        if line.startswith(":"):
+            assert re.fullmatch(r":glob:|:caption: .+", line), line
+        else:
+            assert list((ROOT / "docs").glob(f"{line}.md")), line
+
+
 PARSERS: Final[dict[str, Callable[[str], object]]] = {
     "sh": parse_shell,
     "python": ast.parse,
@@ -146,6 +160,8 @@ PARSERS: Final[dict[str, Callable[[str], object]]] = {
     "sql": parse_sql,
     "js": parse_javascript,
     "mermaid": parse_mermaid,
+    "{toctree}": parse_toctree,
+    "text": parse_output,
 }
 """Who parses a block of each tag. A tag that is not here is refused: give it a parser first."""
 
@@ -172,6 +188,8 @@ def test_each_block_of_code_is_what_its_tag_says(block: Block) -> None:
         ("js", "export function ("),
         ("mermaid", "flowchart LR\n  a ~~> b"),
         ("mermaid", "pie\n  a"),
+        ("{toctree}", "nowhere"),
+        ("text", "a bell \a"),
     ],
 )
 def test_what_is_not_so_is_found(tag: str, text: str) -> None:
