@@ -21,7 +21,7 @@ random() {
 # A directory that is yours alone holds files that everybody may read: containers run as users of their own.
 write() {
     cat > "$directory/.new"
-    chmod 0444 "$directory/.new"
+    chmod 0644 "$directory/.new"
     mv "$directory/.new" "$directory/$1"
 }
 

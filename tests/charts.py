@@ -52,7 +52,7 @@ def renderer() -> Path:
                 pytest.skip(f"Go cannot fetch helm's engine, so the chart is not rendered: {fetched.stderr[-300:]}")
             # Without optimising it is built in half the time.
             new = program.with_suffix(".new")
-            flags = ("-trimpath", "-gcflags=all=-N -l", "-ldflags=-s -w")
+            flags = ("-trimpath", "-gcflags=all=-N -l -dwarf=false", "-ldflags=-s -w")
             built = _go(go, "build", *flags, "-o", str(new), ".")
             assert built.returncode == 0, built.stderr
             new.rename(program)

@@ -159,8 +159,8 @@ async def started_reader(bootstrap_servers: str) -> AIOKafkaConsumer:
 async def page(url: str, path: str, name: str, password: str) -> str:
     """Log in at a console as a browser does, and return a page.
 
-    It says `Secure` of its cookies, which a client of plain HTTP would keep to itself: the proxy that ends TLS is left
-    out.
+    It is said to be behind TLS, so it believes pages of https alone and says `Secure` of its cookies, which a client of
+    plain HTTP would keep to itself: the proxy that ends TLS is left out.
     """
 
     async def ready() -> bool:
@@ -179,7 +179,7 @@ async def page(url: str, path: str, name: str, password: str) -> str:
         async with session.get(f"{url}/login") as form:
             token = re.search(r'name="token" value="([^"]+)"', await form.text())
             assert token is not None
-            headers = {**cookie(form, FORM_COOKIE), "Origin": url}
+            headers = {**cookie(form, FORM_COOKIE), "Origin": url.replace("http:", "https:")}
         given = {"name": name, "password": password, "token": token[1]}
         async with session.post(f"{url}/login", data=given, headers=headers, allow_redirects=False) as answer:
             assert answer.status == 303, await answer.text()

@@ -119,7 +119,7 @@ def test_secrets_are_written_once(tmp_path: Path) -> None:
     assert first["database_url"] == f"postgresql://waybill:{first['postgres_password']}@postgres:5432/waybill"
     assert len({value for value in first.values() if value}) == 6, "each is another"
     assert directory.stat().st_mode & 0o777 == 0o700
-    assert {file.stat().st_mode & 0o777 for file in directory.iterdir()} == {0o444}
+    assert {file.stat().st_mode & 0o777 for file in directory.iterdir()} == {0o644}
     assert written() == ("", first)
     assert not (tmp_path / ".env").exists()
     del environment["WAYBILL_SECRETS_DIR"]
