@@ -8,6 +8,10 @@ A file that rewrites rows of a large table begins with `-- in batches` and has o
 again, each time in a transaction of its own: it takes the rows behind the key `$1` and returns the last one's, null
 when there were none. Interrupted, it begins anew, so what is rewritten must not be rewritten again.
 
+A file is of one of two phases. Before a roll-out the schema gets what the new version needs, and loses nothing that the
+version before could miss, which goes on beside it. What only older versions need goes after the roll-out, by files
+whose names begin with `after_` and which stand behind the others of their release.
+
 Nobody waits behind us for a table: a file that does not get its locks at once is tried again.
 """
 
@@ -41,6 +45,10 @@ OUTSIDE: Final = "-- outside a transaction\n"
 
 BATCHES: Final = "-- in batches\n"
 """Begins a file of one statement that rewrites rows, some at a time, while others write."""
+
+AFTER: Final = "after_"
+"""Begins the name of a file that is applied after the roll-out. The database keeps the name, so an older version, which
+does not have the file, knows by it that it cannot run any more."""
 
 _BUILD: Final = re.compile(r"create (?:unique )?index concurrently (\w+) [^;]*", re.IGNORECASE)
 _DROP: Final = re.compile(r"drop index concurrently if exists \w+", re.IGNORECASE)
@@ -83,6 +91,11 @@ class Migration(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     @property
+    def after(self) -> bool:
+        """Whether it is applied only after the roll-out of its version."""
+        return self.name.startswith(AFTER)
+
+    @property
     def steps(self) -> list[tuple[str | None, str]]:
         """The statements of a file that is not a transaction, each with the name of the index it builds, if it does.
 
@@ -103,6 +116,13 @@ class Migration(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """Name it as its file is named."""
         return f"{self.version:04d}_{self.name}"
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A migration as the database has it."""
+
+    name: str
+    checksum: str
 
 
 def load_migrations(folder: Traversable | None = None) -> tuple[Migration, ...]:
@@ -127,22 +147,26 @@ def load_migrations(folder: Traversable | None = None) -> tuple[Migration, ...]:
     return tuple(found)
 
 
-def pending(known: Iterable[Migration], applied: Mapping[int, str]) -> tuple[Migration, ...]:
-    """Return the migrations a database still needs. `applied` holds the checksums it has, by version.
+def pending(known: Iterable[Migration], applied: Mapping[int, Applied]) -> tuple[Migration, ...]:
+    """Return the migrations a database still needs. `applied` holds those it has, by version.
+
+    What a newer version has applied before its roll-out is none of our business: we go on beside it.
 
     Raises:
-        MigrationError: an applied file was changed since, or the database is newer than this version of Waybill.
+        MigrationError: an applied file was changed since, or a newer version's roll-out is over.
 
     """
     by_version = {migration.version: migration for migration in known}
-    for version, checksum in sorted(applied.items()):
+    for version, had in sorted(applied.items()):
         migration = by_version.get(version)
         if migration is None:
+            if version > max(by_version, default=0) and not had.name.startswith(AFTER):
+                continue
             raise MigrationError(
-                f"the database has migration {version:04d}, which this version of Waybill does not know: "
+                f"the database has migration {version:04d}_{had.name}, which this version of Waybill does not know: "
                 "it was migrated by a newer one"
             )
-        if migration.checksum != checksum:
+        if migration.checksum != had.checksum:
             raise MigrationError(
                 f"migration {migration} was changed after this database had it: restore the file and put the "
                 "change into a new one"
@@ -154,9 +178,21 @@ def pending(known: Iterable[Migration], applied: Mapping[int, str]) -> tuple[Mig
     return waiting
 
 
-async def migrate(settings: Settings, known: tuple[Migration, ...] | None = None) -> tuple[Migration, ...]:
+def before_the_roll_out(waiting: tuple[Migration, ...]) -> tuple[Migration, ...]:
+    """Return what is applied before the roll-out: all but the files at the end that are for after it.
+
+    One of the second phase with others behind it belongs to a roll-out that is over: one goes from each version to the
+    next.
+    """
+    return waiting[: next((place for place in range(len(waiting), 0, -1) if not waiting[place - 1].after), 0)]
+
+
+async def migrate(
+    settings: Settings, known: tuple[Migration, ...] | None = None, *, after: bool = False
+) -> tuple[Migration, ...]:
     """Apply what the database still needs, one file after the other. Return what was applied.
 
+    What is for `after` the roll-out is left out unless the database is new: then no older version runs.
     Two processes may do so at once: the second waits and finds nothing to do.
 
     Raises:
@@ -169,7 +205,10 @@ async def migrate(settings: Settings, known: tuple[Migration, ...] | None = None
     try:
         await _wait_for_others(connection)
         await connection.execute(_TABLE)
-        waiting = pending(migrations, await _applied(connection))
+        applied = await _applied(connection)
+        waiting = pending(migrations, applied)
+        if applied and not after:
+            waiting = before_the_roll_out(waiting)
         for migration in waiting:
             await _apply(connection, migration)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
@@ -179,23 +218,26 @@ async def migrate(settings: Settings, known: tuple[Migration, ...] | None = None
     return waiting
 
 
-async def require_current_schema(connection: Connection, known: tuple[Migration, ...] | None = None) -> None:
-    """Make sure that the database has every migration of this version.
+async def require_current_schema(
+    connection: Connection, known: tuple[Migration, ...] | None = None
+) -> tuple[Migration, ...]:
+    """Make sure that the database has every migration that this version needs. Return those for after its roll-out.
 
     Raises:
         MigrationError: it has not, or does not fit.
 
     """
     waiting = pending(load_migrations() if known is None else known, await _applied(connection))
-    if waiting:
-        raise MigrationError(f"the database lacks migration {waiting[0]}: run `waybill migrate`")
+    if needed := before_the_roll_out(waiting):
+        raise MigrationError(f"the database lacks migration {needed[0]}: run `waybill migrate`")
+    return waiting
 
 
-async def _applied(connection: Connection) -> dict[int, str]:
+async def _applied(connection: Connection) -> dict[int, Applied]:
     if await connection.fetchval("SELECT to_regclass('public.schema_migrations')") is None:
         return {}
-    rows = await connection.fetch("SELECT version, checksum FROM schema_migrations")
-    return {row["version"]: row["checksum"] for row in rows}
+    rows = await connection.fetch("SELECT version, name, checksum FROM schema_migrations")
+    return {row["version"]: Applied(row["name"], row["checksum"]) for row in rows}
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:

@@ -140,7 +140,7 @@ def _surroundings(environ: Mapping[str, str], stack: Stack) -> Surroundings:
 async def _prepare(settings: Settings, say: Callable[[str], None]) -> None:
     """Migrate and make the topics. Raises SetupError, for topics of another partition count too."""
     say("PostgreSQL: migrating")
-    await migrations.migrate(settings)
+    await migrations.migrate(settings, after=True)
     say("Kafka: making the topics")
     left = (await topics.apply(settings)).left
     counts = {each.topic: int(each.found or 0) for each in left if each.property == topics.PARTITIONS}

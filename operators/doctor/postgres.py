@@ -8,7 +8,7 @@ from operators.doctor.finding import SKEW, Finding, Level, guarded, some
 from operators.doctor.zones import Shifted, shifted
 from operators.requests.asking import MOST_WAITING
 from processor.storage.commits import ANSWER_SECONDS, commits
-from runtime.migrations import require_current_schema
+from runtime.migrations import Migration, require_current_schema
 from runtime.postgres import OPERATOR, OPERATOR_SESSION, Connection, fetch_one, open_pool
 from runtime.queries import load_queries
 from runtime.settings import PREFIX, Settings
@@ -103,8 +103,15 @@ def of_session(told: int, pids: Collection[int], settings: Mapping[str, str]) ->
 
 
 async def _schema(connection: Connection) -> AsyncIterator[Finding]:
-    await require_current_schema(connection)
-    yield Finding(Level.OK, "schema", "current")
+    yield of_schema(await require_current_schema(connection))
+
+
+def of_schema(left: Collection[Migration]) -> Finding:
+    """Judge what is left to be applied of a schema that this version can work with."""
+    if not left:
+        return Finding(Level.OK, "schema", "current")
+    found = f"{some(list(map(str, left)))} waits for the end of the roll-out"
+    return Finding(Level.WARN, "schema", found, "`waybill migrate --after`, once no older version runs")
 
 
 def of_server(found: Mapping[str, str], *, commits: bool) -> Iterator[Finding]:

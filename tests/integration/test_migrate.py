@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from cli.main import main
 from processor.storage.outputs import found_by
+from runtime import migrations
 from runtime.errors import SetupError
 from runtime.migrations import (
     BATCHES,
@@ -279,12 +280,32 @@ async def test_stored_dead_letters_are_found_by_what_their_headers_say(settings:
     assert [tuple(row) for row in rows] == [NOTHING, *expected, *[NOTHING] * 4]
 
 
-async def test_a_changed_file_and_a_newer_database_are_refused(settings: Settings) -> None:
+AFTER = Migration(3, "after_weights", "ALTER TABLE parcels DROP name;")
+
+
+async def test_an_older_version_goes_on_until_the_roll_out_is_over(settings: Settings, database: Any) -> None:
+    """Both ways: a version that knows less is taken, started anew and rolled back to, until the second phase."""
+    newer = (FIRST, SECOND, AFTER)
+    await migrate(settings, (FIRST,))
+    assert await migrate(settings, newer) == (SECOND,)
+    assert await require_current_schema(database, newer) == (AFTER,)
+    assert await require_current_schema(database, (FIRST,)) == ()
+    assert await migrate(settings, (FIRST,)) == ()
+    assert await migrate(settings, newer, after=True) == (AFTER,)
+    assert await require_current_schema(database, newer) == ()
+    for refused in (require_current_schema(database, (FIRST,)), migrate(settings, (FIRST,))):
+        with pytest.raises(MigrationError, match="0003_after_weights, which this version of Waybill does not know"):
+            await refused
+
+
+async def test_a_new_database_has_no_older_version_to_wait_for(settings: Settings) -> None:
+    assert await migrate(settings, (FIRST, SECOND, AFTER)) == (FIRST, SECOND, AFTER)
+
+
+async def test_a_changed_file_is_refused(settings: Settings) -> None:
     await migrate(settings, (FIRST, SECOND))
     with pytest.raises(MigrationError, match="was changed"):
         await migrate(settings, (Migration(1, "parcels", "SELECT 1"), SECOND))
-    with pytest.raises(MigrationError, match="does not know"):
-        await migrate(settings, (FIRST,))
 
 
 async def test_a_service_can_tell_that_the_schema_is_old(settings: Settings, database: Any) -> None:
@@ -310,9 +331,16 @@ def test_the_command(
 ) -> None:
     monkeypatch.setenv("WAYBILL_DATABASE_URL", empty_database_url)
     assert main(["migrate", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["applied"][0]["version"] == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["applied"][0]["version"], told["left"]) == (1, [])
     assert main(["migrate"]) == 0
     assert capsys.readouterr().out == "the database's schema is up to date\n"
+    files = (*load_migrations(), Migration(9000, "after_all", "select 1"))
+    monkeypatch.setattr(migrations, "load_migrations", lambda: files)
+    assert main(["migrate"]) == 0
+    assert "left for after the roll-out: 9000_after_all; then run `waybill migrate --after`" in capsys.readouterr().out
+    assert main(["migrate", "--after"]) == 0
+    assert capsys.readouterr().out == "applied 9000_after_all\n"
 
 
 @pytest.mark.parametrize(

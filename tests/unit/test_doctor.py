@@ -10,9 +10,10 @@ from operators.doctor.cursors import of_lag
 from operators.doctor.finding import Level
 from operators.doctor.kafka import of_auto_create, of_brokers_clock, of_replicas
 from operators.doctor.machine import is_writable, of_refused, of_settings
-from operators.doctor.postgres import of_clocks, of_server, of_session
+from operators.doctor.postgres import of_clocks, of_schema, of_server, of_session
 from operators.views.lag import Lag, measured, total
 from processor.core.cursor import MARK, Committed, Cursor
+from runtime.migrations import Migration
 from runtime.postgres import OPERATOR_SESSION
 from runtime.settings import load_settings
 
@@ -37,6 +38,12 @@ def test_settings(environ: dict[str, str], what: str, level: Level) -> None:
     (found,) = [each for each in of_settings(load_settings(environ), is_writable) if each.what == what]
     assert found.level is level
     assert (found.mend is None) == (level is Level.OK)
+
+
+def test_what_is_left_for_after_the_roll_out_is_told() -> None:
+    assert of_schema(()).level is Level.OK
+    found = of_schema([Migration(28, "after_old", "")])
+    assert (found.level, found.found) == (Level.WARN, "0028_after_old waits for the end of the roll-out")
 
 
 def test_a_directory_that_is_not_there_can_be_made_in_one_that_is(tmp_path: Path) -> None:

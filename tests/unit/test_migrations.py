@@ -2,17 +2,29 @@
 
 import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from runtime.migrations import OUTSIDE, Migration, MigrationError, load_migrations, pending
+from runtime.migrations import (
+    OUTSIDE,
+    Applied,
+    Migration,
+    MigrationError,
+    before_the_roll_out,
+    load_migrations,
+    pending,
+)
 
 INDEX = re.compile(r"^create (unique )?index .* on (shipments|observations|outputs)\\b", re.MULTILINE | re.IGNORECASE)
 ONE, TWO, THREE = (Migration(number, f"step_{number}", f"select {number}") for number in (1, 2, 3))
 
 
-def applied(*migrations: Migration) -> dict[int, str]:
-    return {migration.version: migration.checksum for migration in migrations}
+LATER: Final = Migration(3, "after_step_2", "select 3")
+
+
+def applied(*migrations: Migration) -> dict[int, Applied]:
+    return {migration.version: Applied(migration.name, migration.checksum) for migration in migrations}
 
 
 def test_an_empty_database_needs_all_in_order() -> None:
@@ -29,9 +41,39 @@ def test_a_changed_file_is_refused() -> None:
         pending((Migration(1, "step_1", "select 100"), TWO), applied(ONE))
 
 
-def test_a_newer_database_is_refused() -> None:
-    with pytest.raises(MigrationError, match="migration 0002, which this version of Waybill does not know"):
-        pending((ONE,), applied(ONE, TWO))
+def test_an_older_version_goes_on_beside_what_a_newer_one_has_prepared() -> None:
+    assert pending((ONE,), applied(ONE, TWO, THREE)) == ()
+
+
+def test_an_older_version_is_refused_once_the_newer_ones_roll_out_is_over() -> None:
+    with pytest.raises(
+        MigrationError, match="migration 0003_after_step_2, which this version of Waybill does not know"
+    ):
+        pending((ONE,), applied(ONE, TWO, LATER))
+
+
+def test_a_migration_that_was_never_ours_is_refused() -> None:
+    with pytest.raises(MigrationError, match="migration 0002_step_2, which this version of Waybill does not know"):
+        pending((ONE, THREE), applied(ONE, TWO))
+
+
+@pytest.mark.parametrize(
+    ("names", "before"),
+    [
+        ([], 0),
+        (["one"], 1),
+        (["after_one"], 0),
+        (["one", "after_one"], 1),
+        (["one", "after_one", "after_two"], 1),
+        (["one", "after_one", "two"], 3),
+        (["after_one", "two", "after_two"], 2),
+        (["afternoon"], 1),
+    ],
+)
+def test_what_only_older_versions_need_goes_after_the_roll_out(names: list[str], before: int) -> None:
+    """What has the next release's steps behind it is of a roll-out that is over."""
+    waiting = tuple(Migration(number, name, "") for number, name in enumerate(names, start=1))
+    assert before_the_roll_out(waiting) == waiting[:before]
 
 
 def test_a_file_put_before_an_applied_one_is_refused() -> None:
