@@ -4,16 +4,18 @@
 shipments, a replay job that was interrupted, a batch stored and not published, and a backlog.
 """
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest_asyncio
 
 from schemas.topics import Topic
 from tests.integration.operating import asked, running, waybill
 from tests.integration.system import System
-from tests.upgrade.older import left, restore_database, restore_topics
+from tests.upgrade.older import FIRST_EDITION, left, restore_database, restore_topics
 from tests.waiting import until
 
 PUBLISHED = (Topic.EVENTS, Topic.ANOMALIES, Topic.DEAD_LETTERS)
@@ -80,6 +82,18 @@ async def test_an_upgrade_as_the_page_tells_it(system: System) -> None:
     after = await published(system)
     assert_nothing_changed(came_up, after)
     assert_corrected(came_up, after)
+
+
+async def test_statements_of_the_version_before_find_all_they_name(database_url: str) -> None:
+    """A processor that goes on beside the migrations: the planner also looks for the keys that `on conflict` needs."""
+    _, *parts = re.split(r"^-- name: (\w+)$", (FIRST_EDITION / "processor.sql").read_text(), flags=re.MULTILINE)
+    connection = await asyncpg.connect(database_url)
+    try:
+        for statement in parts[1::2]:
+            await connection.execute(f"explain (generic_plan) {statement}")
+    finally:
+        await connection.close()
+    assert len(parts) > 60
 
 
 async def published(system: System) -> Records:
