@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,10 +15,11 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from devstack import Kafka, Stack
+from devstack import Kafka, Stack, tools
 from devstack.ports import free_ports
 from runtime.kafka import admin_client, new_reader, start, stop
 from schemas.topics import Topic
+from tests.children import environ_with
 from tests.conftest import Databases
 from tests.forking import Started
 from tests.integration.commands import run_here
@@ -158,6 +160,17 @@ class Lab:
         await self._server.execute(f"drop database {self._name} with (force)")
         await self._copy(f"{self._name}_b", self._name)
 
+    async def dump(self, file: Path) -> None:
+        """Back the database up as docs/operating.md tells."""
+        await _postgres("pg_dump", "--format=custom", f"--file={file}", self.system.settings.database_url)
+
+    async def restore_dump(self, file: Path) -> None:
+        """Put what was dumped in the database's place, as docs/operating.md tells."""
+        await self._server.execute(f"drop database {self._name} with (force)")
+        await self._server.execute(f"create database {self._name}")
+        options = ("--exit-on-error", "--single-transaction", "--no-owner")
+        await _postgres("pg_restore", *options, f"--dbname={self.system.settings.database_url}", str(file))
+
     async def _copy(self, source: str, target: str) -> None:
         await self._server.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", source)
         await self._server.execute(f"create database {target} template {source}")
@@ -169,6 +182,16 @@ class Lab:
     async def events(self) -> list[tuple[str, bytes]]:
         """Return each event on the topic: id and bytes, in order."""
         return [(msgspec.json.decode(each.value)["id"], each.value) for each in await self.system.read(Topic.EVENTS)]
+
+
+async def _postgres(name: str, *arguments: str) -> None:
+    """Run one of PostgreSQL's own tools."""
+    install = tools.postgres_install()
+    assert install is not None
+    home = install / "pginstall"
+    environ = environ_with({"LD_LIBRARY_PATH": str(home / "lib")})
+    process = await asyncio.create_subprocess_exec(str(home / "bin" / name), *arguments, env=environ)
+    assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 OpenLab = Callable[[], Awaitable[Lab]]

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -16,8 +18,10 @@ from tests.waiting import until
 
 
 async def restored(lab: Lab) -> None:
-    """What was published since the backup is derived again; nothing differs, so nothing is published."""
-    await _live_and_restore(lab)
+    """What was published since the dump is derived again; nothing differs, so nothing is published."""
+    with TemporaryDirectory() as folder:
+        dump = Path(folder) / "waybill.dump"
+        await _live_and_restore(lab, lambda: lab.dump(dump), lambda: lab.restore_dump(dump))
     await _recover_while_running(lab)
     await lab.system.append(lives(3, "LAST"))
     await _catch_up(lab)
@@ -112,7 +116,7 @@ async def test_a_restored_database(one_more: OpenLab) -> None:  # noqa: F811
 
 def killed_at(step: Step) -> Callable[[Lab], Awaitable[None]]:
     async def killed(lab: Lab) -> None:
-        await _live_and_restore(lab)
+        await _live_and_restore(lab, lab.back_up, lab.restore)
         dying = await forking.start("tests.integration.dying_recover", step, environ=lab.system.environ)
         assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL
         await _recover_while_running(lab)
@@ -129,13 +133,15 @@ async def test_a_recovery_killed_at_any_step_can_be_run_again(one_more: OpenLab)
     await side_by_side([killed_at(step) for step in steps], one_more)
 
 
-async def _live_and_restore(lab: Lab) -> None:
+async def _live_and_restore(
+    lab: Lab, back_up: Callable[[], Awaitable[None]], restore: Callable[[], Awaitable[None]]
+) -> None:
     await lab.system.append(lives(6))
     await lab.process()
-    await lab.back_up()
+    await back_up()
     await lab.system.append([*lives(6, "MORE"), *raw_records("dash", b"{", START)])
     await lab.process()
-    await lab.restore()
+    await restore()
 
 
 async def _empty(lab: Lab) -> None:
