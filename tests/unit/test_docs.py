@@ -9,6 +9,7 @@ import subprocess
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -103,6 +104,8 @@ OTHERS: Final = frozenset(
         "docker",
         "helm",
         "kubectl",
+        "pg_dump",
+        "pg_restore",
         "psql",
         "python3",
         "pip",
@@ -213,6 +216,14 @@ def test_the_changelog_knows_the_newest_version() -> None:
     released = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert released[0] == project["version"]
+
+
+def test_each_version_has_a_section_on_upgrading_to_it() -> None:
+    versions = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    headings = _HEADING.findall((ROOT / "docs" / "upgrading.md").read_text())
+    assert [f"{older} → {newer}" for newer, older in pairwise(versions)] == [
+        heading for heading in headings if "→" in heading
+    ]
 
 
 def glossary() -> list[tuple[str, str, str]]:
