@@ -85,14 +85,16 @@ def _first(*ways: _Way) -> Source:
                 missing.append(text)
             case source:
                 return source
-    raise MissingToolError("; or ".join(missing))
+    raise MissingToolError(",\nor ".join(missing))
 
 
 def _embedded_kafka() -> Source | _Missing:
     if tools.java() is None:
-        return _Missing(f"for an embedded Kafka, install Java {tools.JAVA_AT_LEAST} or newer and Maven")
+        return _Missing(
+            f"for an embedded Kafka, install Java {tools.JAVA_AT_LEAST} or newer and Maven ({tools.INSTALL_JAVA})"
+        )
     if tools.maven() is None and not cached_jars().exists():
-        return _Missing("for an embedded Kafka, install Maven beside Java")
+        return _Missing(f"for an embedded Kafka, install Maven beside Java ({tools.INSTALL_MAVEN})")
     return Embedded()
 
 
@@ -104,5 +106,5 @@ def _embedded_postgres() -> Source | _Missing:
 
 def _docker() -> Source | _Missing:
     if not tools.docker_answers():
-        return _Missing("for a container, install and start Docker")
+        return _Missing(f"for a container, install and start Docker ({tools.INSTALL_DOCKER})")
     return Docker()

