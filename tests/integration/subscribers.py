@@ -111,6 +111,13 @@ async def subscriber(command: list[str], environ: Mapping[str, str]) -> AsyncIte
                 await process.wait()
 
 
+def jdbc(database_url: str) -> str:
+    """Return a database's address as Java's driver takes it."""
+    login, _, rest = database_url.removeprefix("postgresql://").rpartition("@")
+    user, _, password = login.partition(":")
+    return f"jdbc:postgresql://{rest}?user={user}&password={password}"
+
+
 async def ended(process: asyncio.subprocess.Process) -> int:
     """Wait for a process' own end; return its exit code."""
     return await asyncio.wait_for(process.wait(), DEADLINE)

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -39,6 +40,7 @@ from tests.integration.secured import (
     secured_services,
     service,
 )
+from tests.integration.subscribers import LANGUAGES, LackingError, jdbc, subscriber
 from tests.integration.system import PARTITIONS, START, dash, raw_records
 from tests.waiting import DEADLINE, until
 
@@ -141,6 +143,51 @@ async def test_everybody_can_do_their_work(secured: Secured) -> None:
             *words, environ=secured.settings(user) if user in LOGINS else secured.kafka_settings(user)
         )
         assert code == 0, said
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def told(secured: Secured) -> None:
+    """A parcel that subscribers can read about."""
+    async with service("processor", DOOR | secured.settings("waybill-processor")) as processor:
+        await write(secured, "waybill-operator", RAW, "DE-told")
+
+        async def is_known() -> bool:
+            return await secured.ask(SUBSCRIBER, "select 1 from shipments where shipment_id = 'dash:DE-told'") == [1]
+
+        await until(is_known)
+        await until(lambda: is_ready(processor, "processor started"))
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_an_example_subscriber_logs_in(
+    secured: Secured, empty_database_url: str, language: str, tmp_path: Path
+) -> None:
+    """By SCRAM over TLS, with the rights that `deploy/kafka-acls.sh` gives a subscriber."""
+    try:
+        command = await LANGUAGES[language](tmp_path)
+    except LackingError as error:
+        lacking(f"no subscriber in {language}: {error}")
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": secured.kafka.bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": PREFIX,
+        "KAFKA_GROUP_ID": f"{PREFIX}{SUBSCRIBER}.{language}",
+        "KAFKA_USERNAME": SUBSCRIBER,
+        "KAFKA_PASSWORD": secured.passwords[SUBSCRIBER],
+        **dict.fromkeys(("KAFKA_CA_FILE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"), secured.cafile),
+        "DATABASE_URL": jdbc(empty_database_url) if language == "java" else empty_database_url,
+    }
+    table = await asyncpg.connect(empty_database_url)
+    async with subscriber(command, environ):
+
+        async def has_read() -> bool:
+            if await table.fetchval("select to_regclass('offsets')") is None:
+                return False
+            return bool(await table.fetchval("select count(*) from offsets where topic like '%events'"))
+
+        await until(has_read)
+        assert await table.fetchval("select version from parcels where shipment_id = 'dash:DE-told'") == 1
+    await table.close()
 
 
 async def test_the_brokers_tell_the_time_to_those_who_need_it(secured: Secured) -> None:

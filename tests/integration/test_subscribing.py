@@ -32,7 +32,7 @@ from schemas.partitioning import partition_of
 from schemas.topics import Topic
 from tests.conftest import Databases, lacking, own_prefix
 from tests.integration.operating import newest_states, waybill
-from tests.integration.subscribers import EXAMPLES, LANGUAGES, LackingError, ended, node_modules, run, subscriber
+from tests.integration.subscribers import EXAMPLES, LANGUAGES, LackingError, ended, jdbc, node_modules, run, subscriber
 from tests.integration.system import PARTITIONS, START, Raw, System, dash, lives, open_system, raw_records
 from tests.pages import ROOT, blocks_of
 from tests.waiting import DEADLINE, until
@@ -73,16 +73,11 @@ class Place(msgspec.Struct, frozen=True):
 
     def environ(self, database_url: str, language: str) -> dict[str, str]:
         """Return a subscriber's settings. After `kill -9` nobody waits for the dead member: each has its own group."""
-        if language == "java":
-            address = database_url.removeprefix("postgresql://")
-            login, _, rest = address.rpartition("@")
-            user, _, password = login.partition(":")
-            database_url = f"jdbc:postgresql://{rest}?user={user}&password={password}"
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.system.settings.kafka_bootstrap_servers,
             "KAFKA_TOPIC_PREFIX": self.system.settings.topic_prefix,
             "KAFKA_GROUP_ID": f"{self.system.settings.topic_prefix}parcels.{next(self.numbers)}",
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": jdbc(database_url) if language == "java" else database_url,
         }
 
 
