@@ -213,14 +213,17 @@ def _configure_structlog(configure: Callable[..., None], *arguments: Any, **opti
     configure(*arguments, **{**options, "cache_logger_on_first_use": False})
 
 
+LONG: Final = frozenset({"faults", "integration", "upgrade"})
+"""Folders whose files take long."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the services, and put its files first: a long file at the end would keep one worker alone."""
+    """Mark what needs the services. Put the folders of long files first: one at the end would keep one worker alone."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
-    long = {item.path for item in items if item.get_closest_marker("integration")}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
 
 
 def pytest_collection_finish() -> None:
