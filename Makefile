@@ -125,13 +125,16 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 
 else
 
+# By uv, which is itself among the requirements: it takes seconds where pip takes minutes. Where it cannot, by pip.
 $(INSTALLED): requirements-dev.txt pyproject.toml
 	@$(FIND_PYTHON); echo "Making .venv with $$("$$python" --version)"; \
 	[ -x $(BIN)/python ] && $(BIN)/python -c '' || rm -rf .venv; \
 	[ -d .venv ] || "$$python" -m venv .venv || { rm -rf .venv; \
 	echo 'The venv module is missing or broken (Debian: apt install python3-venv)' >&2; exit 1; }
 	@echo 'Installing the locked requirements'; rm -f $(REQUIRED)
-	@{ command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt \
+	@{ awk '/^[^ \#]/ { wanted = /^uv==/ } wanted' requirements-dev.txt > .venv/.uv \
+	&& $(PIP) --quiet --require-hashes -r .venv/.uv \
+	&& $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt \
 	&& touch $(REQUIRED); } || { { $(PIP) --progress-bar off --require-hashes -r requirements-dev.txt && touch $(REQUIRED); } \
 	| awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages"; fflush() }'; [ -e $(REQUIRED) ]; }
 	@$(PIP) --quiet --no-deps --no-build-isolation --editable .
