@@ -12,8 +12,11 @@ from operators.doctor.finding import FAILURES
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS: Final = 3.0
-"""How long a page waits for a look under way; then it shows the one before, or that there is none yet."""
+PATIENCE_SECONDS: Final = 0.15
+"""How long a page waits for a look under way; then it shows the one before, or that there is none yet, and asks again.
+
+A page is to be there within 0.3 s, however long a look takes.
+"""
 
 log = structlog.get_logger(__name__)
 

@@ -26,6 +26,9 @@ KEPT: Final = timedelta(minutes=30)
 LIMIT: Final = timedelta(minutes=30)
 """How long a plan may take: millions of records."""
 
+PATIENCE_SECONDS: Final = 3.0
+"""How long a page waits for a plan; then it says how far the plan is."""
+
 SHOWN: Final = 20
 """Events, anomalies and changes that a page lists, as `waybill replay plan` does."""
 
@@ -62,7 +65,7 @@ class Plans:
             told: list[Progress] = []
             self._made[query] = (Look(lambda: self._plan(mode, selection, told), KEPT, LIMIT), told)
         made, told = self._made[query]
-        return await made.latest(), told[-1] if told else None
+        return await made.latest(PATIENCE_SECONDS), told[-1] if told else None
 
     async def forget(self, query: msgspec.Struct) -> None:
         """Forget a plan: it is done, or another one is wanted."""
