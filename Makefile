@@ -49,8 +49,8 @@ static: $(INSTALLED)
 	$(BIN)/lint-imports --no-cache
 
 # Each worker has a broker and a database server of its own. The tests of a file share its fixtures and stay together.
-# The files come in the order of tests/conftest.py: long ones first. Three workers keep two cores busy: the tests wait much.
-WORKERS := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+# The files come in the order of tests/conftest.py: long ones first. A third worker costs more CPU than it saves time.
+WORKERS := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test-docker: $(INSTALLED)
 	WAYBILL_TEST_STACK=docker $(BIN)/pytest tests/integration tests/docker
