@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from cli.main import command_line
+from docs.site.http_page import anchor
 from tests.pages import PAGES, ROOT, Block, blocks_of
 
 GLOSSARY: Final = ROOT / "docs" / "glossary.md"
@@ -43,15 +44,15 @@ BLOCKS: Final = [block for page in PAGES for block in blocks_of(page)]
 def anchors(page: Path) -> set[str]:
     """Return what the headings of a page are called in links to it."""
     headings = _HEADING.findall(_CODE.sub("", page.read_text()))
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {anchor(heading) for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for path, anchor in _LINK.findall(_CODE.sub("", page.read_text())):
+    for path, heading in _LINK.findall(_CODE.sub("", page.read_text())):
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), path
-        assert not anchor or anchor in anchors(there), f"{path}#{anchor}"
+        assert not heading or heading in anchors(there), f"{path}#{heading}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
