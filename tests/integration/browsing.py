@@ -5,7 +5,6 @@ import base64
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
@@ -27,7 +26,7 @@ from playwright.async_api import (
 )
 
 from devstack.ports import free_ports
-from tests.children import environ_with
+from tests.children import environ_with, logged
 from tests.integration.consoles import is_ready
 from tests.integration.system import System
 from tests.waiting import DEADLINE, until
@@ -247,24 +246,15 @@ async def console(system: System, **environ: str) -> AsyncIterator[str]:
     """Run `waybill console` as an operator does; give its address once it is ready. It stops in order at the end."""
     (port,) = free_ports(1)
     settings = {"WAYBILL_CONSOLE_PORT": str(port), "WAYBILL_OPERATOR": "sari", **environ}
-    with tempfile.TemporaryFile("w+") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "console"), env=environ_with(system.environ | settings), stderr=log
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            await until(lambda: _is_ready(process, url))
-            yield url
-            process.terminate()
-            assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
-        except BaseException:
-            log.seek(0)
-            print("--- the console", log.read()[-10_000:], sep="\n", file=sys.stderr)
-            raise
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+    command, url = (sys.executable, "-m", "cli.main", "console"), f"http://127.0.0.1:{port}"
+    async with logged(
+        "the console",
+        lambda log: asyncio.create_subprocess_exec(*command, env=environ_with(system.environ | settings), stderr=log),
+    ) as process:
+        await until(lambda: _is_ready(process, url))
+        yield url
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
 
 
 async def _is_ready(process: asyncio.subprocess.Process, url: str) -> bool:

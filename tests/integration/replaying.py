@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,7 +10,7 @@ from typing import Final
 
 from schemas.topics import Topic
 from tests import forking
-from tests.children import environ_with
+from tests.children import environ_with, logged
 from tests.integration.commands import Said, run_here
 from tests.integration.older_waybill import UNREADABLE_THEN
 from tests.integration.system import START, Raw, System, dash, lives, raw_records
@@ -69,20 +68,12 @@ async def running(system: System, *arguments: str, program: str = WAYBILL) -> As
 @asynccontextmanager
 async def processing(system: System, program: str = WAYBILL) -> AsyncIterator[None]:
     """Have a processor run."""
-    with tempfile.TemporaryFile("w+") as log:
-        process = await forking.start(program, "processor", environ=system.environ, stderr=log)
-        try:
-            yield
-            process.terminate()
-            assert await asyncio.wait_for(process.wait(), 15) == 0
-        except BaseException:
-            log.seek(0)
-            print(log.read()[-10_000:], file=sys.stderr)
-            raise
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+    async with logged(
+        "processor", lambda log: forking.start(program, "processor", environ=system.environ, stderr=log)
+    ) as process:
+        yield
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 15) == 0
 
 
 async def processed(system: System, records: Sequence[Raw], program: str = WAYBILL) -> None:

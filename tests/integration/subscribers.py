@@ -5,24 +5,21 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
 from devstack import tools
 from devstack.errors import MissingToolError, StartError
 from devstack.jars import cache, jars
-from tests.children import environ_with
+from tests.children import LOG_SHOWN, environ_with, logged
 from tests.waiting import DEADLINE
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 
 FETCH_SECONDS: Final = 600.0
 """What fetching or building may take on a busy machine, the first time."""
-
-LOG_SHOWN: Final = 4_000
-"""Characters of a subscriber's log that are shown when a test fails."""
 
 
 class LackingError(Exception):
@@ -92,23 +89,16 @@ LANGUAGES: Final[Mapping[str, Callable[[Path], Awaitable[list[str]]]]] = {
 """How each subscriber is made ready: each gives the command that runs it."""
 
 
-@asynccontextmanager
-async def subscriber(command: list[str], environ: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a subscriber; it is gone afterwards. Its log is shown when the block fails."""
-    with tempfile.TemporaryFile("w+") as log:
-        process = await asyncio.create_subprocess_exec(
+def subscriber(
+    command: list[str], environ: Mapping[str, str]
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """Run a subscriber; it is gone afterwards."""
+    return logged(
+        " ".join(command),
+        lambda log: asyncio.create_subprocess_exec(
             *command, env=environ_with(environ), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        try:
-            yield process
-        except BaseException:
-            log.seek(0)
-            print(f"--- {command}", log.read()[-LOG_SHOWN:], sep="\n", file=sys.stderr)
-            raise
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        ),
+    )
 
 
 def jdbc(database_url: str) -> str:

@@ -3,11 +3,9 @@
 import asyncio
 import os
 import signal
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final
@@ -28,10 +26,8 @@ from schemas.records import Provenance, RawRecord
 from schemas.shipment_ids import shipment_id
 from schemas.topics import Topic
 from tests import forking
+from tests.children import logged
 from tests.waiting import DEADLINE, until
-
-LOG_SHOWN: Final = 10_000
-"""Characters of a processor's log that are shown when a test fails."""
 
 PARTITIONS: Final = 2
 
@@ -186,26 +182,14 @@ class System:
             await kafka.stop(reader)
         return {part.partition: end for part, end in ends.items()}
 
-    @asynccontextmanager
-    async def processor(
+    def processor(
         self, step: Step | None = None, nth: int = 1, number: signal.Signals = signal.SIGKILL
-    ) -> AsyncIterator[forking.Started]:
+    ) -> AbstractAsyncContextManager[forking.Started]:
         """Run a processor; one with a step sends itself a signal there. It is gone afterwards."""
         command = (
             ["tests.integration.dying_processor", step, str(nth), number.name] if step else ["cli.main", "processor"]
         )
-        with tempfile.TemporaryFile("w+") as log:
-            process = await forking.start(*command, environ=self.environ, stderr=log)
-            try:
-                yield process
-            except BaseException:
-                log.seek(0)
-                print(f"--- processor {process.pid}", log.read()[-LOG_SHOWN:], sep="\n", file=sys.stderr)
-                raise
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+        return logged("processor", lambda log: forking.start(*command, environ=self.environ, stderr=log))
 
 
 async def open_system(
