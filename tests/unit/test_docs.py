@@ -213,10 +213,11 @@ def test_the_hooks_run_what_make_check_runs() -> None:
     assert set(re.findall(r"entry: \.venv/bin/(\S+(?: format| check)?)", hooks)) == made
 
 
-def test_the_changelog_knows_the_newest_version() -> None:
+def test_the_changelog_and_the_page_on_deploying_know_the_newest_version() -> None:
     released = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert released[0] == project["version"]
+    assert re.findall(r"waybill:([0-9.]+)", (ROOT / "docs" / "deploying.md").read_text()) == [released[0]] * 2
 
 
 def test_each_version_has_a_section_on_upgrading_to_it() -> None:
