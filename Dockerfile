@@ -8,10 +8,12 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# requirements-otel.txt makes an image that can trace webhooks (docs/operating.md, Traces).
+ARG REQUIREMENTS=requirements.txt
 WORKDIR /build
-COPY requirements.txt ./
+COPY requirements.txt requirements-otel.txt ./
 RUN python -m venv --without-pip /opt/waybill \
-    && python -m pip --python /opt/waybill/bin/python install --require-hashes -r requirements.txt
+    && python -m pip --python /opt/waybill/bin/python install --require-hashes -r "$REQUIREMENTS"
 # The locked build backend alone out of the development requirements; pip refuses if one of its own is missing.
 COPY requirements-dev.txt ./
 RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' \

@@ -89,7 +89,8 @@ screenshots: $(INSTALLED)
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile $(COMPILE) pyproject.toml --output-file requirements.txt
-	$(BIN)/uv pip compile $(COMPILE) --extra dev --extra docs --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	$(BIN)/uv pip compile $(COMPILE) --extra otel --constraint requirements.txt pyproject.toml --output-file requirements-otel.txt
+	$(BIN)/uv pip compile $(COMPILE) --extra dev --extra docs --extra otel --constraint requirements-otel.txt pyproject.toml --output-file requirements-dev.txt
 	$(BIN)/uv pip compile $(COMPILE) bench/peers/requirements.in --output-file bench/peers/requirements.txt
 	$(BIN)/uv pip compile $(COMPILE) --constraint requirements-dev.txt examples/python/requirements.in --output-file examples/python/requirements.txt
 

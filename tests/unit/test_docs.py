@@ -247,10 +247,11 @@ def test_each_word_is_where_the_glossary_says(row: tuple[str, str, str]) -> None
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
 
 
-def test_the_example_in_python_is_tried_with_the_versions_of_its_lock_file() -> None:
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-otel.txt", "examples/python/requirements.txt"])
+def test_what_is_installed_is_tried_with_the_versions_of_its_lock_file(file: str) -> None:
     pinned, tried = (
         set(re.findall(r"^\S+==\S+", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("examples/python/requirements.txt", "requirements-dev.txt")
+        for name in (file, "requirements-dev.txt")
     )
     assert pinned
     assert pinned - tried == set()
