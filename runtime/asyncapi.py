@@ -13,7 +13,7 @@ import msgspec
 from runtime.settings import load_settings
 from runtime.topics import WantedTopic, wanted_topics
 from schemas.events import ANOMALY_TYPE, CONSTANT_HEADERS, SCHEMA_VERSION, STATE_TYPE, Anomaly, Event, State
-from schemas.export import CLOUD_EVENT_HEADERS, FIELDS, FOLDER, Value, definitions
+from schemas.export import CLOUD_EVENT_HEADERS, FIELDS, FOLDER, TRACE_HEADERS, Value, definitions
 from schemas.topics import Topic
 
 FILE: Final = f"{FOLDER}/asyncapi.json"
@@ -246,10 +246,11 @@ def _headers(channel: Channel) -> Part:
     """Return the schema of a channel's headers: what is the same on each of its records is a constant."""
     constant: dict[str, Part] = {name: {"const": value.decode()} for name, value in CONSTANT_HEADERS[channel.topic]}
     special = {**constant, "ce_type": channel.type}
+    headers = CLOUD_EVENT_HEADERS | TRACE_HEADERS if channel.topic is Topic.EVENTS else CLOUD_EVENT_HEADERS
     return {
         "title": _headers_name(channel),
         "description": "CloudEvents 1.0 in binary mode. Values are UTF-8 bytes. Ignore headers you do not know.",
         "type": "object",
-        "properties": {name: {**shape, **special.get(name, {})} for name, shape in CLOUD_EVENT_HEADERS.items()},
+        "properties": {name: {**shape, **special.get(name, {})} for name, shape in headers.items()},
         "required": [*CLOUD_EVENT_HEADERS],
     }

@@ -15,6 +15,7 @@ from schemas.couriers import COURIERS
 from schemas.drawing import state_machines
 from schemas.events import SCHEMA_VERSION, Anomaly, Event, State
 from schemas.topics import Topic
+from schemas.traces import TRACEPARENT
 from schemas.vocabulary import DeadLetterReason, Source
 
 FOLDER: Final = "schemas/exported"
@@ -93,6 +94,8 @@ _TEXT: Final[Schema] = {"type": "string"}
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 _COORDINATES: Final[Schema] = {"type": "string", "pattern": "^[0-9]+:[0-9]+$"}
 
+_TRACE: Final[Schema] = {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-01$"}
+
 _RAW_HEADERS: Final[dict[str, Schema]] = {
     "courier": {**_TEXT, "description": "Whose body it is."},
     "account": {**_TEXT, "description": FIELDS["account"]},
@@ -103,6 +106,7 @@ _RAW_HEADERS: Final[dict[str, Schema]] = {
     "replay-of": {**_COORDINATES, "description": "The root record that is to be read again."},
     "command-id": {**_TEXT, "description": "Makes a tool's record apply once, however often it was appended."},
     "content-type": {**_TEXT, "description": "As the courier sent it."},
+    TRACEPARENT: {**_TRACE, "description": "Of a traced webhook: the door's span, of W3C Trace Context."},
 }
 _DEAD_LETTER_HEADERS: Final[dict[str, Schema]] = {
     "dlq-reason": {"anyOf": [{"enum": [*DeadLetterReason]}, _TEXT], "description": f"Why. {_MAY_GROW}"},
@@ -124,6 +128,15 @@ CLOUD_EVENT_HEADERS: Final[dict[str, Schema]] = {
 }
 """The headers of the output topics, by name."""
 
+TRACE_HEADERS: Final[dict[str, Schema]] = {
+    TRACEPARENT: {
+        **_TRACE,
+        "description": "Of W3C Trace Context, on events of webhooks that were traced; absent from all others, and "
+        "where nothing is traced. Continue that trace, or link to it, or ignore it.",
+    },
+}
+"""The header that an event has on top, if its webhook was traced."""
+
 
 def documents() -> dict[str, str]:
     """Return every generated file's text by its path from the project's root."""
@@ -139,7 +152,9 @@ def _schemas() -> dict[str, Schema]:
         Topic.STATE: _of_struct(State),
         Topic.ANOMALIES: _of_struct(Anomaly),
         "shipment.headers": _of_headers(
-            "The CloudEvents 1.0 headers of the three output topics.", CLOUD_EVENT_HEADERS, [*CLOUD_EVENT_HEADERS]
+            "The CloudEvents 1.0 headers of the three output topics.",
+            {**CLOUD_EVENT_HEADERS, **TRACE_HEADERS},
+            [*CLOUD_EVENT_HEADERS],
         ),
         Topic.RAW: _raw("A courier's bytes, as they came: one body, or one item of it."),
         f"{Topic.RAW}.headers": _of_headers(

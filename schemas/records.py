@@ -9,6 +9,7 @@ from typing import Final, cast
 import msgspec
 
 from schemas.times import EARLIEST, LATEST, format_time, moment_of, read_time
+from schemas.traces import TRACEPARENT, sampled
 from schemas.vocabulary import DeadLetterReason, Source
 
 Headers = list[tuple[str, bytes]]
@@ -39,8 +40,8 @@ _SOURCES: Final[Mapping[bytes, Source]] = {source.encode(): source for source in
 _PUSH: Final = Source.PUSH.encode()
 _REPLAY: Final = Source.REPLAY.encode()
 
-_SELDOM: Final = frozenset({"replay-of", "root-source", "command-id"})
-"""Headers of what a tool appended."""
+_SELDOM: Final = frozenset({"replay-of", "root-source", "command-id", TRACEPARENT})
+"""Headers of what a tool appended, or of a webhook that is traced."""
 
 ITEM: Final = "item"
 """The header that says which of its webhook's items a record is."""
@@ -83,6 +84,8 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     replay_of: str | None = None
     root_source: Source = Source.PUSH
     command_id: str | None = None
+    traceparent: str | None = None
+    """Of a webhook that is traced (`schemas.traces`)."""
 
     @property
     def root(self) -> tuple[int, int] | None:
@@ -107,6 +110,8 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
             headers.append(("command-id", self.command_id.encode()))
         if self.content_type:
             headers.append(("content-type", self.content_type.encode()))
+        if self.traceparent:
+            headers.append((TRACEPARENT, self.traceparent.encode()))
         return headers
 
 
@@ -191,7 +196,7 @@ def reread_headers(root: RawRecord, command_id: str) -> Headers:
 _KNOWN: Final = frozenset(
     (
         *("courier", "account", "webhook-id", "item", "received-at", "source"),
-        *("replay-of", "root-source", "command-id", "content-type"),
+        *("replay-of", "root-source", "command-id", "content-type", TRACEPARENT),
     )
 )
 
@@ -202,6 +207,11 @@ def command_of(headers: AnyHeaders) -> str | None:
         return _name("command-id", value) if (value := header_values(headers).get("command-id")) else None
     except UnreadableError:
         return None
+
+
+def traceparent_of(headers: AnyHeaders) -> str | None:
+    """Return the trace of a raw record's headers; None where they have none."""
+    return sampled(value) if (value := header_values(headers).get(TRACEPARENT)) else None
 
 
 def read_provenance(headers: AnyHeaders, timestamp_ms: int) -> Provenance:
@@ -240,6 +250,7 @@ def _with_the_rest(provenance: Provenance, headers: Mapping[str, bytes]) -> Prov
         replay_of=_replay_of(_text(value)) if (value := given("replay-of")) else None,
         root_source=_source("root-source", value) if (value := given("root-source")) else Source.PUSH,
         command_id=_name("command-id", value) if (value := given("command-id")) else None,
+        traceparent=sampled(value) if (value := given(TRACEPARENT)) else None,
     )
 
 

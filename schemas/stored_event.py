@@ -1,7 +1,7 @@
 """The form in which PostgreSQL keeps an event, and the way back to its very bytes, as they were published."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
@@ -84,9 +84,15 @@ class _Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """None: they are the coordinates of the record that was read."""
     recorded_text: str | None
     """None: it is `recorded_at`, as Waybill writes times."""
+    traceparent: str | None = None
+    """The header of a traced webhook's event. The others end before it, as all did before there was any: whoever knows
+    nothing of it passes over it."""
 
 
 _read_event: Final = msgspec.msgpack.Decoder(_Event).decode
+_read_values: Final = msgspec.msgpack.Decoder(list[Any]).decode
+_UNTRACED: Final = FORM + pack([None] * (len(_Event.__struct_fields__) - 1))[:3]
+"""How the form begins of an event that is not traced: with how many values there are."""
 
 
 class EventRow(msgspec.Struct, frozen=True, gc=False):
@@ -189,6 +195,21 @@ def read_event(packed: bytes, row: EventRow) -> Event:
         SOURCES[found.source],
         RawCoordinates(found.raw_topic, *(found.raw or (row.partition, row.offset))),
     )
+
+
+def with_traceparent(packed: bytes, traceparent: str) -> bytes:
+    """Return the stored form of an event that is published with this header. `packed` is that of one without."""
+    return FORM + pack([*_read_values(content(packed)), traceparent])
+
+
+def traceparent_of(packed: bytes) -> str | None:
+    """Return the header of a stored event, if its webhook was traced.
+
+    Raises:
+        UNREADABLE: it is of a form that this version cannot read.
+
+    """
+    return None if packed.startswith(_UNTRACED) else _read_event(content(packed)).traceparent
 
 
 def event_name(packed: bytes, row: EventRow) -> str:

@@ -82,7 +82,7 @@ def messages(output: Output, *, with_state: bool = True, timestamp_ms: int | Non
         event = output.event or _stored_value(_decode_event, output)
         id_, subject, time = event.id.encode(), event.shipment_id.encode(), event.occurred_at.encode()
         headers = cloud_event_headers(_EVENTS, id_, event.type.encode(), subject, time)
-        told = Message(_EVENTS, key, value, headers, timestamp_ms)
+        told = Message(_EVENTS, key, value, [*headers, *output.headers] if output.headers else headers, timestamp_ms)
         if not with_state:
             return (told,)
         headers = cloud_event_headers(_STATE, id_, STATE_TYPE, subject, time)

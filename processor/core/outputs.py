@@ -42,7 +42,8 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     """One thing to publish, as it is stored.
 
     `cause` is the offset of the raw record being applied, `ordinal` the output's place among the record's. A dead
-    letter's headers are stored; the others' follow from the value. Without a value it is a tombstone.
+    letter's headers are stored; the others' follow from the value, but for the trace's, which an event may have on top.
+    Without a value it is a tombstone.
     """
 
     topic: Topic

@@ -21,6 +21,8 @@ from schemas.couriers import COURIERS
 from schemas.events import Event
 from schemas.observation import KEPT_OBSERVATIONS, Erase, Observation
 from schemas.records import RawRecord
+from schemas.topics import Topic
+from schemas.traces import TRACEPARENT
 from schemas.vocabulary import AnomalyKind, Outcome
 
 MAX_BATCH: Final = 4_000
@@ -70,7 +72,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     """What a batch comes to.
 
     `shipments` are those touched, which are changed; `changed` the ids of those with a new version, each with
-    the observation that gave it. `erased` and `retired` are the ids of those whose stored rows have to follow.
+    the observation that gave it. `erased` and `retired` are the ids of those whose stored rows have to follow. `traces`
+    are the headers of records of traced webhooks, by the record's offset.
     """
 
     shipments: dict[str, Shipment] = {}
@@ -81,6 +84,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     commands: list[AppliedCommand] = []
     erased: set[str] = set()
     retired: set[str] = set()
+    traces: dict[int, str] = {}
 
     def unpublished(self) -> "Plan":
         """Return the plan of the same rows without anything that is to be published."""
@@ -145,6 +149,8 @@ class Planner:
         command = reading.command_id
         if command is None and isinstance(reading, Read) and not reading.known:
             self._observations.append(self._apply(reading))
+            if reading.traceparent is not None:
+                self._trace(reading.record.offset, reading.traceparent)
             return
         repeated = command is not None and command in self._commands
         outcome: Outcome | None = None
@@ -163,6 +169,19 @@ class Planner:
         if command is not None and not repeated:
             self._commands.add(command)
             self.plan.commands.append(AppliedCommand(command, reading.record, outcome))
+        if reading.traceparent is not None:
+            self._trace(reading.record.offset, reading.traceparent)
+
+    def _trace(self, offset: int, traceparent: str) -> None:
+        """Note the trace of the record that was added last. Its event carries the same header."""
+        self.plan.traces[offset] = traceparent
+        outputs = self._outputs
+        for place in range(len(outputs) - 1, -1, -1):
+            if outputs[place].cause != offset:
+                return
+            if outputs[place].topic is Topic.EVENTS:
+                headers = [(TRACEPARENT, traceparent.encode())]
+                outputs[place] = msgspec.structs.replace(outputs[place], headers=headers)
 
     def _apply(self, reading: Read) -> ObservationRow:
         observation = reading.observation
@@ -258,6 +277,8 @@ class _RootShipments:
     def __init__(self, known: Roots) -> None:
         self._known = dict(known)
         self._noted: list[ObservationRow] = []
+        self.note: Final = self._noted.append
+        """Remembers what a record, or the root it reads again, is about. Called for every record: no call of ours."""
 
     def owner(self, root: tuple[int, int]) -> str | None:
         """Return the shipment that a root is about, if it is about one."""
@@ -266,10 +287,6 @@ class _RootShipments:
     def has_refused(self, root: tuple[int, int], shipment_id: str) -> bool:
         """Whether it is known that a re-reading names this shipment instead."""
         return any(each.refused and each.shipment_id == shipment_id for each in self._about(root))
-
-    def note(self, row: ObservationRow) -> None:
-        """Remember what a record, or the root it reads again, is about."""
-        self._noted.append(row)
 
     def _about(self, root: tuple[int, int]) -> Sequence[RootShipment]:
         """Sort in what was noted: most batches never ask."""

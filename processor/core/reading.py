@@ -10,7 +10,15 @@ from schemas.couriers import COURIERS
 from schemas.decisions import decision_digest, read_decision
 from schemas.observation import Observation
 from schemas.partitioning import partition_of
-from schemas.records import Provenance, RawRecord, UnforeseenError, UnreadableError, command_of, read_provenance
+from schemas.records import (
+    Provenance,
+    RawRecord,
+    UnforeseenError,
+    UnreadableError,
+    command_of,
+    read_provenance,
+    traceparent_of,
+)
 from schemas.vocabulary import DeadLetterReason, Source
 
 _OPERATOR: Final = Source.OPERATOR
@@ -27,6 +35,8 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     root: tuple[int, int] | None = None
     """Of a record read again: the root's partition and offset."""
     command_id: str | None = None
+    traceparent: str | None = None
+    """Of a traced webhook. Of a record read again it is the root's, like all else."""
     known: bool = False
     """Of a record read again: it says just what is stored of its root, so nothing comes of it (`roots.recognised`)."""
 
@@ -50,6 +60,7 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
     record: RawRecord
     error: UnreadableError
     command_id: str | None = None
+    traceparent: str | None = None
 
 
 Reading = Read | Unreadable
@@ -64,12 +75,17 @@ def read(record: RawRecord, zone_of: ZoneOf, partitions: int) -> Reading:
         if home != record.partition:
             raise UnreadableError(DeadLetterReason.MISROUTED, f"the shipment belongs to partition {home}")
     except UnreadableError as error:
-        return Unreadable(record, error, command_of(record.headers))
+        return _unreadable(record, error)
     except MemoryError:
         raise  # no record's fault
     except Exception as error:  # noqa: BLE001 - whatever one record causes is that record's dead letter
-        return Unreadable(record, UnforeseenError(error), command_of(record.headers))
-    return Read(record, observation, provenance.root, provenance.command_id)
+        return _unreadable(record, UnforeseenError(error))
+    root = provenance.root if provenance.replay_of else None
+    return Read(record, observation, root, provenance.command_id, provenance.traceparent)
+
+
+def _unreadable(record: RawRecord, error: UnreadableError) -> Unreadable:
+    return Unreadable(record, error, command_of(record.headers), traceparent_of(record.headers))
 
 
 def observe(value: bytes, provenance: Provenance, zone_of: ZoneOf) -> Observation:
@@ -125,4 +141,5 @@ def _is_written(reading: Read, written: Written) -> bool:
 
 def _unauthorized(reading: Reading) -> Unreadable:
     detail = "no row of operator_log has this command id and this decision"
-    return Unreadable(reading.record, UnreadableError(DeadLetterReason.UNAUTHORIZED, detail))
+    error = UnreadableError(DeadLetterReason.UNAUTHORIZED, detail)
+    return Unreadable(reading.record, error, traceparent=reading.traceparent)

@@ -160,4 +160,6 @@ def _dead(reading: Reading, error: CulpritError) -> Unreadable:
         raise HaltError(f"the record {at} cannot even be stored as it is: {error}") from error
     fault = isinstance(error, UnplannableError)
     log.log(ERROR if fault else WARNING, "a record cannot be stored", record=at, why=str(error), exc_info=fault)
-    return Unreadable(reading.record, UnreadableError(error.reason, str(error)), reading.command_id)
+    return Unreadable(
+        reading.record, UnreadableError(error.reason, str(error)), reading.command_id, reading.traceparent
+    )

@@ -19,6 +19,7 @@ from processor.storage.rows import (
     json_text,
     observation_record,
     shipment_rows,
+    traced,
 )
 from runtime.postgres import Connection
 from runtime.queries import load_queries
@@ -50,6 +51,8 @@ class BatchRows(msgspec.Struct, frozen=True):
         observations = [
             observation_record(row, plan.shipments, incarnation, now) for row in plan.observations if row.stored
         ]
+        if plan.traces:
+            observations = [traced(record, plan.traces) for record in observations]
         records = len(plan.observations) + len(plan.dead_letters)
         letters = sum(output.topic is Topic.DEAD_LETTERS for output in plan.outputs)
         return cls(

@@ -13,8 +13,9 @@ from processor.storage.rows import read_event
 from runtime.postgres import Connections
 from runtime.queries import load_queries
 from schemas.records import AnyHeaders, coordinates, header_texts
-from schemas.stored_event import event_bytes
+from schemas.stored_event import event_bytes, traceparent_of
 from schemas.topics import Topic
+from schemas.traces import TRACEPARENT
 
 STORED_CHUNK: Final = 2_000
 STORED_BYTES: Final = 8 * 1024 * 1024
@@ -129,7 +130,7 @@ def event_output(partition: int, row: Any) -> Output:
         StoredRowError: it is of a form that this version cannot read.
 
     """
-    event = read_event(row)
+    event, traceparent = read_event(row), traceparent_of(row["event"])
     return Output(
         Topic.EVENTS,
         partition,
@@ -140,7 +141,8 @@ def event_output(partition: int, row: Any) -> Output:
         row["recorded_at"],
         row["shipment_id"],
         row["version"],
-        event=event,
+        [(TRACEPARENT, traceparent.encode())] if traceparent else [],
+        event,
     )
 
 

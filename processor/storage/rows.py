@@ -17,7 +17,7 @@ from processor.core.view import View, shown_values
 from schemas import stored_event
 from schemas.events import Event, State
 from schemas.observation import NO_DETAILS, Carrier, Charges, Details, Observation, Persons, Stamp
-from schemas.stored_event import EventRow, pack_event
+from schemas.stored_event import EventRow, pack_event, with_traceparent
 from schemas.stored_form import UNREADABLE
 from schemas.stored_observation import pack_observation, read_observation
 from schemas.vocabulary import Phase, Service, Status, TimeSource
@@ -42,6 +42,8 @@ OBSERVATION_COLUMNS: Final = (
     "replay_of_offset",
     "command_id",
 )
+_OFFSET_COLUMN: Final = OBSERVATION_COLUMNS.index("raw_offset")
+_EVENT_COLUMN: Final = OBSERVATION_COLUMNS.index("event")
 COMMAND_COLUMNS: Final = ("command_id", "raw_partition", "raw_offset", "outcome", "applied_at")
 
 
@@ -137,6 +139,14 @@ def observation_record(
         offset if root else None,
         row.command_id,
     )
+
+
+def traced(record: tuple[Any, ...], traces: Mapping[int, str]) -> tuple[Any, ...]:
+    """Return an observation's row, for `OBSERVATION_COLUMNS`, with its trace's header beside its event."""
+    event, traceparent = record[_EVENT_COLUMN], traces.get(record[_OFFSET_COLUMN])
+    if event is None or traceparent is None:
+        return record
+    return (*record[:_EVENT_COLUMN], with_traceparent(event, traceparent), *record[_EVENT_COLUMN + 1 :])
 
 
 def _unshown_awb(observation: Observation, shipments: Mapping[str, Shipment]) -> str | None:

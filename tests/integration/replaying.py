@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+import msgspec
+
 from schemas.topics import Topic
+from schemas.traces import TRACEPARENT, traceparent
 from tests import forking
 from tests.children import environ_with, logged
 from tests.integration.commands import Said, run_here
@@ -21,7 +24,10 @@ OLDER: Final = "tests.integration.older_waybill"
 
 
 def mixed(count: int) -> list[Raw]:
-    """Write lives, some of parcels that only today's decoder can read, repeats, garbage and words nobody knows."""
+    """Write lives, some of parcels that only today's decoder can read, repeats, garbage and words nobody knows.
+
+    Each third webhook of the lives is traced.
+    """
     more = [
         record
         for number in range(3)
@@ -37,8 +43,13 @@ def mixed(count: int) -> list[Raw]:
         for record in raw_records("dash", body, START + timedelta(hours=1, minutes=minute))
     ]
     garbage = raw_records("dash", b"{", START) + raw_records("kiriminaja", b'{"method": 1}', START)
-    listed = lives(count)
+    listed = [record if place % 3 else _traced(record, place + 1) for place, record in enumerate(lives(count))]
     return [*listed, *more, *listed[:5], *garbage]
+
+
+def _traced(record: Raw, number: int) -> Raw:
+    header = (TRACEPARENT, traceparent(number, number).encode())
+    return msgspec.structs.replace(record, headers=[*record.headers, header])
 
 
 async def command(system: System, *arguments: str, within: float = DEADLINE) -> Said:

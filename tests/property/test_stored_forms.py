@@ -23,11 +23,12 @@ from schemas.observation import (
     SetStatus,
     Stamp,
 )
-from schemas.stored_event import EventRow, event_bytes, pack_event, read_event
+from schemas.stored_event import EventRow, event_bytes, pack_event, read_event, traceparent_of, with_traceparent
 from schemas.stored_observation import pack_observation, read_observation
 from schemas.times import format_time
 from schemas.vocabulary import EventType, Phase, Service, Source, Status, TimeSource, Transition
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -172,3 +173,11 @@ def test_an_event_comes_back_to_its_bytes(event: Event, recorded_at: datetime, p
     again = read_event(pack_event(event, row, recorded_at), row)
     assert again == event
     assert event_bytes(again) == msgspec.json.encode(event)
+    assert traceparent_of(pack_event(event, row, recorded_at)) is None
+
+
+@given(events(), moments)
+def test_an_event_comes_back_with_the_header_of_its_trace(event: Event, recorded_at: datetime) -> None:
+    row = EventRow(event.shipment_id, event.version, 0, 0)
+    packed = with_traceparent(pack_event(event, row, recorded_at), TRACE)
+    assert (read_event(packed, row), traceparent_of(packed)) == (event, TRACE)

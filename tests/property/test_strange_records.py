@@ -22,6 +22,7 @@ from schemas.observation import Erase, Observation, SetStatus
 from schemas.records import AnyHeaders, Provenance, RawRecord, UnreadableError, reread_headers
 from schemas.stored_observation import pack_observation
 from schemas.topics import Topic
+from schemas.traces import traceparent
 from schemas.vocabulary import DeadLetterReason, Source, Status
 from tests.property.driving import NOW, RAW_TOPIC, zone_of
 from tests.stored import stored_outputs
@@ -38,6 +39,7 @@ texts = st.sampled_from(
         *("", "dash", "kiriminaja", "operator", "replay", "push", "pull", "1/1", "2/1", "0/0", "-1/2", "1/2/3", "x"),
         *("0:0", "1:2", "0:-1", "٣:٤", f"0:{2**63}", f"{2**31}:0", f"0:{'9' * 5_000}", f"{'9' * 5_000}/1", "1_0/2"),
         *("toko", "to\x00ko", "to:ko", "to.ko", "é", "a" * 65, "c" * 513, "c" * 5_000, "c\x00", "\ufffd"),
+        *(traceparent(1, 1), f"{traceparent(1, 1)[:-1]}0", traceparent(0, 1)),
         *("2025-03-01T10:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "yesterday"),
     ]
 )
@@ -45,7 +47,7 @@ values = st.one_of(st.none(), texts.map(str.encode), st.binary(max_size=12))
 names = st.sampled_from(
     [
         *("courier", "account", "webhook-id", "item", "received-at", "source", "replay-of", "root-source"),
-        *("command-id", "content-type", "dlq-reason", "dlq-offset", "", "x", "é"),
+        *("command-id", "content-type", "traceparent", "dlq-reason", "dlq-offset", "", "x", "é"),
     ]
 )
 headers = st.lists(st.tuples(names, values), max_size=6)

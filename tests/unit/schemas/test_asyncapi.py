@@ -14,6 +14,7 @@ from runtime import asyncapi
 from runtime.settings import declared
 from schemas.export import FOLDER
 from schemas.topics import TOPICS, Topic
+from schemas.traces import TRACEPARENT
 from tests.unit.schemas.examples import ROOT
 
 SPECIFICATION: Final = Path(__file__).parent / "asyncapi" / "3.1.0.json"
@@ -127,7 +128,16 @@ def test_examples_and_their_headers_are_valid(name: str) -> None:
     for example in message["examples"]:
         payload_validator(message["payload"]["$ref"].rpartition("/")[2]).validate(example["payload"])
         payload_validator(message["headers"]["$ref"].rpartition("/")[2]).validate(example["headers"])
-        assert example["headers"].keys() == {*DOCUMENT["components"]["schemas"]["EventHeaders"]["properties"]}
+        assert example["headers"].keys() == {*DOCUMENT["components"]["schemas"]["EventHeaders"]["required"]}
+
+
+def test_the_header_of_a_trace_may_stand_on_events_alone() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    optional = {
+        name: {*schemas[name]["properties"]} - {*schemas[name]["required"]}
+        for name in ("EventHeaders", "StateHeaders", "AnomalyHeaders")
+    }
+    assert optional == {"EventHeaders": {TRACEPARENT}, "StateHeaders": set(), "AnomalyHeaders": set()}
 
 
 def test_no_text_of_the_document_ends_the_pages_script() -> None:

@@ -85,6 +85,7 @@ RAW_HEADERS = [
     "replay-of",
     "command-id",
     "content-type",
+    "traceparent",
 ]
 DEAD_LETTER_HEADERS = ["dlq-reason", "dlq-detail", "dlq-topic", "dlq-partition", "dlq-offset", "dlq-at"]
 OUTPUT_HEADERS = [
@@ -96,6 +97,7 @@ OUTPUT_HEADERS = [
     "ce_time",
     "ce_dataschema",
     "content-type",
+    "traceparent",
 ]
 
 

@@ -1,11 +1,13 @@
 """The stored forms stay what they were when they were first stored."""
 
 from datetime import UTC, datetime
+from typing import get_type_hints
 
+import msgspec
 import pytest
 
 from schemas.observation import Charges, Details, Driver, Observation, Stamp
-from schemas.stored_event import EventRow, event_bytes, pack_event, read_event
+from schemas.stored_event import EventRow, _Event, event_bytes, pack_event, read_event, traceparent_of, with_traceparent
 from schemas.stored_form import CODES
 from schemas.stored_observation import pack_observation, read_observation
 from schemas.vocabulary import Service, Source, Status, TimeSource, Word
@@ -21,6 +23,8 @@ EVENT = bytes.fromhex(
     "5431313a30303a30302e3030303030305a91d92d646173682e746f6b6f3a44452d312f616e6f6d616c792f333a372f696c6c"
     "6567616c5f7472616e736974696f6e00b4636f75726965722e776562686f6f6b732e726177c0c0"
 )
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRACED = bytes.fromhex("01dc0024") + EVENT[4:] + b"\xd9\x37" + TRACEPARENT.encode()
 PUBLISHED = (
     b'{"id":"dash.toko:DE-1/5","type":"shipment.corrected","shipment_id":"dash.toko:DE-1","version":5,"cou'
     b'rier":"dash","account":"toko","service":"logistic","carrier":{"code":"jne","service":"REG"},"courier'
@@ -77,3 +81,18 @@ def test_an_event_is_published_as_at_first() -> None:
     event = read_event(EVENT, ROW)
     assert event_bytes(event) == PUBLISHED
     assert pack_event(event, ROW, NOON) == EVENT
+
+
+def test_the_event_of_a_traced_webhook_is_stored_with_its_header_behind_all_else() -> None:
+    assert with_traceparent(EVENT, TRACEPARENT) == TRACED
+    assert read_event(TRACED, ROW) == read_event(EVENT, ROW)
+    assert traceparent_of(TRACED) == TRACEPARENT
+    assert traceparent_of(EVENT) is None
+
+
+def test_a_version_that_knows_no_traces_reads_the_event_of_a_traced_webhook() -> None:
+    fields = _Event.__struct_fields__[:-1]
+    types = get_type_hints(_Event, include_extras=True)
+    before = msgspec.defstruct("Before", [(name, types[name]) for name in fields], array_like=True)
+    read = msgspec.msgpack.Decoder(before).decode
+    assert read(TRACED[1:]) == read(EVENT[1:])
