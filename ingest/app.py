@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 from aiohttp import web
@@ -27,6 +27,10 @@ from ingest.splitting import Splitter
 from runtime.metrics import IngestMetrics
 from schemas.couriers.base import Courier, WebhookItem
 from schemas.records import Provenance
+from schemas.traces import DRAWN_BYTES, TRACEPARENT, is_traced
+
+if TYPE_CHECKING:
+    from runtime.spans import Spans
 
 WEBHOOKS: Final = "/webhooks/"
 HEALTH: Final = "/healthz"
@@ -115,8 +119,13 @@ class Door:
         account: str | None,
         max_body_bytes: int,
         now: Callable[[], datetime],
+        spans: "Spans | None" = None,
+        trace_ratio: float = 0,
     ) -> None:
-        """Serve the routes, by courier's name. `max_body_bytes` counts after decompression."""
+        """Serve the routes, by courier's name. `max_body_bytes` counts after decompression.
+
+        `spans` makes the spans of webhooks that are traced, a share of `trace_ratio`.
+        """
         self._routes = {WEBHOOKS + name: route for name, route in routes.items()}
         self._publisher = publisher
         self._metrics = metrics
@@ -124,6 +133,8 @@ class Door:
         self._max_body_bytes = max_body_bytes
         self._budget = MemoryBudget(max(BODIES_BYTES, BODY_LIMITS_IN_MEMORY * max_body_bytes))
         self._now = now
+        self._spans = spans
+        self._trace_ratio = trace_ratio
         self._splitter = Splitter()
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -183,7 +194,7 @@ class Door:
                     return problem_response(problems.EMPTY_BODY)
                 pieces = await self._splitter.split(route.courier, body)
                 share.take(PIECE_BYTES * (len(pieces) - 1))
-                return await self._accept(route.courier, pieces, request.headers.get("Content-Type"))
+                return await self._accept(route.courier, pieces, request.headers)
             except BodyTooLargeError:
                 return _closing(problem_response(problems.BODY_TOO_LARGE))
             except OverloadedError:
@@ -196,7 +207,7 @@ class Door:
                 return _closing(problem_response(problems.MALFORMED_REQUEST))
 
     async def _accept(
-        self, courier: Courier, pieces: list[WebhookItem], content_type: str | None
+        self, courier: Courier, pieces: list[WebhookItem], headers: Mapping[str, str]
     ) -> web.StreamResponse:
         webhook_id = _new_id()
         webhook = Provenance(
@@ -204,9 +215,15 @@ class Door:
             received_at=self._now(),
             account=self._account,
             webhook_id=webhook_id,
-            content_type=_storable(content_type),
+            content_type=_storable(headers.get("Content-Type")),
         )
-        await self._publisher.publish(RawRecords(pieces, webhook))
+        if self._spans is None or not is_traced(self._trace_ratio, os.urandom(DRAWN_BYTES)):
+            await self._publisher.publish(RawRecords(pieces, webhook))
+        else:
+            route, theirs = WEBHOOKS + courier.name, headers.get(TRACEPARENT)
+            with self._spans.webhook(route, len(pieces), webhook.received_at, theirs) as traceparent:
+                traced = msgspec.structs.replace(webhook, traceparent=traceparent)
+                await self._publisher.publish(RawRecords(pieces, traced))
         self._last_accepted[courier.name].set(webhook.received_at.timestamp())
         return JsonAnswer(msgspec.json.encode(Accepted("accepted", webhook_id, len(pieces))))
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -29,8 +29,12 @@ from runtime.errors import UnreachableError
 from runtime.kafka import new_producer
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import Settings
+from runtime.tracing import spans_of
 from schemas.couriers import COURIERS, Courier
 from schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from runtime.spans import Spans
 
 DRAIN_SECONDS: Final = 4.0
 """How long requests in flight may take at a stop. With closing and flushing behind it the lifecycle's 8 s suffice."""
@@ -49,10 +53,16 @@ log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM and return the exit code."""
-    gc.freeze()
-    gc.set_threshold(NEW_CONTAINERS)
-    return lifecycle.run(partial(serve, settings))
+    """Serve until SIGTERM and return the exit code.
+
+    Raises:
+        SettingsError: webhooks are to be traced, and cannot be.
+
+    """
+    with spans_of(settings, "waybill-ingest") as spans:
+        gc.freeze()
+        gc.set_threshold(NEW_CONTAINERS)
+        return lifecycle.run(partial(serve, settings, spans=spans))
 
 
 def routes_of(settings: Settings, couriers: Mapping[str, Courier] = COURIERS) -> dict[str, Route]:
@@ -64,7 +74,7 @@ def routes_of(settings: Settings, couriers: Mapping[str, Courier] = COURIERS) ->
     }
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, stop: asyncio.Event, spans: "Spans | None" = None) -> None:
     """Serve until `stop` is set, then finish what is in flight.
 
     Raises:
@@ -82,6 +92,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             account=settings.account,
             max_body_bytes=settings.ingest_max_body_bytes,
             now=_now,
+            spans=spans,
+            trace_ratio=settings.trace_ratio,
         )
         admin_port = await opened.enter_async_context(
             admin_server(settings.admin_host, settings.ingest_admin_port, registry, kept.parts, kept.taking)

@@ -5,7 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
@@ -27,7 +27,11 @@ from runtime.metrics import ProcessorMetrics, StoreName, new_registry
 from runtime.migrations import MigrationError, require_current_schema
 from runtime.postgres import DATABASE_ERRORS, open_pool
 from runtime.settings import Settings
+from runtime.tracing import spans_of
 from schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from runtime.spans import Spans
 
 CONNECTIONS: Final = 10
 """Database connections of one processor: batches of that many partitions are written side by side."""
@@ -51,14 +55,22 @@ Result = TypeVar("Result")
 
 
 def run(settings: Settings) -> int:
-    """Run until a signal. Return the exit code."""
-    gc.freeze()
-    gc.set_threshold(NEW_CONTAINERS)
-    return lifecycle.run(lambda stop: serve(settings, stop))
+    """Run until a signal. Return the exit code.
+
+    Raises:
+        SettingsError: webhooks are to be traced, and cannot be.
+
+    """
+    with spans_of(settings, "waybill-processor") as spans:
+        gc.freeze()
+        gc.set_threshold(NEW_CONTAINERS)
+        return lifecycle.run(lambda stop: serve(settings, stop, spans=spans))
 
 
-async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_one) -> None:
-    """Process until `stop` is set. `reached` hears of every step.
+async def serve(
+    settings: Settings, stop: asyncio.Event, reached: Reached = no_one, spans: "Spans | None" = None
+) -> None:
+    """Process until `stop` is set. `reached` hears of every step, `spans` makes those of traced webhooks.
 
     While Kafka, PostgreSQL or the topic is away, at the start or later, it waits for them.
     """
@@ -83,7 +95,7 @@ async def serve(settings: Settings, stop: asyncio.Event, reached: Reached = no_o
             began = monotonic()
             try:
                 async with AsyncExitStack() as opened:
-                    opening = opened.enter_async_context(_opened(settings, metrics, health, reached))
+                    opening = opened.enter_async_context(_opened(settings, metrics, health, reached, spans))
                     if (found := await _unless(stop, opening)) is not None:
                         await _process(*found, groups, stop)
             except (UnreachableError, MigrationError, *KAFKA_ERRORS, *DATABASE_ERRORS) as error:
@@ -152,7 +164,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
 
 @asynccontextmanager
 async def _opened(
-    settings: Settings, metrics: ProcessorMetrics, health: Health, reached: Reached
+    settings: Settings, metrics: ProcessorMetrics, health: Health, reached: Reached, spans: "Spans | None" = None
 ) -> AsyncIterator[tuple[Shared, asyncio.Task[None]]]:
     """Open both stores, and watch them from then on. Whichever is away is named in `health`."""
     async with AsyncExitStack() as opened:
@@ -168,7 +180,8 @@ async def _opened(
         consumer = kafka.new_group_consumer(settings, "waybill-processor")
         opened.push_async_callback(kafka.stop, consumer, LEAVE_SECONDS)
         cursors, store = Cursors(settings, pool), Store(pool, reached)
-        yield Shared(settings, stream, consumer, admin, cursors, store, metrics, reached, health.all_work), watching
+        shared = Shared(settings, stream, consumer, admin, cursors, store, metrics, reached, health.all_work, spans)
+        yield shared, watching
 
 
 async def _noted(health: Health, store: StoreName, opening: Awaitable[Result]) -> Result:

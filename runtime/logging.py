@@ -31,7 +31,7 @@ _STDERR: Final = 2
 _BLOCKS: Final = frozenset({"exception", "stack"})
 """What a line of the log may have below it."""
 
-_QUIET: Final = ("aiokafka", "aiohttp", "asyncio", "stamina")
+_QUIET: Final = ("aiokafka", "aiohttp", "asyncio", "opentelemetry", "stamina", "urllib3")
 
 
 def configure_logging(level: str, format_: str, stream: TextIO | None = None) -> None:

@@ -306,6 +306,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     console_personal_groups: Annotated[
         tuple[str, ...], Setting("", "of access proxy: groups that see personal data", values.names, many=True)
     ]
+    trace_ratio: Annotated[
+        float,
+        Setting("0", "share of webhooks that are traced, 0 to 1; above 0 needs the extra `otel`", values.ratio),
+    ]
     log_level: Annotated[
         str,
         Setting(

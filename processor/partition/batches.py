@@ -6,6 +6,7 @@ PostgreSQL of the next batch may overlap Kafka of this one, never overtake it.
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -250,7 +251,8 @@ class Batches:
     async def _publish(self, piece: Piece, moved: Cursor, now: datetime, stored_in: float) -> int:
         """Publish a piece that was planned at `now` and stored within `stored_in` seconds; return how far that is."""
         started, shared = monotonic(), self._shared
-        await self._publishing.publish(piece.plan.outputs, moved.next_offset, moved.recovery, now)
+        with self._traced(piece, stored_in):
+            await self._publishing.publish(piece.plan.outputs, moved.next_offset, moved.recovery, now)
         published_in = monotonic() - started
         shared.metrics.commit_duration.labels(StoreName.KAFKA).observe(published_in)
         count(shared.metrics, piece.plan, now + timedelta(seconds=stored_in + published_in))
@@ -258,6 +260,13 @@ class Batches:
         self._standing.done(piece.taken, max(stored_in, published_in), limit)
         self._prove()
         return moved.next_offset
+
+    def _traced(self, piece: Piece, stored_in: float) -> AbstractContextManager[None]:
+        """Make a span of publishing a piece, if it holds records of traced webhooks."""
+        spans, traces = self._shared.spans, piece.plan.traces
+        if spans is None or not traces:
+            return nullcontext()
+        return spans.batch(self._stream.raw_topic, self._partition, piece.taken, traces.values(), stored_in)
 
 
 def count(metrics: ProcessorMetrics, done: Plan, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """What all workers of a process use."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,6 +13,9 @@ from runtime.kafka_asking import Admin
 from runtime.kafka_types import Consumer
 from runtime.metrics import ProcessorMetrics
 from runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from runtime.spans import Spans
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -27,3 +31,5 @@ class Shared(msgspec.Struct, frozen=True):
     reached: Reached
     stores_work: Callable[[], bool]
     """Whether both stores answer, as was last seen. While one is away it is to blame for doubts, and that is said."""
+    spans: "Spans | None" = None
+    """Makes the spans of batches with records of traced webhooks, if any are made here."""

@@ -18,6 +18,7 @@ from processor.service import _opened, serve
 from processor.storage import cursors
 from runtime import kafka, postgres
 from runtime.metrics import ProcessorMetrics, new_registry
+from runtime.spans import Spans
 from tests.integration.system import System, open_system
 
 
@@ -42,10 +43,10 @@ async def open_inside(kafka_bootstrap_servers: str, database_url: str, prefix: s
 
 
 @asynccontextmanager
-async def processing(system: System) -> AsyncIterator[None]:
+async def processing(system: System, spans: Spans | None = None) -> AsyncIterator[None]:
     """Run the processor; it stops in order at the end."""
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve(system.settings, stop))
+    serving = asyncio.create_task(serve(system.settings, stop, spans=spans))
     try:
         yield
     finally:

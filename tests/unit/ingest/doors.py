@@ -19,6 +19,7 @@ from ingest.server import MAX_CONNECTIONS, DoorServer
 from ingest.service import routes_of
 from runtime.metrics import IngestMetrics, new_registry
 from runtime.settings import PREFIX, Settings, load_settings
+from runtime.spans import Spans
 from schemas.couriers import COURIERS
 from schemas.partitioning import partition_of
 from schemas.records import NewRecord
@@ -156,6 +157,7 @@ async def running_door(
     settings: Settings | None = None,
     now: Callable[[], datetime] | None = None,
     max_connections: int = MAX_CONNECTIONS,
+    spans: Spans | None = None,
 ) -> AsyncIterator[RunningDoor]:
     settings = settings or settings_with()
     registry = new_registry()
@@ -166,6 +168,8 @@ async def running_door(
         account=settings.account,
         max_body_bytes=settings.ingest_max_body_bytes,
         now=now or (lambda: datetime.now(UTC)),
+        spans=spans,
+        trace_ratio=settings.trace_ratio,
     )
     runner = web.ServerRunner(DoorServer(door.handle, door.count_error, max_connections), shutdown_timeout=0.5)
     await runner.setup()
