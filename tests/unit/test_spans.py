@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from threading import Event
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Event, Thread
 from time import monotonic
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, StatusCode
@@ -120,6 +122,31 @@ def test_of_an_error_its_kind_alone_is_told() -> None:
     (span,) = made.spans
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ValueError")
     assert "Agus" not in span.to_json()
+
+
+def test_spans_leave_by_otlp_as_the_librarys_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        with spans_of(TRACED, "waybill-ingest") as spans:
+            assert spans is not None
+            with spans.webhook("/webhooks/dash", 1, NOW, None) as header:
+                pass
+        server.shutdown()
+    (resource,) = ExportTraceServiceRequest.FromString(b"".join(taken)).resource_spans
+    (span,) = resource.scope_spans[0].spans
+    assert header == traceparent(int.from_bytes(span.trace_id), int.from_bytes(span.span_id))
 
 
 class Hanging(SpanExporter):
