@@ -33,6 +33,9 @@ SET_BY_THE_CHART: Final = frozenset(
 NAME: Final = "^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$"
 """A StatefulSet's name may have 52 characters; 24 are the release's."""
 
+OTEL_NAME: Final = {"pattern": "^OTEL_[A-Z0-9_]+$", "not": {"pattern": "HEADERS$"}}
+"""A setting of OpenTelemetry's library. Headers may hold a secret, and a secret is no value in plain view."""
+
 QUANTITY: Final = {"type": "string", "pattern": r"^[0-9.]+(m|Ki|Mi|Gi|Ti|k|M|G|T)?$"}
 TEXT: Final = {"type": "string"}
 FLAG: Final = {"type": "boolean"}
@@ -85,6 +88,7 @@ def values_schema() -> dict[str, Any]:
                 "imagePullSecrets": _list(ANY_OBJECT),
                 "settings": {"allOf": [_ref("settings"), {"required": list(brokers), "properties": brokers}]},
                 "secrets": _ref("secrets"),
+                "opentelemetry": {"type": "object", "propertyNames": OTEL_NAME, "additionalProperties": TEXT},
                 "certificates": _closed({"kafka": _ref("certificate"), "postgres": _ref("certificate")}),
                 "nodeSelector": ANY_OBJECT,
                 "tolerations": _list(ANY_OBJECT),
@@ -99,7 +103,7 @@ def values_schema() -> dict[str, Any]:
                     {
                         "enabled": FLAG,
                         **dict.fromkeys(("door", "console", "metrics"), peers),
-                        **dict.fromkeys(("kafkaPorts", "postgresPorts", "apiPorts"), ports),
+                        **dict.fromkeys(("kafkaPorts", "postgresPorts", "apiPorts", "tracePorts"), ports),
                     }
                 ),
                 "serviceMonitor": _closed({"enabled": FLAG, "labels": ANY_OBJECT, "interval": TEXT}),

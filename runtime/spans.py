@@ -26,8 +26,8 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, T
 from runtime.errors import SettingsError
 from schemas.traces import parent_of, traceparent
 
-LAST_SECONDS: Final = 1.0
-"""How long the last spans may take to leave at a stop. Behind the lifecycle's 8 s the process is gone within 10."""
+LAST_SECONDS: Final = 0.5
+"""How long the last spans may take to leave at a stop. Behind the lifecycle's last resort the process is gone in 10 s."""
 
 _SECOND: Final = 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

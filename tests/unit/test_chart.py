@@ -321,6 +321,26 @@ def test_the_door_reaches_no_database_and_only_the_asker_the_internet() -> None:
     assert [name for name, ports in reached.items() if 5432 not in ports] == ["ingest"]
 
 
+def test_the_door_and_the_processor_alone_send_spans(tmp_path: Path) -> None:
+    endpoint = "http://collector.example:4318"
+    given = written(
+        tmp_path,
+        f"opentelemetry: {{OTEL_EXPORTER_OTLP_ENDPOINT: '{endpoint}'}}\nnetworkPolicy: {{tracePorts: [4318]}}\n",
+    )
+    told, reach = set(), set()
+    for each in objects(render(CHART / "ci" / "full-values.yaml", given)):
+        component = each["metadata"]["labels"].get("app.kubernetes.io/component")
+        if (pod := pod_of(each)) is not None:
+            for container in pod["spec"]["containers"]:
+                if environment(container).get("OTEL_EXPORTER_OTLP_ENDPOINT") == endpoint:
+                    told.add(component)
+        elif (
+            each["kind"] == "NetworkPolicy" and {"protocol": "TCP", "port": 4318} in each["spec"]["egress"][0]["ports"]
+        ):
+            reach.add(component)
+    assert told == reach == {"ingest", "processor"}
+
+
 def test_whoever_may_come_in_is_named() -> None:
     for policy in of_kind("full", "NetworkPolicy"):
         assert all(rule["from"] for rule in policy["spec"]["ingress"])
@@ -380,6 +400,8 @@ def test_the_notes_lead_to_each_door() -> None:
         ("settings: {TOPIC_PARTITIONS: 12}", "TOPIC_PARTITIONS"),
         ("processor: {settings: {PROCESSOR_ADMIN_PORT: '1'}}", "PROCESSOR_ADMIN_PORT"),
         ("secrets: {DATABASE_URL: 'postgresql://u:p@h/d'}", "DATABASE_URL"),
+        ("opentelemetry: {OTEL_EXPORTER_OTLP_HEADERS: 'key=secret'}", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("opentelemetry: {PATH: '/'}", "PATH"),
         ("secrets: {LOG_LEVEL: {secret: a, key: b}}", "LOG_LEVEL"),
         ("secrets: null", "needs the secret DATABASE_URL"),
         ("accounts: []", "accounts"),

@@ -61,6 +61,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 - name: WAYBILL_KAFKA_SSL_CAFILE
   value: /etc/waybill/certificates/kafka.pem
 {{- end }}
+{{- if has .component (list "ingest" "processor") }}
+{{- range $name, $value := .root.Values.opentelemetry }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- /* What every container has: image, command, environment, user, files, resources. */ -}}
