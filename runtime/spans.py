@@ -27,7 +27,7 @@ from runtime.errors import SettingsError
 from schemas.traces import parent_of, traceparent
 
 LAST_SECONDS: Final = 0.5
-"""How long the last spans may take to leave at a stop. Behind the lifecycle's last resort the process is gone in 10 s."""
+"""How long the last spans may take to leave at a stop. With the lifecycle before it the process is gone within 10 s."""
 
 _SECOND: Final = 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -69,6 +69,9 @@ def test_what_is_stored_is_what_is_published(log: list[RawRecord]) -> None:
     again = [read_output(0, stored[each.cause, each.ordinal]) for each in plan.outputs]
     messages = list(batch_messages(plan.outputs))
     assert list(batch_messages(again)) == messages
+    told = [dict(each.headers).get(TRACEPARENT) for each in messages if each.topic is Topic.EVENTS]
+    causes = [each.cause for each in plan.outputs if each.topic is Topic.EVENTS]
+    assert told == [traceparent(cause + 1, 1).encode() if cause % 2 else None for cause in causes]
     for message in messages:
         assert message.topic in {Topic.EVENTS, Topic.DEAD_LETTERS} or TRACEPARENT not in dict(message.headers)
 
