@@ -27,9 +27,12 @@ def chaos_outcomes(request: pytest.FixtureRequest) -> Iterator[list[Outcome]]:
     request.node.user_properties += [(OUTCOME, msgspec.json.encode(outcome).decode()) for outcome in outcomes]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kafka_cluster() -> AsyncIterator[KafkaCluster]:
-    """Three brokers, started by the first test that asks. Tests may kill them, and leave them running."""
+    """Three brokers for the tests of a file, which may kill them, and leave them running.
+
+    Idle, they would take a tenth of a processor to the end of the run.
+    """
     try:
         async with devstack.kafka_cluster(3, lambda _: None) as cluster:
             yield cluster
