@@ -2,6 +2,7 @@
 
 from devstack.choice import Choice, Docker, Embedded, Named, for_run, for_tests
 from devstack.errors import DevstackError, InUseError, MissingToolError, StartError, ToolError
+from devstack.kafka_classes import keep_classes
 from devstack.kafka_cluster import KafkaCluster, kafka_cluster
 from devstack.progress import progress
 from devstack.stack import Kafka, Postgres, Stack, services
@@ -23,6 +24,7 @@ __all__ = [
     "for_run",
     "for_tests",
     "kafka_cluster",
+    "keep_classes",
     "progress",
     "services",
 ]

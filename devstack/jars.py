@@ -28,6 +28,13 @@ def cached_jars(pom: Path = KAFKA) -> Path:
     return cache() / f"kafka-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
 
 
+def classes_file(java: Path, jars: Path) -> Path:
+    """Name the file of a broker's classes, there or not. Its key is the Java: no other reads what one has written."""
+    program = java.resolve()
+    key = f"{program} {program.stat().st_mtime_ns}"
+    return jars / f"classes-{hashlib.sha256(key.encode()).hexdigest()[:12]}.jsa"
+
+
 def cache() -> Path:
     """Name the directory of what is fetched once per user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waybill"

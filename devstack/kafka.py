@@ -13,13 +13,17 @@ import msgspec
 
 from devstack.errors import StartError, ToolError
 from devstack.home import Home
-from devstack.jars import SOURCES
+from devstack.jars import SOURCES, classes_file
 from devstack.ports import HOST, is_free, kept_ports
 from devstack.process import Command, Process, Stop
 
 READY: Final = r"Kafka Server started"
 START_SECONDS: Final = 120.0
 """A start takes 2 to 14 s; a busy machine with a log to recover takes longer."""
+
+STOP_SECONDS: Final = 8.0
+LEAVE_SECONDS: Final = 120.0
+"""A broker writes its classes in 5 s of processor time."""
 
 FORMAT_SECONDS: Final = 60.0
 TOOL_SECONDS: Final = 120.0
@@ -114,11 +118,13 @@ class EmbeddedKafka:
         extra: Mapping[str, str] = MappingProxyType({}),
         formatting: Sequence[str] = (),
         member: Member | None = None,
+        leaves: Path | None = None,
     ) -> None:
         """`java` is at least version 17, `jars` holds Kafka's libraries.
 
         `extra` settings go before our own. `formatting` holds more arguments for the storage's formatting. A broker
-        that is no `member` of a cluster is one by itself, on ports that it finds free.
+        that is no `member` of a cluster is one by itself, on ports that it finds free. One that `leaves` a file writes
+        its classes into it when it is stopped.
         """
         self._java = java
         self._jars = jars
@@ -127,6 +133,7 @@ class EmbeddedKafka:
         self._formatting = formatting
         self._given = member
         self._member: Member | None = member
+        self._leaves = leaves
         self._process: Process | None = None
 
     @property
@@ -181,8 +188,7 @@ class EmbeddedKafka:
     async def tool(self, name: str, *arguments: str) -> str:
         """Run one of Kafka's own tools, such as `kafka-topics`, and return its output. Raises ToolError."""
         process = await asyncio.create_subprocess_exec(
-            *self._java_command(*SHORT_LIVED),
-            TOOLS[name],
+            *self.java_command(TOOLS[name]),
             *("--bootstrap-server", self.bootstrap_servers, *arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -198,9 +204,14 @@ class EmbeddedKafka:
             raise ToolError(f"{name} failed:\n{said.decode(errors='replace')}")
         return said.decode(errors="replace")
 
+    def java_command(self, main: str) -> list[str]:
+        """Return what runs a class of Kafka's, such as one of `TOOLS`."""
+        return [str(self._java), *SHORT_LIVED, *self._classpath(), main]
+
     async def _run(self) -> None:
+        leaving = [] if self._leaves is None else [f"-XX:ArchiveClassesAtExit={self._leaves}"]
         program = (*self._classpath(), "kafka.Kafka", str(self._settings))
-        self._process = Process.start(self._command(*JVM_OPTIONS, *program))
+        self._process = Process.start(self._command(*JVM_OPTIONS, *leaving, *program))
         try:
             self._home.remember(self._process.pid)
             await self._process.ready(READY, START_SECONDS)
@@ -231,17 +242,21 @@ class EmbeddedKafka:
         return Command(
             arguments=[str(self._java), *arguments],
             log=self._home.path / "kafka.log",
-            stop=Stop(SIGKILL if self._home.is_fresh else SIGTERM, grace=8),
+            stop=self._stop,
             remove=self._home.to_remove,
             lock=self._home.lock,
         )
 
-    def _java_command(self, *options: str) -> list[str]:
-        return [str(self._java), *options, *self._classpath()]
+    @property
+    def _stop(self) -> Stop:
+        if self._leaves is not None:
+            return Stop(SIGTERM, LEAVE_SECONDS)
+        return Stop(SIGKILL if self._home.is_fresh else SIGTERM, STOP_SECONDS)
 
     def _classpath(self) -> list[str]:
-        logging = SOURCES / "log4j2.properties"
-        return [f"-Dlog4j2.configurationFile={logging}", "-cp", f"{self._jars}/*"]
+        kept = classes_file(self._java, self._jars)
+        shared = [f"-XX:SharedArchiveFile={kept}"] if kept.exists() and kept.stat().st_size else []
+        return [f"-Dlog4j2.configurationFile={SOURCES / 'log4j2.properties'}", *shared, "-cp", f"{self._jars}/*"]
 
     @property
     def _settings(self) -> Path:

@@ -22,7 +22,19 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from hypothesis import HealthCheck, settings
 
-from devstack import Docker, Kafka, MissingToolError, Postgres, Stack, StartError, for_tests, progress, services
+from devstack import (
+    Docker,
+    Embedded,
+    Kafka,
+    MissingToolError,
+    Postgres,
+    Stack,
+    StartError,
+    for_tests,
+    keep_classes,
+    progress,
+    services,
+)
 from devstack.choice import TEST_STACK
 from devstack.stack import NamedKafka
 from runtime import migrations
@@ -68,6 +80,8 @@ async def _start(opened: AsyncExitStack, say: Callable[[str], None]) -> Stack:
     """Start what the machine offers. An engine that cannot get the images does not keep from testing."""
     try:
         choice = for_tests(os.environ)
+        if choice.kafka == Embedded():
+            await keep_classes(say)
         try:
             return await opened.enter_async_context(services(choice, None, say))
         except StartError as error:

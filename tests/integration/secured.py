@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from devstack import tools
 from devstack.home import Home
-from devstack.jars import cached_jars, jars
-from devstack.kafka import SHORT_LIVED, TOOLS, EmbeddedKafka
+from devstack.jars import jars
+from devstack.kafka import TOOLS, EmbeddedKafka
 from devstack.ports import HOST
 from devstack.postgres import EmbeddedPostgres
 from tests import forking
@@ -128,23 +128,13 @@ class Secured:
             await connection.close()
 
     async def _permit(self) -> None:
-        """Run the script on Kafka's own tool, as it is found where Kafka is installed.
-
-        It runs it a dozen times. A first run leaves the classes that it has loaded, which halves what the others cost.
-        """
-        java, classes = [str(tools.java()), *SHORT_LIVED, "-cp", f"{cached_jars()}/*"], self.place / "classes.jsa"
-        login = ("--command-config", str(self.place / "admin.properties"))
-        broker = ("--bootstrap-server", self.kafka.bootstrap_servers, *login)
-        first = await asyncio.create_subprocess_exec(
-            *(*java, f"-XX:ArchiveClassesAtExit={classes}", TOOLS["kafka-acls"], *broker, "--list")
-        )
-        assert await first.wait() == 0
+        """Run the script on Kafka's own tool, as it is found where Kafka is installed. It runs it a dozen times."""
         tool = self.place / "kafka-acls.sh"
-        words = (*java, f"-XX:SharedArchiveFile={classes}", TOOLS["kafka-acls"])
-        tool.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        tool.write_text(f'#!/bin/sh\nexec {shlex.join(self.kafka.java_command(TOOLS["kafka-acls"]))} "$@"\n')
         tool.chmod(0o755)
         script = await asyncio.create_subprocess_exec(
-            *(str(ROOT / "deploy/kafka-acls.sh"), *broker, "--prefix", PREFIX, "--subscriber", SUBSCRIBER),
+            *(str(ROOT / "deploy/kafka-acls.sh"), "--bootstrap-server", self.kafka.bootstrap_servers),
+            *("--command-config", str(self.place / "admin.properties"), "--prefix", PREFIX, "--subscriber", SUBSCRIBER),
             env={**os.environ, "PATH": f"{self.place}:{os.environ['PATH']}"},
         )
         assert await script.wait() == 0

@@ -19,10 +19,13 @@ import psutil
 import pytest
 
 import devstack.postgres
-from devstack import Choice, Embedded, InUseError, MissingToolError, Named, Stack, for_tests, services, tools
+from devstack import Choice, Embedded, InUseError, Kafka, MissingToolError, Named, Stack, for_tests, services, tools
 from devstack.home import MEMORY, Home
+from devstack.jars import cached_jars, classes_file
+from devstack.kafka import EmbeddedKafka
 from devstack.postgres import EmbeddedPostgres
 from devstack.process import until
+from tests.conftest import lacking
 from tests.integration.standing_stack import Standing
 
 pytestmark = pytest.mark.integration
@@ -96,6 +99,18 @@ async def execute(database_url: str, *statements: str) -> Any:
         return [await connection.fetchval(statement) for statement in statements][-1]
     finally:
         await connection.close()
+
+
+async def test_a_broker_maps_the_classes_that_are_kept(kafka: Kafka) -> None:
+    """Java says nothing when it takes a file for another's: it only starts slowly."""
+    if not isinstance(kafka, EmbeddedKafka):
+        lacking("the broker is not embedded")
+    java = tools.java()
+    assert java is not None
+    kept = classes_file(java, cached_jars())
+    if kept.stat().st_size == 0:
+        lacking("this Java keeps no classes")
+    assert str(kept) in {each.path for each in psutil.Process(kafka.pid).memory_maps()}
 
 
 async def test_killed_run_leaves_no_process_and_no_directory() -> None:
