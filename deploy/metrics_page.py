@@ -81,7 +81,7 @@ def page() -> str:
     parts = [HEAD]
     for process, registry in registries().items():
         parts += [f"## `waybill {process}`\n", f"{PORTS[process]}\n"]
-        parts.append("| metric | type | labels | meaning | unit |\n|---|---|---|---|---|")
+        parts.append("| metric | type | unit | labels | meaning |\n|---|---|---|---|---|")
         parts += [_row(family) for family in sorted(registry.collect(), key=lambda each: each.name) if _is_own(family)]
         parts.append("")
     return "\n".join(parts)
@@ -93,7 +93,7 @@ def _is_own(family: Metric) -> bool:
 
 
 def _row(family: Metric) -> str:
-    return f"| `{_name(family)}` | {family.type} | {_labels(family)} | {family.documentation} | {unit(family)} |"
+    return f"| `{_name(family)}` | {family.type} | {unit(family)} | {_labels(family)} | {family.documentation} |"
 
 
 def _name(family: Metric) -> str:
