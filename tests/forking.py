@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import gc
 import os
+import resource
 import runpy
 import select
 import signal
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from threading import Lock
 from typing import Any, BinaryIO, Final, TextIO
@@ -35,24 +37,28 @@ IMPORTED: Final = ("cli.commands.ingest", "cli.commands.processor", "processor.r
 IN_A_TEST: Final = "PYTEST_CURRENT_TEST"
 """What pytest sets while a test runs."""
 
+PIPE: Final = subprocess.PIPE
+
 Output = BinaryIO | TextIO | None
 """Where a process writes. None: where the tests do."""
 
 
 class Request(msgspec.Struct):
-    """What a process shall run: a module, as `python -m` does."""
+    """What a process shall run: a module, as `python -m` does, with as many open files as the tests may have by now."""
 
     module: str
     arguments: Sequence[str]
     environ: Mapping[str, str]
+    files: tuple[int, int]
 
 
 class Forked:
     """A running process, as asyncio's own show theirs."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, stderr: asyncio.StreamReader | None) -> None:
         """Use `start`."""
         self.pid = pid
+        self.stderr = stderr
 
     @property
     def returncode(self) -> int | None:
@@ -82,9 +88,9 @@ Started = Forked | asyncio.subprocess.Process
 
 
 async def start(
-    module: str, *arguments: str, environ: Mapping[str, str], stdout: Output = None, stderr: Output = None
+    module: str, *arguments: str, environ: Mapping[str, str], stdout: Output = None, stderr: Output | int = None
 ) -> Started:
-    """Start a module as `python -m` does, with these settings and nothing to read."""
+    """Start a module as `python -m` does, with these settings and nothing to read. Of a `PIPE` the test reads."""
     if IN_A_TEST not in os.environ:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", module, *arguments),
@@ -93,9 +99,22 @@ async def start(
             stdout=stdout,
             stderr=stderr,
         )
-    request = Request(module, arguments, environ_with(environ))
-    outputs = [(given or default).fileno() for given, default in ((stdout, sys.__stdout__), (stderr, sys.__stderr__))]  # type: ignore[union-attr]
-    return Forked(await asyncio.to_thread(lambda: _forge().fork(request, outputs)))
+    request = Request(module, arguments, environ_with(environ), resource.getrlimit(resource.RLIMIT_NOFILE))
+    reader, pipe = await _pipe() if isinstance(stderr, int) else (None, None)
+    with pipe or nullcontext():
+        given = (stdout or sys.__stdout__, pipe or stderr or sys.__stderr__)
+        outputs = [output.fileno() for output in given]  # type: ignore[union-attr]
+        return Forked(await asyncio.to_thread(lambda: _forge().fork(request, outputs)), reader)
+
+
+async def _pipe() -> tuple[asyncio.StreamReader, BinaryIO]:
+    """Return the two ends of a pipe."""
+    ours, its = os.pipe()
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", 0)
+    )
+    return reader, os.fdopen(its, "wb", 0)
 
 
 class _Forge:
@@ -213,6 +232,7 @@ def _begin(request: Request, outputs: Sequence[int]) -> Request:
     for number, output in enumerate(outputs, start=1):
         os.dup2(output, number)
         os.close(output)
+    resource.setrlimit(resource.RLIMIT_NOFILE, request.files)
     os.environ.clear()
     os.environ.update(request.environ)
     sys.argv = [request.module, *request.arguments]

@@ -58,8 +58,6 @@ OWNER: Final = "waybill-owner"
 
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 
-WAYBILL: Final = (sys.executable, "-m", "cli.main")
-
 LOG_SHOWN: Final = 40
 """Lines of a service's log that are shown when a test fails."""
 
@@ -287,7 +285,7 @@ async def _make_owner(postgres: EmbeddedPostgres, passwords: Mapping[str, str]) 
 class Service:
     """A running `waybill ingest` or `waybill processor`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: forking.Started) -> None:
         self.process = process
         self.log: list[dict[str, Any]] = []
         self._grown = asyncio.Event()
@@ -314,9 +312,7 @@ class Service:
 @asynccontextmanager
 async def service(name: str, environ: Mapping[str, str]) -> AsyncIterator[Service]:
     """Run a service; it is gone afterwards. Its log is shown when the block fails."""
-    process = await asyncio.create_subprocess_exec(
-        *WAYBILL, name, env=_environment(environ), stderr=asyncio.subprocess.PIPE
-    )
+    process = await forking.start("cli.main", name, environ=environ, stderr=forking.PIPE)
     running = Service(process)
     reading = asyncio.create_task(running.read_log())
     try:
@@ -342,7 +338,3 @@ async def command(*words: str, environ: Mapping[str, str]) -> tuple[int, str]:
                 process.kill()
         said.seek(0)
         return code, said.read()
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ}

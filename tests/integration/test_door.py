@@ -92,8 +92,7 @@ def set_clock(shift: Path, seconds: float) -> None:
 @asynccontextmanager
 async def wrong_clock(environ: dict[str, str], shift: Path, seconds: float) -> AsyncIterator[Process]:
     set_clock(shift, seconds)
-    command = ("-m", "tests.integration.wrong_clock")
-    async with waybill_ingest(environ | {SHIFT_FILE: str(shift)}, command) as ingest:
+    async with waybill_ingest(environ | {SHIFT_FILE: str(shift)}, ["tests.integration.wrong_clock"]) as ingest:
         yield ingest
 
 

@@ -23,6 +23,7 @@ from runtime import topics
 from runtime.kafka_admin import set_configs
 from runtime.settings import Settings
 from schemas.topics import Topic
+from tests import forking
 from tests.unit.ingest.door_suite import DELIVERY, PARTITIONS, DoorSuite
 from tests.unit.ingest.doors import CREDENTIALS, DASH, SETTINGS, Kept, RunningDoor, running_door, settings_with
 from tests.waiting import DEADLINE, until
@@ -151,7 +152,7 @@ async def test_an_unforeseen_error_in_the_background_ends_the_service() -> None:
 class Process:
     """A running `waybill ingest`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, client: aiohttp.ClientSession) -> None:
+    def __init__(self, process: forking.Started, client: aiohttp.ClientSession) -> None:
         self.process = process
         self.client = client
         self.port = 0
@@ -206,13 +207,9 @@ class Process:
 
 @asynccontextmanager
 async def waybill_ingest(
-    environ: dict[str, str], command: Sequence[str] = ("-m", "cli.main", "ingest")
+    environ: dict[str, str], command: Sequence[str] = ("cli.main", "ingest")
 ) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *command),
-        env={"PATH": os.environ["PATH"], **SETTINGS, **environ},
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await forking.start(*command, environ=SETTINGS | environ, stderr=forking.PIPE)
     async with aiohttp.ClientSession() as client:
         running = Process(process, client)
         reading = asyncio.create_task(running.read_log())

@@ -31,3 +31,10 @@ async def test_an_error_ends_it_as_it_ends_any_program(tmp_path: Path) -> None:
     assert await failing.wait() == 1
     assert log.read_text().startswith("fail a\n")
     assert log.read_text().endswith("ValueError: for no reason\n")
+
+
+async def test_its_errors_are_read_from_a_pipe_to_their_end() -> None:
+    failing = await forking.start(PROGRAM, "fail", environ={"WAYBILL_WORD": "a"}, stderr=forking.PIPE)
+    assert failing.stderr is not None
+    assert (await failing.stderr.read()).endswith(b"ValueError: for no reason\n")
+    assert await failing.wait() == 1
