@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import Final
 
 import aiohttp
@@ -15,6 +16,7 @@ from devstack.ports import HOST, free_ports
 from tests.faults.audience import Audience, listening
 from tests.faults.chaos import Outcome, Recovery
 from tests.faults.courier import DASH_SECRET, KIRIMINAJA_TOKEN, Courier
+from tests.faults.release import Release
 from tests.faults.services import Service
 from tests.faults.verify import assert_nothing_lost_nothing_twice
 from tests.integration.system import System
@@ -43,8 +45,17 @@ class Rig:
         self._rate = rate
         self._began = monotonic()
 
-    async def open(self, opened: AsyncExitStack, environ: Mapping[str, str]) -> None:
-        """Start everything, healthy. `environ` says where the services find the stores."""
+    async def open(
+        self,
+        opened: AsyncExitStack,
+        environ: Mapping[str, str],
+        release: Release | None = None,
+        door: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Start everything, healthy. `environ` says where the services find the stores.
+
+        They run the code of `release`, or today's. `door` holds settings of the door alone.
+        """
         ports = free_ports(2)
         environ = {
             **environ,
@@ -56,9 +67,10 @@ class Rig:
             "WAYBILL_LOG_FORMAT": "json",
         }
         self._admin = f"http://{HOST}:{ports[1]}"
-        self.ingest = Service("ingest", environ, self._folder / "ingest.log")
+        self.ingest = Service("ingest", {**environ, **door}, self._folder / "ingest.log")
         self.processors = [Service("processor", environ, self._folder / f"processor-{n}.log") for n in (1, 2)]
         for service in self.services:
+            service.release = release
             opened.push_async_callback(service.kill)
             await service.start()
         self.audience: Audience = await opened.enter_async_context(listening(self.system))
@@ -107,7 +119,18 @@ class Rig:
 
     async def outcome(self, title: str, about: str, counts: Mapping[str, Mapping[str, int]] | None = None) -> Outcome:
         """Check every promise, and return what there is to tell."""
-        found = await assert_nothing_lost_nothing_twice(self.system, self.courier.answered)
+        return self.told(
+            title, about, await assert_nothing_lost_nothing_twice(self.system, self.courier.answered), counts
+        )
+
+    def told(
+        self,
+        title: str,
+        about: str,
+        found: Mapping[str, int],
+        counts: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> Outcome:
+        """Return what there is to tell, with what was found at the end."""
         return Outcome(
             title=title,
             about=about,

@@ -10,6 +10,7 @@ import psutil
 
 from processor.protocol.crash_points import Step
 from tests import forking
+from tests.faults.release import Release
 from tests.waiting import DEADLINE, until
 
 LOG_SHOWN: Final = 6_000
@@ -25,6 +26,8 @@ class Service:
         self.frozen = False
         self.starts = 0
         self.process: forking.Started | None = None
+        self.release: Release | None = None
+        """Whose code its next life runs. None: today's."""
         self._command = command
         self._environ = environ
         self._log = log
@@ -37,7 +40,8 @@ class Service:
             else ["tests.integration.dying_processor", freeze_at, str(nth), signal.SIGSTOP.name]
         )
         with self._log.open("ab") as log:
-            self.process = await forking.start(*command, environ=self._environ, stderr=log, stdout=log)
+            start = forking.start if self.release is None else self.release.start
+            self.process = await start(*command, environ=self._environ, stderr=log, stdout=log)
         self.starts += 1
 
     @property

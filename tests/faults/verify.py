@@ -20,13 +20,13 @@ async def assert_nothing_lost_nothing_twice(system: System, answered: Sequence[A
     """Check every promise; return what there is to count."""
     raw = await system.read(Topic.RAW)
     counts = Counter({"raw records": len(raw)})
-    counts["raw records kept twice by the door"] = _assert_all_kept(raw, answered)
+    counts["raw records kept twice by the door"] = assert_all_kept(raw, answered)
     promised = {answer.webhook_id for answer in answered}
     counts["raw records of requests never answered"] = sum(
         dict(record.headers)["webhook-id"].decode() not in promised for record in raw
     )
     await assert_exactly_once(system)
-    await _assert_each_record_has_one_fate(system, raw)
+    await assert_each_record_has_one_fate(system, raw)
     expected = _planned(system, raw)
     events = [msgspec.json.decode(record.value) for record in await system.read(Topic.EVENTS)]
     assert _by_shipment(events) == _by_shipment(expected[Topic.EVENTS])
@@ -35,8 +35,9 @@ async def assert_nothing_lost_nothing_twice(system: System, answered: Sequence[A
     assert Counter(item["id"] for item in anomalies) == Counter(item["id"] for item in expected[Topic.ANOMALIES])
     states = {record.key.decode(): msgspec.json.decode(record.value) for record in await system.read(Topic.STATE)}
     assert _plain(states) == _plain({state["shipment_id"]: state for state in expected[Topic.STATE]})
-    await _assert_rows_agree(system, states)
+    await assert_rows_agree(system, states)
     counts["events"] = len(events)
+    counts["shipments delivered"] = assert_none_goes_on_once_delivered(events)
     counts["anomalies"] = len(anomalies)
     counts["dead letters"] = len(await system.read(Topic.DEAD_LETTERS))
     counts["shipments"] = len(states)
@@ -49,7 +50,7 @@ async def assert_nothing_lost_nothing_twice(system: System, answered: Sequence[A
     return counts
 
 
-def _assert_all_kept(raw: Sequence[Any], answered: Sequence[Answered]) -> int:
+def assert_all_kept(raw: Sequence[Any], answered: Sequence[Answered]) -> int:
     """Every item of every webhook answered 200 is in the raw topic. Return how many are there more than once."""
     kept: dict[str, Counter[str]] = {}
     for record in raw:
@@ -61,7 +62,7 @@ def _assert_all_kept(raw: Sequence[Any], answered: Sequence[Answered]) -> int:
     return sum(items.total() - len(items) for items in kept.values())
 
 
-async def _assert_each_record_has_one_fate(system: System, raw: Sequence[Any]) -> None:
+async def assert_each_record_has_one_fate(system: System, raw: Sequence[Any]) -> None:
     """Each raw record is one observation or one dead letter, by its coordinates."""
     rows = await system.rows("select raw_partition, raw_offset from observations")
     fates = [(row["raw_partition"], row["raw_offset"]) for row in rows]
@@ -105,7 +106,19 @@ def _without_writing(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: word for name, word in value.items() if name != "recorded_at"}
 
 
-async def _assert_rows_agree(system: System, states: Mapping[str, Mapping[str, Any]]) -> None:
+def assert_none_goes_on_once_delivered(events: Sequence[Any]) -> int:
+    """No event takes a parcel that was delivered on its way again. Return how many were delivered."""
+    delivered: set[str] = set()
+    for event in events:
+        if event["shipment_id"] in delivered:
+            assert (event["status"], event["final"]) == ("DELIVERED", True), event
+        if event["status"] == "DELIVERED":
+            delivered.add(event["shipment_id"])
+    return len(delivered)
+
+
+async def assert_rows_agree(system: System, states: Mapping[str, Mapping[str, Any]]) -> None:
+    """The rows of `shipments` say what was published last."""
     columns = ("status", "phase", "final", "courier_status", "failed_count", "version", "order_id", "awb", "service")
     rows = await system.rows("select * from shipments")
     in_rows = {row["shipment_id"]: [row[column] for column in columns] for row in rows}

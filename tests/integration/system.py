@@ -192,11 +192,11 @@ class System:
         return logged("processor", lambda log: forking.start(*command, environ=self.environ, stderr=log))
 
 
-async def open_system(
+def new_system(
     kafka_bootstrap_servers: str, database_url: str, prefix: str, partitions: int = PARTITIONS, replicas: int = 1
 ) -> System:
-    """Make the schema and the topics of a new system."""
-    system = System(
+    """Return a system whose schema and topics are still to be made."""
+    return System(
         {
             "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
             "WAYBILL_DATABASE_URL": database_url,
@@ -207,6 +207,13 @@ async def open_system(
             "WAYBILL_KAFKA_SESSION_TIMEOUT": SESSION_TIMEOUT,
         }
     )
+
+
+async def open_system(
+    kafka_bootstrap_servers: str, database_url: str, prefix: str, partitions: int = PARTITIONS, replicas: int = 1
+) -> System:
+    """Make the schema and the topics of a new system."""
+    system = new_system(kafka_bootstrap_servers, database_url, prefix, partitions, replicas)
     await migrations.migrate(system.settings)
     await until(lambda: _topics_are_made(system.settings))
     return system
