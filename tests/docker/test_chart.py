@@ -205,8 +205,9 @@ async def test_whatever_is_killed_comes_back(cluster: Cluster, component: str) -
     assert (await cluster.take(f"DE-after-{component}"))["version"] == 1
 
 
-def test_retention_runs(cluster: Cluster) -> None:
+def test_retention_and_the_second_phase_of_migrations_run(cluster: Cluster) -> None:
     cluster.job("retention")
+    cluster.job("after")
 
 
 async def test_a_door_drains_its_spool_before_it_ends(cluster: Cluster) -> None:

@@ -34,6 +34,11 @@ TOLD: Final = {
 }
 """What a Secret might hold; of others anything."""
 
+ONCE: Final = {"after": "migrate --after", "retention": "retention --yes"}
+"""What is run to its end by itself, by its component."""
+
+AFTER: Final = "waybill-after"
+
 Run = tuple[str, Object, Object]
 """A component, a container of it and its pod's specification."""
 
@@ -191,9 +196,7 @@ def test_what_is_run_are_commands_of_ours(values: str) -> None:
         ran.setdefault(component, []).append(" ".join(container["args"]))
     assert ran["setup"] == ["migrate", "topics apply"]
     assert {component: set(words) for component, words in ran.items() if component != "setup"} == {
-        component: {"retention --yes" if component == "retention" else component}
-        for component in ran
-        if component != "setup"
+        component: {ONCE.get(component, component)} for component in ran if component != "setup"
     }
 
 
@@ -287,11 +290,32 @@ def test_migrations_come_before_everything() -> None:
     assert [container["args"] for container in first] == [["migrate"]]
 
 
+@pytest.mark.parametrize("values", VALUES)
+def test_the_second_phase_waits_for_somebody_who_starts_it(values: str) -> None:
+    """By the same role and settings as the first. Nothing but `kubectl create job` makes a pod of it."""
+    (cron,) = of_component(values, "after", "CronJob")
+    assert cron["metadata"]["name"] == AFTER
+    assert cron["spec"]["suspend"] is True
+    assert cron["spec"]["schedule"] == "0 0 31 2 *", "a day that never comes, should somebody lift the suspension"
+    assert "helm.sh/hook" not in cron["metadata"].get("annotations", {})
+    (job,) = of_kind(values, "Job")
+    first, after = job["spec"]["template"], cron["spec"]["jobTemplate"]["spec"]["template"]
+    (migrate,), (second,) = first["spec"]["initContainers"], after["spec"]["containers"]
+    assert second == migrate | {"args": ["migrate", "--after"]}
+    assert after["spec"]["volumes"] == first["spec"]["volumes"]
+
+
+def test_the_notes_and_the_page_say_how_the_second_phase_is_started() -> None:
+    notes = render(CHART / "ci" / "minimal-values.yaml")["NOTES.txt"]
+    for told in (notes, (ROOT / "docs" / "deploying.md").read_text()):
+        assert f"create job --from=cronjob/{AFTER} {AFTER}-1" in told
+
+
 def test_retention_comes_once_a_day_and_never_twice_at_once() -> None:
-    (cron,) = of_kind("full", "CronJob")
+    (cron,) = of_component("full", "retention", "CronJob")
     assert re.fullmatch(r"\d+ \d+ \* \* \*", cron["spec"]["schedule"])
     assert cron["spec"]["concurrencyPolicy"] == "Forbid"
-    assert of_kind("proxy", "CronJob") == []
+    assert of_component("proxy", "retention", "CronJob") == []
 
 
 @pytest.mark.parametrize("values", ["full", "proxy"])
