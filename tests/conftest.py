@@ -227,17 +227,25 @@ def _configure_structlog(configure: Callable[..., None], *arguments: Any, **opti
     configure(*arguments, **{**options, "cache_logger_on_first_use": False})
 
 
-LONG: Final = frozenset({"faults", "integration", "upgrade"})
+FAULTS: Final = "faults"
+LONG: Final = frozenset({FAULTS, "integration", "upgrade"})
 """Folders whose files take long."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the services. Put the folders of long files first: one at the end would keep one worker alone."""
+    """Mark what needs the services. Put the folders of long files first: one at the end would keep one worker alone.
+
+    In them, files come first that may kill the broker: with every topic that a test leaves, its start takes longer.
+    """
+    killing = set()
     for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "stack" in fixtures:
             item.add_marker(pytest.mark.integration)
-    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+        if "kafka" in fixtures or FAULTS in item.path.parts:
+            killing.add(item.path)
+    items.sort(key=lambda item: (LONG.isdisjoint(item.path.parts), item.path not in killing))
 
 
 def pytest_collection_finish() -> None:

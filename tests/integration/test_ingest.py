@@ -116,10 +116,6 @@ async def door(settings: Settings, publisher: KafkaPublisher) -> AsyncIterator[R
         yield running
 
 
-class TestDoorOnKafka(DoorSuite):
-    """The suite, on the broker."""
-
-
 async def test_a_record_the_broker_refuses_harms_no_other(
     settings: Settings, publisher: KafkaPublisher, door: RunningDoor, store: TopicStore
 ) -> None:
@@ -259,6 +255,10 @@ async def test_a_broker_that_comes_and_goes(
             assert await ingest.exit_code() == 0
             slow.close()
     assert len(await store.kept(2)) == 2
+
+
+class TestDoorOnKafka(DoorSuite):
+    """The suite, on the broker."""
 
 
 async def test_sigterm_in_mid_request(environ: dict[str, str], store: TopicStore, raw_topic: str) -> None:
