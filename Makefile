@@ -39,7 +39,7 @@ check: $(INSTALLED) static
 	$(BIN)/pytest $(WORKERS) tests/unit tests/property
 
 test: $(INSTALLED) static
-	$(BIN)/pytest $(WORKERS) --durations=25
+	$(BIN)/pytest $(WORKERS) --numprocesses=3 --durations=25
 
 .PHONY: static
 static: $(INSTALLED)
@@ -49,6 +49,7 @@ static: $(INSTALLED)
 	$(BIN)/lint-imports --no-cache
 
 # Each worker has a broker and a database server of its own. The tests of a file share its fixtures and stay together.
+# Of three, the last begins with those that need no services, while the others' tests wait for theirs.
 # The files come in the order of tests/conftest.py: long ones first. A third worker costs more CPU than it saves time.
 WORKERS := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 

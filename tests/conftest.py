@@ -21,6 +21,7 @@ import pytest_asyncio
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from devstack import (
     Docker,
@@ -234,18 +235,40 @@ LONG: Final = frozenset({FAULTS, "integration", "upgrade"})
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the services. Put the folders of long files first: one at the end would keep one worker alone.
+    """Mark what needs the services. Put what takes long first: at the end it would keep one worker alone.
 
-    In them, files come first that may kill the broker: with every topic that a test leaves, its start takes longer.
+    First of all come files that may kill the broker: with every topic that a test leaves, its start takes longer. Then
+    the longer ones of those folders: what has more lines takes, by and large, more time.
     """
-    killing = set()
+    killing, sizes = set(), {}
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "stack" in fixtures:
             item.add_marker(pytest.mark.integration)
         if "kafka" in fixtures or FAULTS in item.path.parts:
             killing.add(item.path)
-    items.sort(key=lambda item: (LONG.isdisjoint(item.path.parts), item.path not in killing))
+        if item.path not in sizes:
+            sizes[item.path] = item.path.stat().st_size
+    items.sort(
+        key=lambda item: (LONG.isdisjoint(item.path.parts), item.path not in killing, -sizes[item.path], item.path)
+    )
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """Each worker takes the next file, but the last worker takes the last one.
+
+    The short files at the end need no services, and keep the processors busy while tests of the others wait for theirs.
+    """
+
+    def _assign_work_unit(self, node: Any) -> None:
+        if node is self.nodes[-1]:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
