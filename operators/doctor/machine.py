@@ -19,15 +19,14 @@ Writable = Callable[[Path], bool]
 
 
 def of_settings(settings: Settings, writable: Writable) -> Iterator[Finding]:
-    """Judge the settings, which are valid by themselves."""
+    """Judge the settings, which are valid by themselves. Where no courier is on there is no door, and no spool."""
     on = settings.couriers_on
     if on:
         yield Finding(Level.OK, "couriers", f"on: {', '.join(on)}; account: {settings.account or 'none'}")
+        yield _spool(settings, writable)
     else:
-        yield Finding(
-            Level.WARN, "couriers", "none is on: the door will not start", f"set {' or '.join(secrets_settings())}"
-        )
-    yield _spool(settings, writable)
+        found = "none is on: a door would not start with these settings"
+        yield Finding(Level.WARN, "couriers", found, f"where the door runs, set {' or '.join(secrets_settings())}")
     if fault := too_short(settings, _RETENTION[Topic.RAW]):
         yield Finding(Level.FAIL, "retention", fault, "set it to more days")
     else:

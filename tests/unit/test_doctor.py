@@ -26,8 +26,8 @@ CURSOR = Cursor(raw_topic="raw", partitions=1, consumer_group="g", next_offset=1
     [
         ({}, "couriers", Level.WARN),
         ({"WAYBILL_DASH_SECRETS": "x"}, "couriers", Level.OK),
-        ({"WAYBILL_INGEST_SPOOL_DIR": ""}, "spool", Level.WARN),
-        ({"WAYBILL_INGEST_SPOOL_DIR": "/dev/null/spool"}, "spool", Level.FAIL),
+        ({"WAYBILL_DASH_SECRETS": "x", "WAYBILL_INGEST_SPOOL_DIR": ""}, "spool", Level.WARN),
+        ({"WAYBILL_DASH_SECRETS": "x", "WAYBILL_INGEST_SPOOL_DIR": "/dev/null/spool"}, "spool", Level.FAIL),
         ({"WAYBILL_RETENTION": "31d"}, "retention", Level.OK),
         ({"WAYBILL_RETENTION": "30d"}, "retention", Level.FAIL),
         ({"WAYBILL_RETENTION_UNFINISHED": "30d"}, "retention", Level.FAIL),
@@ -38,6 +38,12 @@ def test_settings(environ: dict[str, str], what: str, level: Level) -> None:
     (found,) = [each for each in of_settings(load_settings(environ), is_writable) if each.what == what]
     assert found.level is level
     assert (found.mend is None) == (level is Level.OK)
+
+
+def test_a_spool_is_judged_where_there_is_a_door() -> None:
+    """Not in the container of a console, whose file system is read-only."""
+    settings = load_settings({"WAYBILL_INGEST_SPOOL_DIR": "/dev/null/spool"})
+    assert "spool" not in {each.what for each in of_settings(settings, is_writable)}
 
 
 def test_what_is_left_for_after_the_roll_out_is_told() -> None:
