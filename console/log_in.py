@@ -3,9 +3,10 @@
 import secrets
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from console.access import is_own_origin
 from console.answering import Answering, see
@@ -14,6 +15,9 @@ from console.page import ForbiddenError
 from console.passwords import BusyError, Passwords
 from console.sessions import SESSION_LENGTH, form_token, is_form_token, new_session
 from runtime.metrics import ConsoleMetrics
+
+NOT_OWN: Final = "The form was not this browser's: try again."
+NOT_BY_TLS: Final = "This console is reached by https only: open it through the proxy that ends TLS."
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +54,8 @@ class LogIn:
             self._key, bound, str(form.get("token", ""))
         ):
             self._metrics.refused_logins.inc()
-            return self._login(request, HTTPStatus.FORBIDDEN, "The form was not this browser's: try again.")
+            unencrypted = self._tls and request.headers.get(hdrs.ORIGIN, "").startswith("http:")
+            return self._login(request, HTTPStatus.FORBIDDEN, NOT_BY_TLS if unencrypted else NOT_OWN)
         try:
             user = await self._passwords.log_in(str(form.get("name", "")), str(form.get("password", "")))
         except BusyError as busy:

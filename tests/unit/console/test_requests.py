@@ -12,6 +12,7 @@ import pytest
 from console import app as module
 from console.database import Database
 from console.identity import FORM_COOKIE, SESSION_COOKIE
+from console.log_in import NOT_BY_TLS
 from console.page import Looks
 from console.pages import PAGES
 from console.passwords import WAITING, BusyError, Passwords
@@ -78,7 +79,8 @@ async def test_every_answer_has_its_headers() -> None:
 async def test_what_a_proxy_ends_is_never_left_unencrypted() -> None:
     async with console(FILE | {"WAYBILL_CONSOLE_TLS": "1"}) as ask:
         encrypted = {"Origin": ask.origin.replace("http:", "https:")}  # type: ignore[attr-defined]
-        assert (await log_in(ask, "ani")).status == 403
+        refused = await log_in(ask, "ani")
+        assert (refused.status, NOT_BY_TLS in refused.text) == (403, True)
         answer = await log_in(ask, "ani", headers=encrypted)
         assert answer.cookies[SESSION_COOKIE]["secure"]
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
