@@ -32,5 +32,6 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/waybil
 COPY --from=build /opt/waybill /opt/waybill
 ENV PATH=/opt/waybill/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /var/lib/waybill
-USER waybill
+# By number: Kubernetes cannot tell of a name whether it is root.
+USER 10001:10001
 ENTRYPOINT ["waybill"]
