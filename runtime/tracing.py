@@ -29,7 +29,10 @@ def spans_of(settings: Settings, process: str) -> Iterator["Spans | None"]:
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith(LIBRARY):
             raise
-        problem = f"{PREFIX}TRACE_RATIO is above 0 and the extra is not installed: pip install -r requirements-otel.txt"
+        problem = (
+            f"{PREFIX}TRACE_RATIO is above 0 and the extra is not installed: pip install -r requirements-otel.txt; "
+            "an image is built with --build-arg REQUIREMENTS=requirements-otel.txt"
+        )
         raise SettingsError((problem,)) from error
     with exported(process) as spans:
         yield spans

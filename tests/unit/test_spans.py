@@ -25,7 +25,10 @@ from tests.spans import attributes, in_memory, links
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 TRACED = load_settings({"WAYBILL_TRACE_RATIO": "0.1"})
-MISSING = "WAYBILL_TRACE_RATIO is above 0 and the extra is not installed: pip install -r requirements-otel.txt"
+MISSING = (
+    "WAYBILL_TRACE_RATIO is above 0 and the extra is not installed: pip install -r requirements-otel.txt; "
+    "an image is built with --build-arg REQUIREMENTS=requirements-otel.txt"
+)
 
 
 @pytest.fixture
