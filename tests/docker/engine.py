@@ -1,11 +1,14 @@
 """Containers of the tests' engine: commands, what they say of themselves, kill -9 from outside."""
 
 import asyncio
+import itertools
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +31,12 @@ OURS: Final = "waybill:local"
 
 UP_SECONDS: Final = 900.0
 """The first time, images are fetched and ours is built."""
+
+COURIERS: Final = 4
+"""How many webhooks are posted at once."""
+
+PAUSE_SECONDS: Final = 0.1
+"""Between two webhooks of one courier: what is tried is not how many there can be."""
 
 Inspected = dict[str, Any]
 """What the engine says of a container."""
@@ -60,15 +69,20 @@ def compose_command() -> list[str]:
     if not shutil.which("docker"):
         lacking("Docker's command line is not installed")
     for image in IMAGES:
-        if run(["docker", "image", "inspect", image]).returncode:
-            pull = run(["docker", "pull", "--quiet", image])
-            if pull.returncode:
-                lacking(f"the image {image} cannot be fetched: {pull.stdout[-300:]}")
+        needs(image)
     if run(["docker", "compose", "version"]).returncode == 0:
         return ["docker", "compose"]
     if not shutil.which("docker-compose"):
         lacking("Docker Compose is not installed")
     return ["docker-compose"]
+
+
+def needs(image: str) -> None:
+    """Fetch an image that is not there. Skip where it is not to be had."""
+    if run(["docker", "image", "inspect", image]).returncode:
+        pull = run(["docker", "pull", "--quiet", image])
+        if pull.returncode:
+            lacking(f"the image {image} cannot be fetched: {pull.stdout[-300:]}")
 
 
 def inspected(container: str) -> Inspected:
@@ -123,23 +137,63 @@ async def until_accepted(url: str, secret: str, delivery: str, status: str = "PR
             await asyncio.sleep(0.5)
 
 
+@asynccontextmanager
+async def couriers(url: str, secret: str, name: str) -> AsyncIterator[set[str]]:
+    """Post webhooks, each of a shipment of its own, as long as the block runs; give the shipments of those taken."""
+    taken: set[str] = set()
+
+    async def courier(number: int) -> None:
+        for delivery in (f"DE-{name}-{number}-{count}" for count in itertools.count()):
+            await until_accepted(url, secret, delivery)
+            taken.add(f"dash:{delivery}")
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async with asyncio.TaskGroup() as group:
+        posting = [group.create_task(courier(number)) for number in range(COURIERS)]
+        yield taken
+        for task in posting:
+            task.cancel()
+
+
 async def event_of(bootstrap_servers: str, shipment: str) -> dict[str, Any]:
     """Wait for a shipment's first event, as a subscriber reads it."""
-    async with asyncio.timeout(DEADLINE):
-        reader = await started_reader(bootstrap_servers)
-        try:
-            while True:
-                record = await reader.getone()
-                assert record.value is not None
-                event: dict[str, Any] = msgspec.json.decode(record.value)
-                if event["shipment_id"] == shipment:
-                    return event
-        finally:
-            await reader.stop()
+    async with asyncio.timeout(DEADLINE), subscriber(bootstrap_servers) as reader:
+        while (event := await next_event(reader))["shipment_id"] != shipment:
+            pass
+        return event
 
 
-async def started_reader(bootstrap_servers: str) -> AIOKafkaConsumer:
-    """Return a subscriber that reads from the beginning, as soon as there is a broker."""
+async def events_of(bootstrap_servers: str, shipments: Set[str]) -> Counter[str]:
+    """Wait for an event of each shipment, and count what is in the topic of each."""
+    counts: Counter[str] = Counter()
+    async with asyncio.timeout(DEADLINE), subscriber(bootstrap_servers) as reader:
+        while not shipments <= counts.keys():
+            counts[(await next_event(reader))["shipment_id"]] += 1
+        ends = await reader.end_offsets(reader.assignment())
+        while any([await reader.position(partition) < end for partition, end in ends.items()]):
+            for records in (await reader.getmany(timeout_ms=200)).values():
+                counts.update(msgspec.json.decode(record.value)["shipment_id"] for record in records)
+    return counts
+
+
+async def next_event(reader: AIOKafkaConsumer) -> dict[str, Any]:
+    record = await reader.getone()
+    assert record.value is not None
+    event: dict[str, Any] = msgspec.json.decode(record.value)
+    return event
+
+
+@asynccontextmanager
+async def subscriber(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """Give a subscriber that reads from the beginning, as soon as there is a broker."""
+    reader = await _started_reader(bootstrap_servers)
+    try:
+        yield reader
+    finally:
+        await reader.stop()
+
+
+async def _started_reader(bootstrap_servers: str) -> AIOKafkaConsumer:
     while True:
         reader = AIOKafkaConsumer(
             "shipment.events",

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.docker
 
 VALUES: Final = """
 image: {repository: waybill, tag: local}
+ingest: {drainSeconds: 180}
 settings: {KAFKA_BOOTSTRAP_SERVERS: "kafka:9092", TOPIC_REPLICATION_FACTOR: "1"}
 secrets:
   DATABASE_URL: {secret: made, key: database_url}
