@@ -28,9 +28,11 @@ TOLD: Final = {
 
 
 def settings_of(service: str) -> dict[str, str]:
-    """Return a service's settings, those that the user gives left empty."""
+    """Return a service's settings where the user gives none."""
     found = {name: str(value) for name, value in SERVICES[service].get("environment", {}).items()}
-    return {name: re.sub(r"\$\{[^}]*\}", "", value) for name, value in found.items() if name.startswith(PREFIX)}
+    return {
+        name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in found.items() if name.startswith(PREFIX)
+    }
 
 
 def test_every_package_goes_into_the_image() -> None:
