@@ -101,6 +101,7 @@ OTHERS: Final = frozenset(
         "cp",
         "mkdir",
         "export",
+        "caddy",
         "curl",
         "docker",
         "helm",
