@@ -57,6 +57,7 @@ class System:
             **os.environ,
             "WAYBILL_SECRETS_DIR": str(directory),
             "WAYBILL_DASH_API_URL": "http://127.0.0.1:9",
+            "WAYBILL_COMPOSE_PROCESSORS": str(PROCESSORS),
             **{f"WAYBILL_COMPOSE_{name}_PORT": str(port) for name, port in ports.items()},
         }
 
@@ -81,7 +82,7 @@ def compose() -> list[str]:
 def system(compose: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     system = System(compose, tmp_path_factory.mktemp("secrets"))
     try:
-        system.run("up", "--build", "--detach", "--scale", f"processor={PROCESSORS}")
+        system.run("up", "--build", "--detach")
         yield system
     finally:
         system.run("--profile", "observe", "down", "--volumes", "--timeout", "15")
