@@ -3,9 +3,19 @@
 import gc
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+import msgspec
 
 State = TypeVar("State")
+
+
+class Fact(msgspec.Struct, frozen=True, cache_hash=True):
+    """A part of a state. Copies are made a million times, and hashed as often."""
+
+    def but(self, **changes: Any) -> Self:
+        """Return a copy with changes."""
+        return msgspec.structs.replace(self, **changes)
 
 
 class ViolationError(AssertionError):

@@ -20,7 +20,7 @@ from processor.core.cursor import Committed, Cursor, Resume, Stream, advanced, m
 from processor.protocol.claims import Halt, Log, PartitionState, decide
 from processor.protocol.repair import Repair, repair
 from schemas.records import RawRecord
-from tests.model.exploring import ViolationError
+from tests.model.exploring import Fact, ViolationError
 
 STREAM: Final = Stream("raw", 1, "group")
 
@@ -41,7 +41,7 @@ class Pc(StrEnum):
     WORKING = "working"
 
 
-class Database(NamedTuple):
+class Database(Fact, frozen=True, cache_hash=True):
     """PostgreSQL. `applied` are the records whose effects are in, in order; outputs are stored for all of them but
     those that a recovery derived."""
 
@@ -54,7 +54,7 @@ class Database(NamedTuple):
     """Those recorded while the clock was far ahead of the brokers'."""
 
 
-class Pending(NamedTuple):
+class Pending(Fact, frozen=True, cache_hash=True):
     """An open Kafka transaction: what it will publish, and the offset that goes with it."""
 
     outputs: tuple[int, ...]
@@ -62,7 +62,7 @@ class Pending(NamedTuple):
     recovery: int
 
 
-class Worker(NamedTuple):
+class Worker(Fact, frozen=True, cache_hash=True):
     """What a worker holds in memory. `batch` is stored and not yet handed to Kafka, `pending` not yet committed."""
 
     pc: Pc = Pc.IDLE
@@ -76,7 +76,7 @@ class Worker(NamedTuple):
     """The brokers have refused the time: outputs are published without one."""
 
 
-class State(NamedTuple):
+class State(Fact, frozen=True, cache_hash=True):
     """Everything."""
 
     database: Database
@@ -158,13 +158,13 @@ class Model:
                 yield f"{me} {name}", after
         yield from self._operator(state)
         if state.jumps:
-            yield "! clock jumps", state._replace(is_ahead=not state.is_ahead, jumps=state.jumps - 1)
+            yield "! clock jumps", state.but(is_ahead=not state.is_ahead, jumps=state.jumps - 1)
 
     def _worker(self, state: State, me: int) -> Iterator[tuple[str, State]]:
         worker = state.workers[me]
         match worker.pc:
             case Pc.IDLE:
-                yield "fence", _set(_fence(state, me, self._fenced), me, worker._replace(pc=Pc.FENCED))
+                yield "fence", _set(_fence(state, me, self._fenced), me, worker.but(pc=Pc.FENCED))
             case Pc.FENCED:
                 yield from self._claim(state, me)
             case Pc.CLAIMED:
@@ -174,19 +174,19 @@ class Model:
             case Pc.WORKING:
                 yield from self._work(state, me)
         if state.faults and worker.pc is not Pc.IDLE:
-            yield "! crash", _set(state, me, Worker())._replace(faults=state.faults - 1)
+            yield "! crash", _set(state, me, Worker()).but(faults=state.faults - 1)
 
     def _claim(self, state: State, me: int) -> Iterator[tuple[str, State]]:
         """The update waits for whoever holds the row, or ends his session."""
         other = state.workers[1 - me]
         if other.writing is not None:
-            state = _set(state, 1 - me, other._replace(writing=None, pc=Pc.IDLE, batch=None, pending=None, held=None))
+            state = _set(state, 1 - me, other.but(writing=None, pc=Pc.IDLE, batch=None, pending=None, held=None))
         database = state.database
         cursor = database.cursor
         if cursor.recover_until is None:
             cursor = msgspec.structs.replace(cursor, epoch=me + 1)
-        state = state._replace(database=database._replace(cursor=cursor))
-        yield "claim", _set(state, me, state.workers[me]._replace(pc=Pc.CLAIMED, held=cursor))
+        state = state.but(database=database.but(cursor=cursor))
+        yield "claim", _set(state, me, state.workers[me].but(pc=Pc.CLAIMED, held=cursor))
 
     def _read_committed(self, state: State, me: int) -> Iterator[tuple[str, State]]:
         held = state.workers[me].held
@@ -198,10 +198,10 @@ class Model:
             elif state.restores == self._bounds.restores:
                 raise ViolationError(f"halted for nothing: {decision.why}")
             return
-        working = state.workers[me]._replace(pc=Pc.WORKING, emitted=held.next_offset)
+        working = state.workers[me].but(pc=Pc.WORKING, emitted=held.next_offset)
         if decision.emit_from < held.next_offset or state.committed != Committed(held.next_offset, mark(held.recovery)):
             outputs = _stored(state.database, decision.emit_from, held.next_offset)
-            working = working._replace(
+            working = working.but(
                 pc=Pc.PUBLISHING,
                 emitted=min(decision.emit_from, held.emitted),
                 pending=Pending(outputs, held.next_offset, held.recovery),
@@ -218,11 +218,11 @@ class Model:
         if worker.pending is not None:
             yield from self._commit_kafka(state, me)
         elif worker.batch is not None:
-            yield "send", _set(state, me, worker._replace(pending=worker.batch, batch=None))
+            yield "send", _set(state, me, worker.but(pending=worker.batch, batch=None))
         elif held.emitted < worker.emitted and self._holds(state, held):
             cursor = msgspec.structs.replace(state.database.cursor, emitted=max(held.emitted, worker.emitted))
-            noted = state._replace(database=state.database._replace(cursor=cursor))
-            yield "note", _set(noted, me, worker._replace(held=msgspec.structs.replace(held, emitted=worker.emitted)))
+            noted = state.but(database=state.database.but(cursor=cursor))
+            yield "note", _set(noted, me, worker.but(held=msgspec.structs.replace(held, emitted=worker.emitted)))
         if worker.batch is None:
             yield from self._store(state, me)
 
@@ -241,7 +241,7 @@ class Model:
             if self._guarded and not self._holds(state, held):
                 yield "lost", _set(state, me, Worker())
                 return
-            yield f"write {size}", _set(state, me, worker._replace(writing=moved))
+            yield f"write {size}", _set(state, me, worker.but(writing=moved))
 
     def _commit_postgres(self, state: State, me: int) -> Iterator[tuple[str, State]]:
         worker = state.workers[me]
@@ -250,8 +250,8 @@ class Model:
         assert moved is not None
         records = tuple(range(held.next_offset, moved.next_offset))
         database = state.database
-        after = state._replace(
-            database=database._replace(
+        after = state.but(
+            database=database.but(
                 cursor=moved,
                 applied=(*database.applied, *records),
                 unstored=(database.unstored - set(records)) | self._retired(held, moved),
@@ -259,10 +259,10 @@ class Model:
             )
         )
         batch = Pending(records, moved.next_offset, moved.recovery)
-        yield "commit postgres", _set(after, me, worker._replace(held=moved, writing=None, batch=batch))
+        yield "commit postgres", _set(after, me, worker.but(held=moved, writing=None, batch=batch))
         if state.faults:
-            yield "! committed, unknown", _set(after, me, Worker())._replace(faults=state.faults - 1)
-            yield "! not committed, unknown", _set(state, me, Worker())._replace(faults=state.faults - 1)
+            yield "! committed, unknown", _set(after, me, Worker()).but(faults=state.faults - 1)
+            yield "! not committed, unknown", _set(state, me, Worker()).but(faults=state.faults - 1)
 
     def _retired(self, held: Cursor, moved: Cursor) -> frozenset[int]:
         """Return the causes whose outputs go with a batch: those before it, if it retires the shipment."""
@@ -281,14 +281,14 @@ class Model:
             yield "refused", _set(state, me, Worker(timeless=self._stamps_anew))
             return
         committed = Committed(pending.offset, mark(pending.recovery))
-        after = state._replace(published=(*state.published, *pending.outputs), committed=committed)
+        after = state.but(published=(*state.published, *pending.outputs), committed=committed)
         yield (
             "commit kafka",
-            _set(after, me, worker._replace(pc=Pc.WORKING, pending=None, emitted=max(worker.emitted, pending.offset))),
+            _set(after, me, worker.but(pc=Pc.WORKING, pending=None, emitted=max(worker.emitted, pending.offset))),
         )
         if state.faults:
-            yield "! published, unknown", _set(after, me, Worker())._replace(faults=state.faults - 1)
-            yield "! not published, unknown", _set(state, me, Worker())._replace(faults=state.faults - 1)
+            yield "! published, unknown", _set(after, me, Worker()).but(faults=state.faults - 1)
+            yield "! not published, unknown", _set(state, me, Worker()).but(faults=state.faults - 1)
 
     def _is_refused(self, state: State, worker: Worker, pending: Pending) -> bool:
         """Whether brokers refuse the outputs for their timestamps."""
@@ -298,12 +298,12 @@ class Model:
 
     def _operator(self, state: State) -> Iterator[tuple[str, State]]:
         if state.backup is None and state.restores and state.database.applied:
-            yield "! back up", state._replace(backup=state.database)
+            yield "! back up", state.but(backup=state.database)
         # The mark on the committed offset is all that tells of a restore: an operator must not wipe it out before.
         marked = state.committed is not None and state.committed.recovery is not None
         if state.backup is not None and state.restores and state.backup != state.database and marked:
-            stopped = state._replace(workers=(Worker(), Worker()), producer=None)
-            yield "! restore", stopped._replace(database=state.backup, restores=0)
+            stopped = state.but(workers=(Worker(), Worker()), producer=None)
+            yield "! restore", stopped.but(database=state.backup, restores=0)
         yield from self._moved(state)
         found = self._mend(self._sight(state.database.cursor, state.committed))
         if found is not None:
@@ -320,9 +320,9 @@ class Model:
             return
         known = min(state.rewound, state.database.cursor.emitted)
         for offset in range(self._bounds.records + 1):
-            moved = state._replace(committed=Committed(offset, ""), moves=state.moves - 1)
-            yield f"! move offset to {offset}", moved._replace(rewound=min(known, offset))
-        yield "! offset expires", state._replace(committed=None, moves=state.moves - 1, rewound=known)
+            moved = state.but(committed=Committed(offset, ""), moves=state.moves - 1)
+            yield f"! move offset to {offset}", moved.but(rewound=min(known, offset))
+        yield "! offset expires", state.but(committed=None, moves=state.moves - 1, rewound=known)
 
     def _recovered(self, state: State, found: Repair) -> State:
         """`waybill recover` as one step: that its own steps may be repeated is tried on the real stores."""
@@ -340,7 +340,7 @@ class Model:
             cursor = msgspec.structs.replace(cursor, recover_until=None, emitted=until - 1)
             corrected |= {until - 1}
         cursor = msgspec.structs.replace(cursor, epoch=0)
-        return state._replace(
+        return state.but(
             database=Database(cursor, (*database.applied, *derived), unstored | set(derived), corrected),
         )
 
@@ -398,12 +398,12 @@ def _stored(database: Database, start: int, end: int) -> tuple[int, ...]:
 
 def _fence(state: State, me: int, fenced: bool) -> State:
     """Take the producer over. The open transaction of another is aborted: its commit will find out."""
-    return state._replace(producer=me) if fenced else state
+    return state.but(producer=me) if fenced else state
 
 
 def _set(state: State, me: int, worker: Worker) -> State:
     workers = (worker, state.workers[1]) if me == 0 else (state.workers[0], worker)
-    return state._replace(workers=workers)
+    return state.but(workers=workers)
 
 
 @lru_cache(None)
