@@ -1,7 +1,6 @@
 """`waybill up` as a person runs it: a process of its own, on a real broker and a real database."""
 
 import asyncio
-import os
 import re
 import shlex
 import signal
@@ -19,6 +18,7 @@ import pytest
 import cli
 from cli.demo.surroundings import PORTS
 from devstack.ports import free_ports
+from tests.children import environ_with
 
 SAMPLE = Path(cli.__file__).parents[1] / "schemas" / "couriers" / "dash" / "samples" / "express" / "failed.json"
 START_SECONDS = 120.0
@@ -89,7 +89,7 @@ async def up(environ: dict[str, str], cwd: Path, *arguments: str) -> AsyncIterat
 
 @pytest.fixture
 def environ(kafka_bootstrap_servers: str, empty_database_url: str, topic_prefix: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WAYBILL_")}
+    inherited = {name: value for name, value in environ_with({}).items() if not name.startswith("WAYBILL_")}
     # The default ports are everybody's: another run may take one between our look at it and the service's.
     ports = zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)
     return (
