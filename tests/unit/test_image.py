@@ -82,6 +82,11 @@ def test_a_service_in_compose_may_do_little_and_comes_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
+def test_our_image_is_never_fetched(name: str) -> None:
+    assert OURS[name]["pull_policy"] == "never"
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_secrets_in_compose_are_files_of_those_who_need_them(name: str) -> None:
     given = settings_of(name)
     secrets = {f"{PREFIX}{setting}" for setting, declaration in declared().items() if declaration.mask}
