@@ -49,8 +49,8 @@ static: $(INSTALLED)
 	$(BIN)/lint-imports --no-cache
 
 # Each worker has a broker and a database server of its own. The tests of a file share its fixtures and stay together.
-# Of three, the last begins with those that need no services, while the others' tests wait for theirs.
-# The files come in the order of tests/conftest.py: long ones first. A third worker costs more CPU than it saves time.
+# The files come in the order of tests/conftest.py: long ones first. Two workers leave a fifth of two processors idle: a
+# third begins at the end, with files that need no services, for with services of its own it costs more than it saves.
 WORKERS := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test-docker: $(INSTALLED)
