@@ -7,6 +7,9 @@ import msgspec
 from markdown_it import MarkdownIt
 
 ROOT: Final = Path(__file__).parents[1]
+_PARSER: Final = MarkdownIt("commonmark").enable("table").disable("inline")
+"""What stands within a line takes half the time, and is no block."""
+
 PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 
 
@@ -25,7 +28,7 @@ class Block(msgspec.Struct, frozen=True):
 
 def blocks_of(page: Path) -> list[Block]:
     """Return every block of code of a page."""
-    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text())
+    tokens = _PARSER.parse(page.read_text())
     return [
         Block(
             page, (token.map or [0])[0] + 1, "sh" if token.type == "code_block" else token.info.strip(), token.content

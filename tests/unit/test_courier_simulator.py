@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -54,7 +55,12 @@ START = datetime(2025, 3, 1, 8, tzinfo=UTC)
 ACCOUNT = Account("merchant-key", "client-key", "client-secret")
 KEY = {"Authorization": "Bearer merchant-key"}
 KINDS = (*PULLED_KINDS, kiriminaja_instant)
-MANY = lives(1600, 7, START, KINDS)
+
+
+@cache
+def many() -> tuple[Life, ...]:
+    """Return lives of every kind. Nobody changes them."""
+    return lives(1600, 7, START, KINDS)
 
 
 def grown(life: Life) -> Iterator[Life]:
@@ -63,7 +69,7 @@ def grown(life: Life) -> Iterator[Life]:
 
 
 def of(kind: str, service: str) -> list[Life]:
-    return [life for life in MANY if (life.courier, life.service) == (kind, service)]
+    return [life for life in many() if (life.courier, life.service) == (kind, service)]
 
 
 def with_word(kind: Callable[[int, int, datetime], Life], word: str) -> Life:
@@ -291,13 +297,13 @@ def test_a_cancel_in_the_complete_format_has_its_time_in_rejected_at() -> None:
 
 
 def test_lives_are_the_same_for_the_same_seed() -> None:
-    assert lives(1600, 7, START, KINDS) == MANY
-    assert lives(1600, 8, START, KINDS) != MANY
-    assert len({life.reference for life in MANY}) == len(MANY)
+    assert lives(1600, 7, START, KINDS) == many()
+    assert lives(1600, 8, START, KINDS) != many()
+    assert len({life.reference for life in many()}) == len(many())
 
 
 def test_moves_are_minutes_apart_and_end_in_time() -> None:
-    for life in MANY:
+    for life in many():
         times = [move.at for move in life.moves]
         cut = [at.replace(second=0, microsecond=0) for at in times]
         assert all(later > earlier for earlier, later in pairwise(cut))
@@ -308,7 +314,7 @@ def test_the_truth_is_the_last_move() -> None:
     assert truth(with_word(dash_logistic, "RETURNED")) == "RETURNED"
     assert truth(with_word(dash_express, "COMPLETED")) == "DELIVERED"
     assert truth(with_word(kiriminaja_express, "704")) == "CLAIM_SETTLED"
-    assert truth(so_far(MANY[0], 0)) is None
+    assert truth(so_far(many()[0], 0)) is None
 
 
 def test_what_webhooks_cannot_tell_is_not_heard() -> None:
@@ -662,7 +668,7 @@ async def test_kiriminaja_tries_once() -> None:
 async def test_nobody_there() -> None:
     async with door() as there:
         receiver = there.receiver
-    sent = await send(webhooks([so_far(MANY[0], 1)]), receiver, time_scale=0.0)
+    sent = await send(webhooks([so_far(many()[0], 1)]), receiver, time_scale=0.0)
     assert [one.attempts for one in sent] == [(None, None, None)]
 
 
