@@ -1,7 +1,6 @@
 """What whoever waits for Kafka costs: nearly nothing, with the brokers away, with the topics deleted, with both."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import psutil
 from devstack.ports import HOST, free_ports
 from runtime.kafka import admin_client
 from schemas.topics import Topic
-from tests.children import environ_with
+from tests import forking
 from tests.faults.proxy import proxies, through
 from tests.integration.system import dash, lives, open_system
 from tests.waiting import DEADLINE, until
@@ -32,14 +31,14 @@ class Waiting:
 
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self._arguments = arguments
-        self._environ = environ_with(environ)
+        self._environ = environ
         self._log = log
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: forking.Started | None = None
 
     async def start(self) -> None:
         with self._log.open("wb") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cli.main", *self._arguments, env=self._environ, stdout=log, stderr=log
+            self.process = await forking.start(
+                "cli.main", *self._arguments, environ=self._environ, stdout=log, stderr=log
             )
 
     @property
