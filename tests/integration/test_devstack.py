@@ -25,7 +25,6 @@ from devstack.jars import cached_jars, classes_file
 from devstack.kafka import EmbeddedKafka
 from devstack.postgres import EmbeddedPostgres
 from devstack.process import until
-from tests.conftest import lacking
 from tests.integration.standing_stack import Standing
 
 pytestmark = pytest.mark.integration
@@ -104,12 +103,12 @@ async def execute(database_url: str, *statements: str) -> Any:
 async def test_a_broker_maps_the_classes_that_are_kept(kafka: Kafka) -> None:
     """Java says nothing when it takes a file for another's: it only starts slowly."""
     if not isinstance(kafka, EmbeddedKafka):
-        lacking("the broker is not embedded")
+        pytest.skip("the broker is not embedded")
     java = tools.java()
     assert java is not None
     kept = classes_file(java, cached_jars())
     if kept.stat().st_size == 0:
-        lacking("this Java keeps no classes")
+        pytest.skip("this Java keeps no classes")
     assert str(kept) in {each.path for each in psutil.Process(kafka.pid).memory_maps()}
 
 
