@@ -153,6 +153,7 @@ class Live:
         self.line()
         self.line("The same line once more is a duplicate: accepted, and no event.", "dim")
         self.line()
+        self.line(f"Look into it in a browser: {around.console}", "bold")
         self.line("Look into it from another terminal:", "bold")
         if around.own:
             self.line("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in around.own.items()))

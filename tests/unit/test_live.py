@@ -66,6 +66,7 @@ def test_how_to_look_into_it_names_what_the_user_has_not_set() -> None:
     (line,) = [line for line in out.getvalue().splitlines() if line.startswith("export ")]
     assert "WAYBILL_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1234" in line
     assert "WAYBILL_TOPIC_PARTITIONS=4" in line
+    assert f"in a browser: {around.console}\n" in out.getvalue()
     assert "open-sesame" not in out.getvalue()
 
 
