@@ -290,6 +290,43 @@ def test_migrations_come_before_everything() -> None:
     assert [container["args"] for container in first] == [["migrate"]]
 
 
+def unchangeable(rendered: list[Object]) -> dict[tuple[str, str], Object]:
+    """Return by kind and name what Kubernetes refuses to change in an object that is there."""
+    kept: dict[tuple[str, str], Object] = {}
+    for each in rendered:
+        spec = each["spec"]
+        if each["kind"] == "StatefulSet":
+            names = spec.keys() - {"replicas", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy"}
+        else:
+            names = {"Deployment": {"selector"}, "Service": {"clusterIP"}}.get(each["kind"], set()) & spec.keys()
+        kept[each["kind"], each["metadata"]["name"]] = {name: spec[name] for name in names}
+    return kept
+
+
+def test_an_upgrade_changes_nothing_that_kubernetes_refuses_to_change(tmp_path: Path) -> None:
+    """The spool's size alone is such a value, and the page says how it grows all the same."""
+    minimal = CHART / "ci" / "minimal-values.yaml"
+    changed = """
+image: {tag: "9.9.9"}
+settings: {RETENTION: 30d}
+nodeSelector: {disk: fast}
+certificates: {kafka: {secret: a, key: b}}
+ingest: {replicas: 5, drainSeconds: 9, settings: {LOG_LEVEL: DEBUG}}
+processor: {replicas: 5}
+networkPolicy: {enabled: true}
+"""
+    before = unchangeable(objects(render(minimal)))
+    after = unchangeable(objects(render(minimal, written(tmp_path, changed))))
+    assert before.items() <= after.items()
+    for each in of_kind("minimal", "StatefulSet"):
+        assert [claim["metadata"] for claim in each["spec"]["volumeClaimTemplates"]] == [{"name": "spool"}]
+    larger = unchangeable(objects(render(minimal, written(tmp_path, "ingest: {spool: {size: 4Gi}}"))))
+    ((kind, name),) = [key for key, kept in before.items() if larger[key] != kept]
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    assert f"kubectl delete {kind.lower()} {name} --cascade=orphan" in page
+    assert f"kubectl patch pvc spool-{name}-0 " in page
+
+
 @pytest.mark.parametrize("values", VALUES)
 def test_the_second_phase_waits_for_somebody_who_starts_it(values: str) -> None:
     """By the same role and settings as the first. Nothing but `kubectl create job` makes a pod of it."""
