@@ -290,6 +290,19 @@ def test_migrations_come_before_everything() -> None:
     assert [container["args"] for container in first] == [["migrate"]]
 
 
+@pytest.mark.parametrize("values", ["full", "proxy"])
+def test_the_policy_of_the_first_pod_is_there_before_it_and_goes_with_it(values: str) -> None:
+    """What is no hook comes after the hooks: where nothing goes out by default, the Job would reach nobody."""
+    (policy,) = of_component(values, "setup", "NetworkPolicy")
+    (job,) = of_kind(values, "Job")
+    told, of_job = policy["metadata"]["annotations"], job["metadata"]["annotations"]
+    assert told["helm.sh/hook"] == of_job["helm.sh/hook"]
+    assert int(told["helm.sh/hook-weight"]) < int(of_job.get("helm.sh/hook-weight", "0"))
+    # Helm forgets a hook: one that stayed would rule the next Job by the ports of before.
+    assert told["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    assert [each for each in of_kind(values, "NetworkPolicy") if "annotations" in each["metadata"]] == [policy]
+
+
 def unchangeable(rendered: list[Object]) -> dict[tuple[str, str], Object]:
     """Return by kind and name what Kubernetes refuses to change in an object that is there."""
     kept: dict[tuple[str, str], Object] = {}
