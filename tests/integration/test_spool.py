@@ -16,11 +16,8 @@ import pytest
 from devstack import Kafka
 from ingest.spool_db import FILE
 from runtime import topics
-from runtime.kafka import admin_client
-from runtime.kafka_admin import set_configs
 from runtime.settings import Settings
-from schemas.topics import Topic
-from tests.integration.test_ingest import Process, TopicStore, outage, waybill_ingest
+from tests.integration.test_ingest import Process, TopicStore, make_raw_topic, outage, waybill_ingest
 from tests.unit.ingest.doors import SETTINGS, Kept, settings_with
 from tests.waiting import until
 
@@ -145,11 +142,9 @@ async def test_a_second_ingest_needs_a_directory_of_its_own(
     assert numbers(records, "A") == numbers(records, "B") == list(range(5))
 
 
-async def test_what_the_broker_refuses_is_set_aside(
-    environ: dict[str, str], settings: Settings, store: TopicStore, directory: Path
-) -> None:
-    async with admin_client(settings) as admin:
-        await set_configs(admin, {settings.topic(Topic.RAW): {"max.message.bytes": "5000"}})
+async def test_what_the_broker_refuses_is_set_aside(environ: dict[str, str], directory: Path) -> None:
+    settings = settings_with(**environ)
+    await make_raw_topic(settings, 5_000)
     async with waybill_ingest(environ) as ingest:
         await until(partial(ingest.takes, "kafka"))
         assert (await ingest.post(delivery("A", 0, padding=10_000)))[0] == 200
@@ -162,7 +157,7 @@ async def test_what_the_broker_refuses_is_set_aside(
         alarms = [entry for entry in ingest.log if entry["level"] == "error"]
         assert [alarm["event"] for alarm in alarms] == ["record refused by kafka"] * 2
         assert "xxx" not in str(ingest.log)
-    records = await store.everything()
+    records = await TopicStore(settings).everything()
     assert numbers(records, "A") == [1, 2, 3]
     assert numbers(records, "B") == list(range(40))
     with closing(sqlite3.connect(directory / FILE)) as db:
