@@ -27,7 +27,12 @@ class Release(msgspec.Struct, frozen=True):
     folder: Path
 
     async def start(
-        self, module: str, *arguments: str, environ: Mapping[str, str], stdout: Output = None, stderr: Output = None
+        self,
+        module: str,
+        *arguments: str,
+        environ: Mapping[str, str],
+        stdout: Output | int = None,
+        stderr: Output | int = None,
     ) -> asyncio.subprocess.Process:
         """Start one of its modules as `python -m` does, with these settings and nothing to read."""
         return await asyncio.create_subprocess_exec(
@@ -41,14 +46,8 @@ class Release(msgspec.Struct, frozen=True):
 
     async def waybill(self, environ: Mapping[str, str], *arguments: str) -> bytes:
         """Run one of its commands to its end; return what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", *arguments),
-            cwd=self.folder,
-            env=environ_with({**environ, "PYTHONPATH": str(self.folder)}),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        pipe = asyncio.subprocess.PIPE
+        process = await self.start("cli.main", *arguments, environ=environ, stdout=pipe, stderr=pipe)
         async with asyncio.timeout(DEADLINE):
             said, complained = await process.communicate()
         assert process.returncode == 0, f"{self} {arguments}: {complained.decode()}"
@@ -66,12 +65,17 @@ async def made_by(release: Release, system: System) -> None:
 
 def newest_release() -> str:
     """Return the commit that changed the version last. Where no history can be read, the test is skipped."""
+    need_history()
+    return _git("log", "-1", "--format=%H", "-G^version = ", "--", "pyproject.toml").decode().strip()
+
+
+def need_history() -> None:
+    """Skip the test where the code of a version before cannot be had."""
     try:
         if _git("rev-parse", "--is-shallow-repository").strip() != b"false":
             pytest.skip("a shallow clone: the code of the release before is not in it")
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         pytest.skip(f"the code of the release before cannot be had: {error} {getattr(error, 'stderr', b'').decode()}")
-    return _git("log", "-1", "--format=%H", "-G^version = ", "--", "pyproject.toml").decode().strip()
 
 
 def unpack(commit: str, folder: Path) -> Release:
