@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -10,23 +10,17 @@ from time import monotonic
 from typing import Any, Final
 
 import asyncpg
-import msgspec
 import pytest
 
 from devstack import Stack
 from schemas.topics import Topic
 from tests.faults.chaos import LONG, Outcome, chosen_seed
-from tests.faults.release import Release, made_by, unpack
+from tests.faults.release import Release, made_by, need_history, unpack
 from tests.faults.rig import Rig
-from tests.faults.verify import (
-    assert_all_kept,
-    assert_each_record_has_one_fate,
-    assert_none_goes_on_once_delivered,
-    assert_rows_agree,
-)
+from tests.faults.verify import assert_each_record_has_one_fate, assert_kept_and_published
 from tests.integration.operating import asked, running, waybill
 from tests.integration.recovering import Lab
-from tests.integration.system import System, new_system
+from tests.integration.system import new_system
 from tests.waiting import until
 
 FIRST: Final = "2bd71d7c6af6ae57a06305dd7cf801bf2826a3db"
@@ -124,6 +118,7 @@ async def test_an_upgrade_from_the_first_version_under_load(
     tmp_path: Path,
     chaos_outcomes: list[Outcome],
 ) -> None:
+    need_history()
     seed = chosen_seed()
     first = unpack(FIRST, tmp_path / "first")
     system = new_system(stack.kafka_bootstrap_servers, empty_database_url, topic_prefix, PARTITIONS)
@@ -164,24 +159,14 @@ async def test_an_upgrade_from_the_first_version_under_load(
 
 async def counted(rig: Rig) -> Counter[str]:
     """Check what holds whichever edition has read a record; return what there is to count."""
-    system = rig.system
-    raw = await system.read(Topic.RAW)
-    counts = Counter({"raw records": len(raw)})
-    counts["raw records kept twice by the door"] = assert_all_kept(raw, rig.courier.answered)
-    events = [msgspec.json.decode(record.value) for record in await system.read(Topic.EVENTS)]
-    counts["events"] = len(events)
-    assert len({event["id"] for event in events}) == len(events)
-    counts["shipments delivered"] = assert_none_goes_on_once_delivered(events)
-    newest = assert_no_gap(events)
-    states = {record.key.decode(): msgspec.json.decode(record.value) for record in await system.read(Topic.STATE)}
-    assert {name: (state["version"], state["status"]) for name, state in states.items()} == newest
-    counts["shipments"] = len(newest)
-    await assert_rows_agree(system, states)
-    await assert_nothing_waits(system)
-    return counts
+    found = await assert_kept_and_published(rig.system, rig.courier.answered)
+    newest = assert_no_gap(found.events)
+    assert {name: (state["version"], state["status"]) for name, state in found.states.items()} == newest
+    await until(rig.system.caught_up, 1)
+    return found.counts
 
 
-def assert_no_gap(events: list[Any]) -> dict[str, tuple[int, str]]:
+def assert_no_gap(events: Sequence[Any]) -> dict[str, tuple[int, str]]:
     """Each shipment's events come in the order of their versions, without gaps. Return the newest, and its status."""
     newest: dict[str, tuple[int, str]] = {}
     for event in events:
@@ -189,8 +174,3 @@ def assert_no_gap(events: list[Any]) -> dict[str, tuple[int, str]]:
         assert event["version"] == version + 1, event
         newest[event["shipment_id"]] = event["version"], event["status"]
     return newest
-
-
-async def assert_nothing_waits(system: System) -> None:
-    """Everything is applied and published."""
-    await until(system.caught_up, 1)
