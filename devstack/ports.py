@@ -1,7 +1,11 @@
 """Free ports on the loopback interface."""
 
+import fcntl
+import functools
+import os
 import random
 import socket
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +30,11 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find this many free ports."""
+    """Find this many free ports. No other call gets them while this process lives, whoever makes it."""
     found: list[int] = []
     for port in random.sample(PORT_RANGE, len(PORT_RANGE)):
-        if is_free(port):
+        if port not in _given and is_free(port) and _claim(port):
+            _given.add(port)
             found.append(port)
         if len(found) == count:
             return found
@@ -40,7 +45,32 @@ def kept_ports(file: Path, count: int) -> list[int]:
     """Return the ports remembered in the file if they are free, else others, and remember them."""
     words = file.read_text().split() if file.exists() else []
     ports = [int(word) for word in words if word.isdecimal()]
-    if len(ports) != count or not all(port in PORT_RANGE and is_free(port) for port in ports):
+    if len(ports) != count or not all(port in PORT_RANGE and is_free(port) and _claim(port) for port in ports):
         ports = free_ports(count)
         file.write_text(" ".join(map(str, ports)) + "\n")
     return ports
+
+
+_given: Final[set[int]] = set()
+
+
+def _claim(port: int) -> bool:
+    """Lock the port's byte in a file of this user's until this process ends; tell whether no other process has it.
+
+    A port is looked for some seconds before its server listens: meanwhile it must not look free to another run.
+    """
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+@functools.cache
+def _claims() -> int:
+    """Return the file's only descriptor, which stays open: to close one would give up all locks of this process."""
+    file = Path(tempfile.gettempdir()) / f"waybill-ports-{os.getuid()}"
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StartError(f"ports cannot be claimed in {file}: {error.strerror}") from error

@@ -1,11 +1,13 @@
 """Where the services come from, on machines that have this and lack that."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from devstack import Choice, Docker, Embedded, MissingToolError, Named, for_run, for_tests, tools
+from devstack import Choice, Docker, Embedded, MissingToolError, Named, for_run, for_tests, ports, tools
 from devstack.ports import PORT_RANGE, free_ports, is_free, kept_ports
 
 KAFKA = "WAYBILL_KAFKA_BOOTSTRAP_SERVERS"
@@ -124,3 +126,26 @@ def test_garbage_in_the_ports_file(tmp_path: Path) -> None:
 
 def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20
+
+
+def test_free_ports_are_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "PORT_RANGE", range(PORT_RANGE.start, PORT_RANGE.start + 100))
+    assert not set(free_ports(40)) & set(free_ports(40))
+
+
+def test_a_port_of_another_process_is_not_given_before_its_server_listens(tmp_path: Path) -> None:
+    file = tmp_path / "ports"
+    claims = "from devstack.ports import free_ports; print(*free_ports(1), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", claims], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        theirs = other.stdout.readline()
+        file.write_text(theirs)
+        (port,) = kept_ports(file, 1)
+        assert port != int(theirs)
+        assert is_free(int(theirs))
+        other.stdin.write("\n")
+    file.write_text(theirs)
+    assert kept_ports(file, 1) == [int(theirs)]
