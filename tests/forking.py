@@ -148,7 +148,7 @@ class _Forge:
         """Return how a child has ended, if it has."""
         if pid not in self._ended and self._lock.acquire(blocking=False):
             try:
-                while select.select([self._channel], [], [], 0)[0]:
+                while b"\n" in self._lines or select.select([self._channel], [], [], 0)[0]:
                     self._read()
             finally:
                 self._lock.release()

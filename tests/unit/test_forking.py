@@ -1,12 +1,14 @@
 """Processes that are forked for tests are like any others."""
 
+import asyncio
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import forking
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 PROGRAM = "tests.unit.forked_program"
 
@@ -38,3 +40,17 @@ async def test_its_errors_are_read_from_a_pipe_to_their_end() -> None:
     assert failing.stderr is not None
     assert (await failing.stderr.read()).endswith(b"ValueError: for no reason\n")
     assert await failing.wait() == 1
+
+
+async def test_of_two_that_end_at_once_both_are_heard_of() -> None:
+    both = [await forking.start(PROGRAM, "stand", environ={"WAYBILL_WORD": "hush"}) for _ in range(2)]
+    forge = psutil.Process(both[0].pid).parent()
+    assert forge is not None
+    forge.suspend()
+    try:
+        for each in both:
+            each.kill()
+    finally:
+        forge.resume()
+    await until(lambda: not any(psutil.pid_exists(each.pid) for each in both))
+    assert await asyncio.wait_for(asyncio.gather(*(each.wait() for each in both)), DEADLINE) == [-9, -9]
