@@ -15,6 +15,11 @@ SCALE: Final = float(os.environ.get("WAYBILL_TEST_CHAOS") or 0)
 
 LONG: Final = SCALE >= 1
 
+DOORS: Final = 2 if LONG else 1
+"""A second one would cost the short form more than it shows."""
+
+DOORS_TOLD: Final = "two doors" if LONG else "a door"
+
 
 def chosen_seed() -> int:
     """Return the seed that repeats a run, or a new one."""

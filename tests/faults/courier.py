@@ -1,9 +1,9 @@
-"""A courier: posts the webhooks of many parcels through the door, tries again until each is answered, keeps account."""
+"""A courier: posts the webhooks of many parcels to the doors, tries again until each is answered, keeps account."""
 
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -66,13 +66,16 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Courier:
-    """Posts until `stop`, then what is under way; remembers every promise of the door."""
+    """Posts until `stop`, then what is under way; remembers every promise of a door."""
 
-    def __init__(self, door: str, chance: random.Random, rate: float, partitions: int) -> None:
-        """`rate`: new webhooks a second, at most. `partitions` is how many the topics have."""
+    def __init__(self, doors: Sequence[str], chance: random.Random, rate: float, partitions: int) -> None:
+        """`doors`: their addresses, each request goes to any. `rate`: new webhooks a second, at most.
+
+        `partitions` is how many the topics have.
+        """
         self.answered: list[Answered] = []
         self.counts: Counter[str] = Counter()
-        self._door = door
+        self._doors = doors
         self._chance = chance
         self._partitions = partitions
         self._pause = AT_ONCE / rate
@@ -160,7 +163,7 @@ class Courier:
             if webhook.courier == "dash"
             else {"Authorization": f"Bearer {KIRIMINAJA_TOKEN}"}
         )
-        url = f"{self._door}/webhooks/{webhook.courier}"
+        url = f"{self._chance.choice(self._doors)}/webhooks/{webhook.courier}"
         try:
             async with self._session.post(url, data=webhook.body, headers=headers) as response:
                 said = await response.read()

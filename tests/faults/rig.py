@@ -33,16 +33,19 @@ HEAL_SECONDS: Final = 180.0
 
 
 class Rig:
-    """One run: a door and two processors, what is done to them, and the account of it."""
+    """One run: doors and two processors, what is done to them, and the account of it."""
 
-    def __init__(self, system: System, chance: random.Random, folder: Path, rate: float = RATE) -> None:
-        """`folder` takes the logs and the spool. `rate`: new webhooks a second, at most."""
+    def __init__(
+        self, system: System, chance: random.Random, folder: Path, rate: float = RATE, *, doors: int = 1
+    ) -> None:
+        """`folder` takes the logs and the spools. `rate`: new webhooks a second, at most; each goes to any door."""
         self.system = system
         self.chance = chance
         self.faults: Counter[str] = Counter()
         self.recoveries: list[Recovery] = []
         self._folder = folder
         self._rate = rate
+        self._doors = range(1, doors + 1)
         self._began = monotonic()
 
     async def open(
@@ -54,20 +57,25 @@ class Rig:
     ) -> None:
         """Start everything, healthy. `environ` says where the services find the stores.
 
-        They run the code of `release`, or today's. `door` holds settings of the door alone.
+        They run the code of `release`, or today's. `door` holds settings of the doors alone.
         """
-        ports = free_ports(2)
+        ports = free_ports(len(self._doors))
+        admin_ports = free_ports(len(self._doors))
         environ = {
             **environ,
             "WAYBILL_DASH_SECRETS": DASH_SECRET,
             "WAYBILL_KIRIMINAJA_TOKENS": KIRIMINAJA_TOKEN,
-            "WAYBILL_INGEST_PORT": str(ports[0]),
-            "WAYBILL_INGEST_ADMIN_PORT": str(ports[1]),
-            "WAYBILL_INGEST_SPOOL_DIR": str(self._folder / "spool"),
             "WAYBILL_LOG_FORMAT": "json",
         }
-        self._admin = f"http://{HOST}:{ports[1]}"
-        self.ingest = Service("ingest", {**environ, **door}, self._folder / "ingest.log")
+        self.doors = []
+        for number, port, admin_port in zip(self._doors, ports, admin_ports, strict=True):
+            own = {
+                "WAYBILL_INGEST_PORT": str(port),
+                "WAYBILL_INGEST_ADMIN_PORT": str(admin_port),
+                "WAYBILL_INGEST_SPOOL_DIR": str(self._folder / f"spool-{number}"),
+            }
+            self.doors.append(Service("ingest", {**environ, **door, **own}, self._folder / f"ingest-{number}.log"))
+        self._admins = [f"http://{HOST}:{port}" for port in admin_ports]
         self.processors = [Service("processor", environ, self._folder / f"processor-{n}.log") for n in (1, 2)]
         for service in self.services:
             service.release = release
@@ -75,12 +83,12 @@ class Rig:
             await service.start()
         self.audience: Audience = await opened.enter_async_context(listening(self.system))
         partitions = self.system.settings.topic_partitions
-        self.courier = Courier(f"http://{HOST}:{ports[0]}", self.chance, self._rate, partitions)
+        self.courier = Courier([f"http://{HOST}:{port}" for port in ports], self.chance, self._rate, partitions)
 
     @property
     def services(self) -> list[Service]:
-        """The door first."""
-        return [self.ingest, *self.processors]
+        """The doors first."""
+        return [*self.doors, *self.processors]
 
     @asynccontextmanager
     async def under_load(self) -> AsyncIterator[None]:
@@ -94,7 +102,13 @@ class Rig:
         """Kill a service and start it again."""
         await victim.kill()
         await asyncio.sleep(self.chance.uniform(0, 0.5))
-        await victim.start()
+        await self.start(victim)
+
+    async def start(self, service: Service) -> None:
+        """Start a service; wait until it listens if it is a door, for what is posted meanwhile may go to another."""
+        await service.start()
+        if service in self.doors:
+            await service.said("ingest ready", times=service.starts)
 
     async def recovered(self, name: str, fault: str | None, since: float) -> None:
         """Post a webhook for each partition; wait until a subscriber has heard of all of them."""
@@ -105,15 +119,20 @@ class Rig:
             self.recoveries.append(Recovery(fault, heard - since))
 
     async def heal(self) -> None:
-        """Wait until the spool is empty and everything applied; stop everything in order."""
-        await until(self.spool_is_empty, HEAL_SECONDS)
+        """Wait until the spools are empty and everything applied; stop everything in order."""
+        await until(self.spools_are_empty, HEAL_SECONDS)
         await until(self.system.caught_up, HEAL_SECONDS)
         for service in self.services:
             assert await service.stop() == 0, service.log_tail()
 
-    async def spool_is_empty(self) -> bool:
-        """Whether the door holds nothing back."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self._admin}/metrics") as response:
+    async def spools_are_empty(self) -> bool:
+        """Whether no door holds anything back."""
+        return all([await self.spool_is_empty(door) for door in self.doors])
+
+    async def spool_is_empty(self, door: Service) -> bool:
+        """Whether this door holds nothing back."""
+        admin = self._admins[self.doors.index(door)]
+        async with aiohttp.ClientSession() as session, session.get(f"{admin}/metrics") as response:
             text = await response.text()
         return "waybill_ingest_spool_records 0.0" in text
 

@@ -146,7 +146,7 @@ class Run:
                 async with asyncio.timeout(ANSWERED_SECONDS):
                     await self.rig.courier.probe(f"{name}-{monotonic()}")
                 await asyncio.sleep(1)
-            assert not await self.rig.spool_is_empty()
+            assert not await self.rig.spools_are_empty()
         await self.rig.recovered(name, fault, monotonic())
 
     async def _all_come_and_go(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from devstack import Stack
 from processor.protocol.crash_points import Step
 from runtime import values
-from tests.faults.chaos import SCALE, Fault, Outcome, Plan, chosen_seed, make_plan
+from tests.faults.chaos import DOORS, DOORS_TOLD, SCALE, Fault, Outcome, Plan, chosen_seed, make_plan
 from tests.faults.proxy import Proxy, proxies, through
 from tests.faults.rig import RECOVERY_SECONDS, Rig
 from tests.faults.services import Service
@@ -39,7 +39,7 @@ class Run:
     def __init__(self, system: System, stack: Stack, plan: Plan, folder: Path) -> None:
         self.plan = plan
         self.chance = random.Random(plan.seed)
-        self.rig = Rig(system, self.chance, folder)
+        self.rig = Rig(system, self.chance, folder, doors=DOORS)
         self.stack = stack
         self._background: list[asyncio.Task[None]] = []
 
@@ -67,7 +67,7 @@ class Run:
         began = monotonic()
         match fault:
             case Fault.KILL_INGEST:
-                await self.rig.restart(self.rig.ingest)
+                await self.rig.restart(self.chance.choice(self.rig.doors))
             case Fault.KILL_PROCESSOR:
                 await self.rig.restart(await self._a_processor())
             case Fault.KILL_KAFKA:
@@ -144,8 +144,8 @@ async def test_nothing_lost_nothing_twice(
             await run.rig.heal()
         outcome = await run.rig.outcome(
             "Everything at random, under load",
-            "One broker, one database, a door and two processors; all their connections are led through proxies. "
-            f"Seed {plan.seed}.",
+            f"One broker, one database, {DOORS_TOLD} and two processors; all their connections are led through "
+            f"proxies. Seed {plan.seed}.",
             {"connections": _cuts(run.kafka, run.postgres)},
         )
     except BaseException as error:

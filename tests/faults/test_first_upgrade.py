@@ -59,9 +59,10 @@ class Upgrade:
             await self._start_processors(None)
             await self.rig.recovered("forth", Stage.FORTH, began)
             began = self._begin(Stage.DOOR)
-            assert await self.rig.ingest.stop() == 0, self.rig.ingest.log_tail()
-            self.rig.ingest.release = None
-            await self.rig.ingest.start()
+            for door in self.rig.doors:
+                assert await door.stop() == 0, door.log_tail()
+                door.release = None
+                await door.start()
             await self.rig.recovered("door", Stage.DOOR, began)
 
     async def _there_and_back(self) -> None:

@@ -21,7 +21,7 @@ import pytest
 from devstack.ports import HOST
 from schemas.topics import Topic
 from schemas.traces import TRACEPARENT
-from tests.faults.chaos import LONG, Outcome, chosen_seed
+from tests.faults.chaos import DOORS, DOORS_TOLD, LONG, Outcome, chosen_seed
 from tests.faults.proxy import Proxy
 from tests.faults.release import Release, made_by, newest_release, unpack
 from tests.faults.rig import HEAL_SECONDS, RATE, RECOVERY_SECONDS, Rig
@@ -45,15 +45,20 @@ class Change(StrEnum):
 
     STOP_PROCESSOR = "a processor by SIGTERM"
     KILL_PROCESSOR = "a processor by kill -9"
-    STOP_DOOR = "the door by SIGTERM, its spool filled"
-    KILL_DOOR = "the door by kill -9, its spool filled"
+    STOP_DOOR = "a door by SIGTERM, its spool filled"
+    KILL_DOOR = "a door by kill -9, its spool filled"
+
+
+FORTH: Final = (Change.STOP_PROCESSOR, Change.KILL_PROCESSOR, Change.STOP_DOOR, Change.KILL_DOOR)
+BACK: Final = (Change.KILL_PROCESSOR, Change.STOP_PROCESSOR, Change.KILL_DOOR, Change.STOP_DOOR)
+"""Two processors, then the doors there are."""
 
 
 class RollOut:
     """Both versions, the services, and what has been counted."""
 
     def __init__(self, rig: Rig, before: Release, kafka: Proxy, chance: random.Random) -> None:
-        """`kafka` is the door's way to the broker."""
+        """`kafka` is the doors' way to the broker."""
         self.rig = rig
         self.claims: Counter[str] = Counter()
         self._before = before
@@ -67,22 +72,23 @@ class RollOut:
         async with self.rig.under_load():
             await waybill(system, "migrate")
             await waybill(system, "topics", "apply")
-            await self._all_to(None, [Change.STOP_PROCESSOR, Change.KILL_PROCESSOR, Change.STOP_DOOR])
+            await self._all_to(None, FORTH)
             for _ in range(ROUNDS):
                 told = msgspec.json.decode(await self._before.waybill(system.environ, "migrate", "--json"))
                 assert told["applied"] == []
-                await self._all_to(self._before, [Change.KILL_PROCESSOR, Change.STOP_PROCESSOR, Change.KILL_DOOR])
-                await self._all_to(None, [Change.STOP_PROCESSOR, Change.KILL_PROCESSOR, Change.STOP_DOOR])
+                await self._all_to(self._before, BACK)
+                await self._all_to(None, FORTH)
 
     async def _all_to(self, release: Release | None, changes: Sequence[Change]) -> None:
         """Change each process, the processors first, in any order."""
         processors = self._chance.sample(self.rig.processors, 2)
-        for service, change in zip([*processors, self.rig.ingest], changes, strict=True):
+        # With one door there is a change less than is named.
+        for service, change in zip([*processors, *self.rig.doors], changes, strict=False):
             self._steps += 1
             fault = f"{'forth' if release is None else 'back'}: {change}"
             self.rig.faults[fault] += 1
-            if service is self.rig.ingest:
-                await self._fill_the_spool()
+            if service in self.rig.doors:
+                await self._fill_the_spool(service)
             began = monotonic()
             if change in (Change.STOP_PROCESSOR, Change.STOP_DOOR):
                 assert await service.stop() == 0, service.log_tail()
@@ -90,21 +96,21 @@ class RollOut:
                 await service.kill()
             service.release = release
             before = {each.name: len(each.log()) for each in self.rig.processors}
-            await service.start()
+            await self.rig.start(service)
             self._kafka.back()
-            if service is not self.rig.ingest:
+            if service in self.rig.processors:
                 await until(partial(self._share, service, before), RECOVERY_SECONDS)
             await self.rig.recovered(f"{self._steps}", fault, began)
-            await until(self.rig.spool_is_empty, HEAL_SECONDS)
+            await until(self.rig.spools_are_empty, HEAL_SECONDS)
             if LONG:
                 await asyncio.sleep(self._chance.expovariate(1 / 2))
 
-    async def _fill_the_spool(self) -> None:
-        """Take the broker away from the door until it holds webhooks back."""
+    async def _fill_the_spool(self, door: Service) -> None:
+        """Take the broker away from the doors until this one holds webhooks back."""
         self._kafka.away()
 
         async def holds_back() -> bool:
-            return not await self.rig.spool_is_empty()
+            return not await self.rig.spool_is_empty(door)
 
         await until(holds_back, RECOVERY_SECONDS)
         await self.rig.courier.probe(f"spooled-{self._steps}")
@@ -142,7 +148,7 @@ async def test_a_roll_out_from_the_release_before_and_back(
     await made_by(before, system)
     host, port = kafka_bootstrap_servers.split(",", maxsplit=1)[0].rsplit(":", 1)
     proxy = Proxy((host, int(port)), chance, kafka=True)
-    rig = Rig(system, chance, tmp_path, RATE if LONG else SLOWLY)
+    rig = Rig(system, chance, tmp_path, RATE if LONG else SLOWLY, doors=DOORS)
     run = RollOut(rig, before, proxy, chance)
     try:
         async with AsyncExitStack() as opened:
@@ -155,9 +161,9 @@ async def test_a_roll_out_from_the_release_before_and_back(
         outcome = await rig.outcome(
             "A roll-out, and back",
             f"From {before.version} to what came after it, and back, {ROUNDS} times, then forth for good: one broker, "
-            f"{PARTITIONS} partitions, one database, two processors, and a door whose spool is filled whenever it is "
-            "changed. In the end both versions found nothing by `audit --all --from-raw`, no parcel that was delivered "
-            f"had gone on, and no partition had halted. Seed {seed}.",
+            f"{PARTITIONS} partitions, one database, two processors, and {DOORS_TOLD}; a door's spool "
+            "is filled whenever it is changed. In the end both versions found nothing by `audit --all --from-raw`, no "
+            f"parcel that was delivered had gone on, and no partition had halted. Seed {seed}.",
             {"traces": await traced(system)},
         )
         assert_nothing_halted(rig)
