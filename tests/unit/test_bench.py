@@ -75,7 +75,8 @@ def test_the_processor_time_of_ended_children_counts() -> None:
         child, deadline = psutil.Process(running.pid), time.monotonic() + 30
         while sum(child.cpu_times()[:2]) < 0.2 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert cpu_seconds(psutil.Process().pid) - before >= 0.5
+        # 0.3 and 0.2, of which the system passes on whole hundredths of each part.
+        assert cpu_seconds(psutil.Process().pid) - before > 0.45
         running.communicate(b"\n")
 
 
