@@ -49,8 +49,8 @@ class Change(StrEnum):
     KILL_DOOR = "a door by kill -9, its spool filled"
 
 
-FORTH: Final = (Change.STOP_PROCESSOR, Change.KILL_PROCESSOR, Change.STOP_DOOR, Change.KILL_DOOR)
-BACK: Final = (Change.KILL_PROCESSOR, Change.STOP_PROCESSOR, Change.KILL_DOOR, Change.STOP_DOOR)
+FORTH: Final = (Change.STOP_PROCESSOR, Change.KILL_PROCESSOR, *(Change.STOP_DOOR, Change.KILL_DOOR)[:DOORS])
+BACK: Final = (Change.KILL_PROCESSOR, Change.STOP_PROCESSOR, *(Change.KILL_DOOR, Change.STOP_DOOR)[:DOORS])
 """Two processors, then the doors there are."""
 
 
@@ -82,8 +82,7 @@ class RollOut:
     async def _all_to(self, release: Release | None, changes: Sequence[Change]) -> None:
         """Change each process, the processors first, in any order."""
         processors = self._chance.sample(self.rig.processors, 2)
-        # With one door there is a change less than is named.
-        for service, change in zip([*processors, *self.rig.doors], changes, strict=False):
+        for service, change in zip([*processors, *self.rig.doors], changes, strict=True):
             self._steps += 1
             fault = f"{'forth' if release is None else 'back'}: {change}"
             self.rig.faults[fault] += 1
