@@ -16,6 +16,10 @@ from runtime.settings import load_settings
 from tests.waiting import until
 
 LOCK = 0x7761_7962_FFFF
+HELD = """
+    from pg_locks
+    where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+"""
 
 
 @pytest_asyncio.fixture
@@ -62,12 +66,12 @@ async def test_the_work_ends_when_the_lock_is_lost(
     working = asyncio.create_task(work())
 
     async def holds() -> bool:
-        found: bool = await other.fetchval("select exists (select from pg_locks where locktype = 'advisory')")
+        found: bool = await other.fetchval(f"select exists (select {HELD})")
         return found
 
     await until(holds)
     if how == "the session is cut":
-        await other.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
+        await other.execute(f"select pg_terminate_backend(pid) {HELD}")
     else:  # as behind a pooler that gives each statement another session
         monkeypatch.setattr(holding, "_IS_HELD", "select $1::bigint is null")
     with pytest.raises(OperatorError, match="a second test away was lost"):
