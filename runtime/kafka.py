@@ -249,6 +249,17 @@ async def admin_client(settings: Settings) -> AsyncIterator[Admin]:
             log.warning("kafka client left behind", client=type(admin).__name__)
 
 
+@asynccontextmanager
+async def open_reader(settings: Settings, client_id: str, *topics: str) -> AsyncIterator[Consumer]:
+    """Give a started reader, as `new_reader` makes it. Raises as `start` does."""
+    reader = new_reader(settings, client_id, *topics)
+    await start(reader)
+    try:
+        yield reader
+    finally:
+        await stop(reader)
+
+
 def _internals(client: Producer | Consumer) -> Any:
     """Return a client as aiokafka has it. `tests/unit/test_private_attributes.py` names what is reached into."""
     return client

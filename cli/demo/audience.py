@@ -100,12 +100,9 @@ class Audience:
 @asynccontextmanager
 async def audience(settings: Settings, live: Live) -> AsyncIterator[Audience]:
     """Subscribe to what is committed on the events' and anomalies' topics from now on. Raises UnreachableError."""
-    reader = kafka.new_reader(settings, "waybill-up", settings.topic(Topic.EVENTS), settings.topic(Topic.ANOMALIES))
-    await kafka.start(reader)
-    try:
+    topics = settings.topic(Topic.EVENTS), settings.topic(Topic.ANOMALIES)
+    async with kafka.open_reader(settings, "waybill-up", *topics) as reader:
         # Not `seek_to_end`: an answer to the reset at the start, still under way, would move us back to the beginning.
         for partition, end in (await reader.end_offsets(reader.assignment())).items():
             reader.seek(partition, end)
         yield Audience(reader, live)
-    finally:
-        await kafka.stop(reader)

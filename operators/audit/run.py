@@ -67,15 +67,13 @@ async def audit(settings: Settings, scope: Scope, tell: Tell) -> Report:
         UnreachableError: Kafka or PostgreSQL cannot be reached.
 
     """
-    readers = topics, raw = [kafka.new_reader(settings, f"waybill-audit-{name}") for name in ("topics", "raw")]
-    async with kafka.admin_client(settings) as admin, await open_pool(settings, OPERATOR, 2) as pool:
-        try:
-            for reader in readers:
-                await kafka.start(reader)
-            return await _Audit(settings, admin, pool, topics, raw, scope, tell).run()
-        finally:
-            for reader in readers:
-                await kafka.stop(reader)
+    async with (
+        kafka.admin_client(settings) as admin,
+        await open_pool(settings, OPERATOR, 2) as pool,
+        kafka.open_reader(settings, "waybill-audit-topics") as topics,
+        kafka.open_reader(settings, "waybill-audit-raw") as raw,
+    ):
+        return await _Audit(settings, admin, pool, topics, raw, scope, tell).run()
 
 
 class _Audit:

@@ -257,11 +257,7 @@ async def open_replay_log(settings: Settings, pool: Pool) -> AsyncIterator[Repla
         found = await kafka_admin.find_topics(admin, [topic], [])
     if topic not in found:
         raise OperatorError(f"topic {topic} is missing: `waybill topics apply` makes it")
-    reader = kafka.new_reader(settings, "waybill-replay")
-    await kafka.start(reader)
-    try:
+    async with kafka.open_reader(settings, "waybill-replay") as reader:
         log = ReplayLog(settings, reader, pool, found[topic].partitions)
         reader.assign([TopicPartition(topic, partition) for partition in range(log.partitions)])
         yield log
-    finally:
-        await kafka.stop(reader)

@@ -95,16 +95,13 @@ async def oldest_letters(settings: Settings) -> Oldest:
         UnreachableError: Kafka cannot be reached, or gives no record that is there.
 
     """
-    reader = kafka.new_reader(settings, "waybill-operator", settings.topic(Topic.DEAD_LETTERS))
-    await kafka.start(reader)
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            parts = sorted(reader.assignment())
-            found = [await _oldest(reader, part) for part in parts]
-    except TimeoutError as error:
-        raise UnreachableError(f"Kafka gives no dead letter within {READ_SECONDS:.0f} s") from error
-    finally:
-        await kafka.stop(reader)
+    async with kafka.open_reader(settings, "waybill-operator", settings.topic(Topic.DEAD_LETTERS)) as reader:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                parts = sorted(reader.assignment())
+                found = [await _oldest(reader, part) for part in parts]
+        except TimeoutError as error:
+            raise UnreachableError(f"Kafka gives no dead letter within {READ_SECONDS:.0f} s") from error
     return Oldest(tuple(part.partition for part in parts), tuple(found))
 
 

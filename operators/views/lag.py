@@ -64,34 +64,33 @@ async def find_lag(settings: Settings) -> list[Lag]:
 
     """
     name = settings.topic(Topic.RAW)
-    reader = kafka.new_reader(settings, "waybill-lag")
-    async with kafka.admin_client(settings) as admin, await open_pool(settings, OPERATOR, 1) as pool:
-        await kafka.start(reader)
-        try:
-            topic = (await kafka_admin.find_topics(admin, [name], [])).get(name)
-            if topic is None:
-                raise OperatorError(f"topic {name} is missing: `waybill topics apply` makes it")
-            parts = [TopicPartition(name, partition) for partition in range(topic.partitions)]
-            stream = Stream(name, len(parts), settings.group_id)
-            # Each is read before what it may not be ahead of: published, applied, in the log.
-            offsets = await kafka_admin.committed_offsets(
-                admin, settings.group_id, name, [part.partition for part in parts]
-            )
-            committed = {part: Committed.of(offsets, part.partition) for part in parts}
-            cursors = await RecoveryStore(pool).cursors()
-            for cursor in cursors.values():
-                # A topic that has grown is measured as it is: `waybill doctor` says what is to be done.
-                if msgspec.structs.replace(cursor.stream, partitions=stream.partitions) != stream:
-                    raise OperatorError(f"the database belongs to {cursor.stream}, not to {stream}")
-            starts, ends = await reader.beginning_offsets(parts), await reader.end_offsets(parts)
-            found = [
-                measured(part.partition, starts[part], ends[part], cursors.get(part.partition), committed[part])
-                for part in parts
-            ]
-            found = [await _unpublished(pool, lag, cursors[lag.partition]) if lag.unpublished else lag for lag in found]
-            return await _aged(reader, name, found)
-        finally:
-            await kafka.stop(reader)
+    async with (
+        kafka.admin_client(settings) as admin,
+        await open_pool(settings, OPERATOR, 1) as pool,
+        kafka.open_reader(settings, "waybill-lag") as reader,
+    ):
+        topic = (await kafka_admin.find_topics(admin, [name], [])).get(name)
+        if topic is None:
+            raise OperatorError(f"topic {name} is missing: `waybill topics apply` makes it")
+        parts = [TopicPartition(name, partition) for partition in range(topic.partitions)]
+        stream = Stream(name, len(parts), settings.group_id)
+        # Each is read before what it may not be ahead of: published, applied, in the log.
+        offsets = await kafka_admin.committed_offsets(
+            admin, settings.group_id, name, [part.partition for part in parts]
+        )
+        committed = {part: Committed.of(offsets, part.partition) for part in parts}
+        cursors = await RecoveryStore(pool).cursors()
+        for cursor in cursors.values():
+            # A topic that has grown is measured as it is: `waybill doctor` says what is to be done.
+            if msgspec.structs.replace(cursor.stream, partitions=stream.partitions) != stream:
+                raise OperatorError(f"the database belongs to {cursor.stream}, not to {stream}")
+        starts, ends = await reader.beginning_offsets(parts), await reader.end_offsets(parts)
+        found = [
+            measured(part.partition, starts[part], ends[part], cursors.get(part.partition), committed[part])
+            for part in parts
+        ]
+        found = [await _unpublished(pool, lag, cursors[lag.partition]) if lag.unpublished else lag for lag in found]
+        return await _aged(reader, name, found)
 
 
 def measured(partition: int, start: int, end: int, cursor: Cursor | None, committed: Committed | None) -> Lag:

@@ -1,8 +1,7 @@
 """Following a topic: what was published, in order, as it comes."""
 
 import heapq
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from time import monotonic
@@ -98,7 +97,7 @@ async def follow(settings: Settings, choice: Choice, tell: Tell) -> AsyncGenerat
     """
     name = settings.topic(choice.topic)
     count = await partitions_of(settings, name)
-    async with opened_reader(settings, "waybill-tail") as reader:
+    async with kafka.open_reader(settings, "waybill-tail") as reader:
         homes = _homes(choice, count)
         parts = [TopicPartition(name, partition) for partition in homes]
         reader.assign(parts)
@@ -155,17 +154,6 @@ def _homes(choice: Choice, partitions: int) -> Iterable[int]:
     if choice.shipment is None or choice.topic is Topic.DEAD_LETTERS:
         return range(partitions)
     return [partition_of(choice.shipment.encode(), partitions)]
-
-
-@asynccontextmanager
-async def opened_reader(settings: Settings, client_id: str) -> AsyncIterator[Consumer]:
-    """Give a started reader, of no group, until the end of the block."""
-    reader = kafka.new_reader(settings, client_id)
-    await kafka.start(reader)
-    try:
-        yield reader
-    finally:
-        await kafka.stop(reader)
 
 
 async def partitions_of(settings: Settings, topic: str) -> int:

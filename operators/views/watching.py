@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 
 from operators.shared.errors import OperatorError
 from operators.shared.personal import masked
-from operators.views.tail import BODIES, Choice, Quiet, ShownRecord, Tell, merged, opened_reader, shower
+from operators.views.tail import BODIES, Choice, Quiet, ShownRecord, Tell, merged, shower
 from runtime import kafka, kafka_admin
 from runtime.kafka_types import Consumer
 from runtime.settings import Settings
@@ -95,7 +95,7 @@ async def watch(
     show = {name: shower(settings, Choice(topic=names[name], show_personal=True), counts[name]) for name in names}
     quiet = Quiet(settings, settings.topic(Topic.RAW), tell)
     pace, again = _Pace(), bool(positions)
-    async with opened_reader(settings, "waybill-console") as reader:
+    async with kafka.open_reader(settings, "waybill-console") as reader:
         fetched, left_out = await _before(reader, counts, positions)
         came, first = again * sum(map(len, fetched.values())), not again
         while True:

@@ -243,13 +243,12 @@ async def open_recovery(settings: Settings, reached: Reached = no_one) -> AsyncI
         UnreachableError: Kafka or PostgreSQL cannot be reached.
 
     """
-    reader = kafka.new_reader(settings, "waybill-recover")
-    async with kafka.admin_client(settings) as admin, await open_pool(settings, "recover", 2) as pool:
-        await kafka.start(reader)
-        try:
-            yield Recovery(settings, admin, reader, pool, reached)
-        finally:
-            await kafka.stop(reader)
+    async with (
+        kafka.admin_client(settings) as admin,
+        await open_pool(settings, "recover", 2) as pool,
+        kafka.open_reader(settings, "waybill-recover") as reader,
+    ):
+        yield Recovery(settings, admin, reader, pool, reached)
 
 
 async def halted(settings: Settings) -> dict[int, str]:
