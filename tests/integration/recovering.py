@@ -17,7 +17,7 @@ from aiokafka.admin import RecordsToDelete
 
 from devstack import Kafka, Stack, tools
 from devstack.ports import free_ports
-from runtime.kafka import admin_client, new_reader, start, stop
+from runtime.kafka import admin_client, open_reader
 from schemas.topics import Topic
 from tests.children import environ_with
 from tests.conftest import Databases
@@ -58,24 +58,16 @@ class Lab:
 
     async def is_applied(self, partition: int) -> bool:
         """Whether every record of a partition is applied."""
-        reader = new_reader(self.system.settings, "test", self.raw)
-        await start(reader)
-        try:
+        async with open_reader(self.system.settings, "test", self.raw) as reader:
             raw = TopicPartition(self.raw, partition)
             end = (await reader.end_offsets([raw]))[raw]
-        finally:
-            await stop(reader)
         rows = await self.system.rows(f"select next_offset from cursors where raw_partition = {partition}")
         return bool(rows) and bool(rows[0]["next_offset"] >= end)
 
     async def ends(self) -> list[int]:
         """Return each partition's end."""
-        reader = new_reader(self.system.settings, "test", self.raw)
-        await start(reader)
-        try:
+        async with open_reader(self.system.settings, "test", self.raw) as reader:
             ends = await reader.end_offsets(reader.assignment())
-        finally:
-            await stop(reader)
         return [end for _, end in sorted(ends.items())]
 
     async def offsets(self, *arguments: str) -> None:

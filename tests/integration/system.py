@@ -121,9 +121,7 @@ class System:
 
     async def read(self, topic: Topic) -> list[Any]:
         """Read a topic to its end, read committed."""
-        reader = kafka.new_reader(self.settings, "test", self.settings.topic(topic))
-        await kafka.start(reader)
-        try:
+        async with kafka.open_reader(self.settings, "test", self.settings.topic(topic)) as reader:
             parts = reader.assignment()
             ends = await reader.end_offsets(parts)
             found: list[Any] = []
@@ -132,8 +130,6 @@ class System:
                     for batch in (await reader.getmany(timeout_ms=200)).values():
                         found += batch
             return found
-        finally:
-            await kafka.stop(reader)
 
     async def rows(self, query: str) -> list[Any]:
         """Ask the database."""
@@ -174,12 +170,8 @@ class System:
         return all(cursors.get(partition, 0) >= end for partition, end in (await self._raw_ends()).items())
 
     async def _raw_ends(self) -> dict[int, int]:
-        reader = kafka.new_reader(self.settings, "test", self.settings.topic(Topic.RAW))
-        await kafka.start(reader)
-        try:
+        async with kafka.open_reader(self.settings, "test", self.settings.topic(Topic.RAW)) as reader:
             ends = await reader.end_offsets(reader.assignment())
-        finally:
-            await kafka.stop(reader)
         return {part.partition: end for part, end in ends.items()}
 
     def processor(

@@ -45,9 +45,7 @@ class TopicStore:
     async def everything(self, partitions: Sequence[int] | None = None) -> Sequence[Kept]:
         """Read it all, or what some partitions hold."""
         topic = self._settings.topic(Topic.RAW)
-        reader = clients.new_reader(self._settings, "test", *([topic] if partitions is None else []))
-        await clients.start(reader)
-        try:
+        async with clients.open_reader(self._settings, "test", *([topic] if partitions is None else [])) as reader:
             if partitions is not None:
                 reader.assign([TopicPartition(topic, partition) for partition in partitions])
             total = sum((await reader.end_offsets(reader.assignment())).values())
@@ -57,8 +55,6 @@ class TopicStore:
                     batches = await reader.getmany(timeout_ms=500)
                     found += [kept_record(record) for records in batches.values() for record in records]
             return found
-        finally:
-            await clients.stop(reader)
 
 
 def kept_record(record: Any) -> Kept:

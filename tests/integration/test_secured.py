@@ -338,17 +338,13 @@ async def read(secured: Secured, user: str, topic: str) -> None:
         (found,) = await admin.describe_topics([topic])
     if found["error_code"]:
         raise for_code(found["error_code"])
-    reader = kafka.new_reader(settings, "test")
-    await kafka.start(reader)
-    try:
+    async with kafka.open_reader(settings, "test") as reader:
         part = TopicPartition(topic, 0)
         reader.assign([part])
         async with asyncio.timeout(DEADLINE):
             await reader.seek_to_beginning(part)
             while reader.highwater(part) is None:
                 await reader.getmany(part, timeout_ms=100)
-    finally:
-        await kafka.stop(reader)
 
 
 async def commit(secured: Secured, user: str, group: str) -> None:

@@ -319,12 +319,8 @@ async def test_offsets_have_gaps(place: Place) -> None:
 async def test_a_group_that_has_read_everything_lags_by_a_marker(place: Place) -> None:
     system = place.system
     behind = {each.partition() or 0: (each.offset() or 0) + 1 for each in fetched(system, Topic.STATE)}
-    reader = kafka.new_reader(system.settings, "test", system.settings.topic(Topic.STATE))
-    await kafka.start(reader)
-    try:
+    async with kafka.open_reader(system.settings, "test", system.settings.topic(Topic.STATE)) as reader:
         ends = {at.partition: end for at, end in (await reader.end_offsets(reader.assignment())).items()}
-    finally:
-        await kafka.stop(reader)
     assert set(behind) == set(ends)
     assert all(ends[partition] > behind[partition] for partition in ends)
 
